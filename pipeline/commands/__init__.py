@@ -1,0 +1,1 @@
+"""The commands of `runstep`, a file each."""

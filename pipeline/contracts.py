@@ -1,0 +1,153 @@
+"""What the processor needs of the outside world, and nothing more.
+
+Each Protocol has a real adapter (`source`, `sink`, `dead_letter`, `SystemClock`) and a fake in `tests/fakes`; one
+contract suite runs on both.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from pipeline.records import InvalidRecord, Partition, Record
+
+Columns: TypeAlias = Sequence[Sequence[Any]]
+"""One sequence a column, in the order of `schemas.row.INGEST_COLUMNS`, all of one length."""
+
+StepKey: TypeAlias = tuple[str, str, str]
+"""thread_id, run_id, step_id: what makes a step the same step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The group gave us a partition; reading starts at `start`, the committed offset or where `kafka.start` says."""
+
+    partition: Partition
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A partition is no longer ours: `lost` without a chance to commit, else revoked in good order."""
+
+    partition: Partition
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetsLost:
+    """Kafka no longer holds the offsets from `first` to `last`, both included; we had not read them."""
+
+    partition: Partition
+    first: int
+    last: int
+
+
+Change: TypeAlias = Assigned | Withdrawn | OffsetsLost
+
+
+class Source(Protocol):
+    """A member of a consumer group. Used by one thread, the owner's, except where a method says otherwise."""
+
+    def poll(self, timeout: float) -> Mapping[Partition, Sequence[Record]]:
+        """Return what arrived within `timeout` seconds; empty during an outage.
+
+        Raises:
+            SourceUnavailable: the group cannot be joined or the topics cannot be read; polling again may heal it.
+        """
+
+    def changes(self) -> Sequence[Change]:
+        """Return, in order, what happened to our partitions since the last call. Never blocks."""
+
+    def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition] | None:
+        """Commit next offsets, but only of partitions that are ours at this moment.
+
+        Returns:
+            The partitions whose offset is now committed, or None if nothing was committed and it is worth trying
+            again after the next poll (a rebalance is going on, the coordinator is away).
+        """
+
+    def hold(self) -> None:
+        """Deliver nothing from the next poll on, whatever is or becomes assigned; membership goes on by polling."""
+
+    def release(self) -> None:
+        """Deliver again."""
+
+    def lags(self) -> Mapping[Partition, int]:
+        """Return, for each of our partitions, the number of records Kafka holds that `poll` has not returned."""
+
+    def close(self) -> None:
+        """Leave the group. Bounded in time."""
+
+
+class Sink(Protocol):
+    """Where rows are kept. Used by the writer thread only."""
+
+    def insert(self, columns: Columns, token: str) -> None:
+        """Insert all rows or raise. The same columns with the same token may be sent again without effect.
+
+        Raises:
+            SinkUnavailable: the outcome is unknown or the fault is not in the rows; send the same again.
+            SinkRefused: these rows, as they are, do not pass.
+        """
+
+    def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
+        """Return keys of steps that reached a terminal status below that offset, the latest `limit` of them.
+
+        Raises:
+            SinkUnavailable: as for insert.
+        """
+
+    def probe(self) -> None:
+        """Make sure that an insert could succeed now.
+
+        Raises:
+            SinkUnavailable: naming the cause (no connection, credentials, a missing table, a missing grant).
+        """
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+class DeadLetterQueue(Protocol):
+    """Where refused records go. Used by the writer thread only."""
+
+    def send(self, letters: Sequence[InvalidRecord]) -> None:
+        """Send all of them and wait until each is acknowledged by every in-sync replica.
+
+        Raises:
+            DeadLetterUnavailable: at least one was not; sending all again is safe, readers tell repeats by origin.
+        """
+
+    def close(self) -> None:
+        """Release connections. Bounded in time."""
+
+
+class Clock(Protocol):
+    """Time, so that tests can move it."""
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait until the event is set, at most `seconds`; return whether it is."""
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait until the event is set, at most `seconds`; return whether it is."""
+        return event.wait(seconds)

@@ -1,0 +1,88 @@
+"""Records, what can become of them, and what they are refused for.
+
+Owns the words of the accounting: `Stage`, `Reason` and `Outcome` are closed, and are the only label values there are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+
+class Partition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+
+class Record(Protocol):
+    """A Kafka message, as kafka-python delivers it (its ConsumerRecord has these attributes, so nothing is copied)."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since the epoch; -1 where the producer gave none."""
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Outcome(StrEnum):
+    """What became of a record; together they account for every offset."""
+
+    STORED = "stored"
+    DEAD_LETTERED = "dead_lettered"
+    IGNORED = "ignored"
+
+
+class Stage(StrEnum):
+    """Where a record was refused."""
+
+    DECODE = "decode"
+    NORMALIZE = "normalize"
+    SINK = "sink"
+
+
+class Reason(StrEnum):
+    """Why a record is not a row of `run_steps`."""
+
+    # dead-lettered by decode
+    NOT_UTF8 = "not_utf8"
+    INVALID_JSON = "invalid_json"
+    TOO_DEEP = "too_deep"
+    TOO_LARGE = "too_large"
+    NOT_AN_OBJECT = "not_an_object"
+    TOO_MANY_STEPS = "too_many_steps"
+    # dead-lettered by normalize
+    MISSING_STEP_ID = "missing_step_id"
+    MISSING_RUN_ID = "missing_run_id"
+    MISSING_CREATED_AT = "missing_created_at"
+    UNREADABLE_CREATED_AT = "unreadable_created_at"
+    # dead-lettered by the sink
+    REFUSED_BY_SINK = "refused_by_sink"
+    # ignored
+    TOMBSTONE = "tombstone"
+    EMPTY_VALUE = "empty_value"
+    EMPTY_LIST = "empty_list"
+    DELTA = "delta"
+    NOT_A_RUN_STEP = "not_a_run_step"
+    STREAM_CONTROL = "stream_control"
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidRecord:
+    """A record for the dead-letter topic: the original, and why. `detail` never holds the record's value."""
+
+    record: Record
+    stage: Stage
+    reason: Reason
+    detail: str
