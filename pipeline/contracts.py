@@ -21,10 +21,9 @@ StepKey: TypeAlias = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The group gave us a partition; reading starts at `start`, the committed offset or where `kafka.start` says."""
+    """The group gave us a partition; reading starts at its committed offset, or where `kafka.start` says."""
 
     partition: Partition
-    start: int
 
 
 @dataclass(frozen=True, slots=True)

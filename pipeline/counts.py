@@ -5,7 +5,14 @@ columns and the set of steps already counted, and touches no metric.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
+
+from pipeline.contracts import Columns, StepKey
+from pipeline.records import Outcome
+from schemas.row import INDEX
+from schemas.vocabulary import FAILURE_STATUSES, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES, label
 
 
 @dataclass(slots=True)
@@ -39,3 +46,102 @@ class Counts:
     """(type, status) to the durations of steps that ended."""
     delays: list[float] = field(default_factory=list)
     """Seconds from the record's timestamp to the acknowledged insert, one a record."""
+
+
+class CountedSteps:
+    """The steps of one partition that are in the metrics: bounded, the oldest are forgotten first.
+
+    Holds hashes, not keys: 100,000 of them take 10 MB, and two steps share one in less than one of a billion cases.
+    """
+
+    def __init__(self, limit: int, known: Iterable[StepKey] = ()) -> None:
+        self._limit = limit
+        self._hashes = dict.fromkeys(map(hash, known))
+
+    def first_time(self, key: StepKey) -> bool:
+        """Return whether the step is new, and remember it."""
+        code = hash(key)
+        if code in self._hashes:
+            return False
+        self._hashes[code] = None
+        if len(self._hashes) > self._limit:
+            del self._hashes[next(iter(self._hashes))]
+        return True
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+
+def tally(columns: Columns, counted: CountedSteps, acknowledged_at: float, backfill_ms: int) -> Counts:
+    """Return what a committed part adds to the metrics, and remember its steps as counted.
+
+    Args:
+        columns: the part's columns, in the order of `schemas.row.INGEST_COLUMNS`.
+        counted: the steps of this partition that are counted already; changed.
+        acknowledged_at: seconds since the epoch when the insert was acknowledged.
+        backfill_ms: a step that ended longer before it was read than this counts as backfill only.
+    """
+    counts = Counts()
+    _tally_records(columns, acknowledged_at, counts)
+    for noted in filter(None, columns[INDEX["anomalies"]]):
+        counts.anomalies.update(noted)
+    for row, status in enumerate(columns[INDEX["status"]]):
+        if status in TERMINAL_STATUSES:
+            _tally_step(columns, row, counted, backfill_ms, counts)
+    return counts
+
+
+_WORST: Final = {Outcome.DEAD_LETTERED.value: 2, Outcome.STORED.value: 1, Outcome.IGNORED.value: 0}
+
+
+def _tally_records(columns: Columns, acknowledged_at: float, counts: Counts) -> None:
+    """Count each record once; one with several steps is what became of its worst."""
+    outcomes, reasons = columns[INDEX["outcome"]], columns[INDEX["reason"]]
+    timestamps = columns[INDEX["kafka_timestamp"]]
+    if any(columns[INDEX["step_index"]]):
+        worst: dict[int, int] = {}
+        for row, offset in enumerate(columns[INDEX["kafka_offset"]]):
+            known = worst.setdefault(offset, row)
+            if _WORST[outcomes[row]] > _WORST[outcomes[known]]:
+                worst[offset] = row
+        rows = worst.values()
+        outcomes, reasons = [outcomes[row] for row in rows], [reasons[row] for row in rows]
+        timestamps = [timestamps[row] for row in rows]
+    counts.records.update(zip(outcomes, reasons, strict=True))
+    counts.delays.extend([max(acknowledged_at - stamp / 1000, 0.0) for stamp in timestamps if stamp])
+
+
+def _tally_step(columns: Columns, row: int, counted: CountedSteps, backfill_ms: int, counts: Counts) -> None:
+    """Count a step that ended, unless it is counted already; what ended long ago is no news."""
+    thread_id, run_id, step_id = (columns[position][row] for position in _KEY)
+    if not counted.first_time((thread_id, run_id, step_id)):
+        return
+    kind = label(columns[_TYPE][row], STEP_TYPES)
+    status = columns[_STATUS][row]
+    ended_at = columns[_ENDED_AT][row] or columns[_CREATED_AT][row]
+    if columns[_INGESTED_AT][row] - ended_at > backfill_ms:
+        counts.backfilled[kind, status] += 1
+        return
+    counts.steps[kind, status] += 1
+    if status in FAILURE_STATUSES:
+        counts.failures[kind, columns[_CATEGORY][row]] += 1
+    duration = columns[_DURATION][row]
+    if duration is not None:
+        counts.durations.setdefault((kind, status), []).append(Duration(duration / 1000, run_id, step_id))
+    counts.tokens["input"] += columns[_PROMPT][row] or 0
+    counts.tokens["output"] += columns[_COMPLETION][row] or 0
+    for tool in columns[_TOOLS][row]:
+        counts.tool_calls[label(tool, TOOL_TYPES)] += 1
+
+
+_KEY: Final = (INDEX["thread_id"], INDEX["run_id"], INDEX["step_id"])
+_TYPE: Final = INDEX["type"]
+_STATUS: Final = INDEX["status"]
+_CREATED_AT: Final = INDEX["created_at"]
+_ENDED_AT: Final = INDEX["ended_at"]
+_INGESTED_AT: Final = INDEX["ingested_at"]
+_DURATION: Final = INDEX["duration_ms"]
+_CATEGORY: Final = INDEX["error_category"]
+_PROMPT: Final = INDEX["prompt_tokens"]
+_COMPLETION: Final = INDEX["completion_tokens"]
+_TOOLS: Final = INDEX["tool_types"]

@@ -20,20 +20,32 @@ class Record(Protocol):
     """A Kafka message, as kafka-python delivers it (its ConsumerRecord has these attributes, so nothing is copied)."""
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """The topic's name."""
+
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int:
+        """The partition's number."""
+
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """The place in the partition."""
+
     @property
     def timestamp(self) -> int:
         """Milliseconds since the epoch; -1 where the producer gave none."""
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """The key as sent."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """The value as sent; None is a tombstone."""
+
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """The headers as sent, in order, names may repeat."""
 
 
 class Outcome(StrEnum):

@@ -1,0 +1,168 @@
+"""A batch: columns of rows, and what must be known to commit exactly them.
+
+Owns leases (one assignment of one partition), the parts of a batch (one partition's rows and next offset), and the
+token that makes a repeated insert harmless. No IO, no clock: times come in as arguments.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline.counts import CountedSteps
+from pipeline.decode import Unstored
+from pipeline.normalize.row import ledger_row
+from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
+from schemas.row import INDEX, INGEST_COLUMNS, Row
+
+_WIDTH: Final = len(INGEST_COLUMNS)
+_INGESTED_AT: Final = INDEX["ingested_at"]
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A partition from its assignment to its withdrawal; the same partition assigned again has another lease.
+
+    So identity answers the question that matters before a commit: is what we wrote still ours to commit?
+
+    Attributes:
+        counted: the steps already in the metrics; None until the writer has read them from the ledger.
+        next_offset: what will be read next, None before the first record.
+        committed: what the group would start from, None before our first commit.
+    """
+
+    partition: Partition
+    counted: CountedSteps | None = None
+    next_offset: int | None = None
+    committed: int | None = None
+
+
+@dataclass(slots=True)
+class Part:
+    """What a batch holds of one partition. Row i came from `records[i]`; a record with several steps stands repeated."""
+
+    lease: Lease
+    columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(_WIDTH)])
+    records: list[Record] = field(default_factory=list)
+    letters: list[InvalidRecord] = field(default_factory=list)
+    first_offset: int = -1
+    next_offset: int = -1
+
+    def extend(self, rows: Sequence[Row], records: Sequence[Record]) -> None:
+        """Append rows, in offset order, with the records they came from."""
+        for column, values in zip(self.columns, zip(*rows, strict=True), strict=True):
+            column.extend(values)
+        self.records.extend(records)
+        if self.first_offset < 0:
+            self.first_offset = records[0].offset
+        self.next_offset = self.lease.next_offset = records[-1].offset + 1
+
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.records)
+
+    def refuse(self, index: int, detail: str) -> None:
+        """Turn a stored row into a dead-lettered one: only the ledger keeps it, the record goes to the dead letters."""
+        record = self.records[index]
+        step_index, thread_id, run_id, step_id = (
+            self.columns[INDEX[name]][index] for name in ("step_index", "thread_id", "run_id", "step_id")
+        )
+        verdict = Unstored(Reason.REFUSED_BY_SINK, Stage.SINK, detail, step_id, run_id, thread_id)
+        ingested_at = self.columns[_INGESTED_AT][index]
+        for column, value in zip(self.columns, ledger_row(verdict, record, step_index), strict=True):
+            column[index] = value
+        self.columns[_INGESTED_AT][index] = ingested_at
+        self.set_aside(record, verdict)
+
+    def set_aside(self, record: Record, verdict: Unstored) -> None:
+        """Keep a refused record for the dead letters; a record is sent once, however many of its steps are refused."""
+        if verdict.stage is None or (self.letters and self.letters[-1].record is record):
+            return
+        self.letters.append(InvalidRecord(record, verdict.stage, verdict.reason, verdict.detail))
+
+
+class Batch:
+    """Rows on their way, from the first record to the commit. Used by the owner, then lent whole to the writer.
+
+    Attributes:
+        parts: by partition.
+        size: bytes of the records' values.
+        opened_at: monotonic seconds when the first record came, None while empty.
+        ingested_at: milliseconds since the epoch at sealing; part of every row, so sealing fixes the bytes.
+        acknowledged_at: seconds since the epoch when the insert was acknowledged.
+        token: names the sealed content; the same rows sent twice under it are stored once.
+    """
+
+    def __init__(self) -> None:
+        self.parts: dict[Partition, Part] = {}
+        self.size = 0
+        self.opened_at: float | None = None
+        self.ingested_at = 0
+        self.acknowledged_at = 0.0
+        self.token = ""
+
+    def part(self, lease: Lease) -> Part:
+        """Return the part of that lease; what an earlier lease of the partition left behind is dropped."""
+        part = self.parts.get(lease.partition)
+        if part is None or part.lease is not lease:
+            part = self.parts[lease.partition] = Part(lease)
+        return part
+
+    def drop(self, partition: Partition) -> None:
+        """Forget the rows of a partition that is no longer ours; its next owner reads them again."""
+        self.parts.pop(partition, None)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(part.rows() for part in self.parts.values())
+
+    def oldest_timestamp(self) -> float:
+        """Return the earliest record timestamp in seconds since the epoch, 0 if there is none."""
+        firsts = [part.records[0].timestamp for part in self.parts.values() if part.records]
+        return max(min(firsts, default=0), 0) / 1000
+
+    def seal(self, now: float) -> None:
+        """Fix the content at `now` (seconds since the epoch) and name it.
+
+        The token covers each part's exact range, its record timestamps (a topic that was made again has the same
+        offsets) and the time of sealing, which is in every row: other bytes never have the same token.
+        """
+        self.parts = {partition: part for partition, part in sorted(self.parts.items()) if part.records}
+        self.ingested_at = int(now * 1000)
+        name = hashlib.blake2b(str(self.ingested_at).encode(), digest_size=16)
+        for (topic, number), part in self.parts.items():
+            part.columns[_INGESTED_AT] = [self.ingested_at] * part.rows()
+            first, last = part.records[0].timestamp, part.records[-1].timestamp
+            name.update(f"\n{topic}/{number}:{part.first_offset}-{part.next_offset}@{first}-{last}".encode())
+        self.token = name.hexdigest()
+
+    def columns(self, start: int, stop: int) -> list[list[Any]]:
+        """Return the columns of rows `start` to `stop`, the parts one after the other."""
+        parts = list(self.parts.values())
+        if len(parts) == 1 and start == 0 and stop == parts[0].rows():
+            return parts[0].columns
+        slices = list(self._slices(start, stop))
+        return [
+            [value for part, low, high in slices for value in part.columns[position][low:high]]
+            for position in range(_WIDTH)
+        ]
+
+    def refuse(self, row: int, detail: str) -> None:
+        """Turn that row into a dead-lettered one."""
+        for part, low, _ in self._slices(row, row + 1):
+            part.refuse(low, detail)
+
+    def letters(self) -> list[InvalidRecord]:
+        """Return what goes to the dead-letter topic."""
+        return [letter for part in self.parts.values() for letter in part.letters]
+
+    def _slices(self, start: int, stop: int) -> Iterator[tuple[Part, int, int]]:
+        """Yield the parts that rows `start` to `stop` lie in, each with the bounds inside it."""
+        begin = 0
+        for part in self.parts.values():
+            end = begin + part.rows()
+            low, high = max(start, begin), min(stop, end)
+            if low < high:
+                yield part, low - begin, high - begin
+            begin = end

@@ -1,0 +1,251 @@
+"""From the bytes of a record to a run-step event, or to why there is none.
+
+Owns the sniffing of the wire's form and the sorting of what is not a run step. Pure: no IO, no clock, no log.
+The common forms take one validator call; whatever that refuses is looked at again, slowly, so that each record gets
+its reason. Rules: `reference` on wire formats, sections 1, 3 and 8.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from pipeline.records import Reason, Stage
+from schemas.vocabulary import TERMINAL_STATUSES
+from schemas.wire import MAX_ID, CamelRunStep, Envelope, RunStep
+
+MAX_STEPS: Final = 1_000
+"""Most steps in one record; the APIs give at most 100 a page."""
+
+_NESTING: Final = 3
+"""Envelopes within envelopes (LibreChat sends two)."""
+
+_STEP_EVENT: Final = "thread.run.step."
+_CONTROL_EVENTS: Final = frozenset({"done", "error", "keepalive", "ping"})
+_RUN_FIELDS: Final = ("instructions", "tools", "model", "required_action")
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class RunStepEvent(NamedTuple):
+    """A validated run step: its fields with snake_case keys, the form it came in, the event's name ('' if none)."""
+
+    step: dict[str, Any]
+    dialect: str
+    name: str = ""
+    anomalies: tuple[str, ...] = ()
+
+
+class Unstored(NamedTuple):
+    """Why a record, or a step in it, is no row of `run_steps`. No stage means that it is ignored, not refused."""
+
+    reason: Reason
+    stage: Stage | None = None
+    detail: str = ""
+    step_id: str = ""
+    run_id: str = ""
+    thread_id: str = ""
+
+
+Decoded: TypeAlias = RunStepEvent | Unstored
+
+_snake = TypeAdapter(RunStep).validator
+_camel = TypeAdapter(CamelRunStep).validator
+_snake_json = _snake.validate_json
+_camel_json = _camel.validate_json
+_envelope_json = TypeAdapter(Envelope).validator.validate_json
+
+
+def decode(value: bytes | None, max_bytes: int) -> Decoded | list[Decoded]:
+    """Return the event in a record's value; a list where the value holds a page of steps or several stream frames."""
+    if not value:
+        return Unstored(Reason.TOMBSTONE if value is None else Reason.EMPTY_VALUE)
+    if len(value) > max_bytes:
+        return _refuse(Reason.TOO_LARGE, f"{len(value)} bytes, at most {max_bytes} are read")
+    try:
+        if b'"event"' in value[:24]:
+            envelope = _envelope_json(value)
+            if not envelope["event"].endswith("delta"):
+                return RunStepEvent(envelope["data"], "envelope", envelope["event"])
+        elif b'"runId"' in value:
+            return RunStepEvent(_camel_json(value), "camel_case")
+        else:
+            return RunStepEvent(_snake_json(value), "snake_case")
+    except ValidationError:
+        pass
+    return _examine(value)
+
+
+def _examine(value: bytes) -> Decoded | list[Decoded]:
+    """Look at what the fast way refused: other forms, foreign objects, broken input."""
+    text = value.removeprefix(_BOM).strip()
+    if not text:
+        return Unstored(Reason.EMPTY_VALUE)
+    if text == b"[DONE]":
+        return Unstored(Reason.STREAM_CONTROL)
+    if text.startswith((b"event:", b"data:")):
+        return _frames(text)
+    parsed = _parse(text)
+    return parsed if isinstance(parsed, Unstored) else _classify(parsed, "", "", _NESTING)
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return from_json(text)
+    except ValueError as error:
+        return _refuse(*_json_fault(text, str(error)))
+
+
+def _json_fault(text: bytes, message: str) -> tuple[Reason, str]:
+    """Tell the kinds of broken JSON apart; the parser's message names positions, never content."""
+    if "recursion limit" in message:
+        return Reason.TOO_DEEP, message
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return Reason.NOT_UTF8, f"invalid UTF-8 at byte {error.start}"
+    return Reason.INVALID_JSON, message
+
+
+def _frames(text: bytes) -> Decoded | list[Decoded]:
+    """Read server-sent events as text; frames without blank lines between them occur, so `event:` also parts them."""
+    decoded: list[Decoded] = []
+    name, data = "", []
+    for line in [*text.splitlines(), b"event:"]:
+        field, _, content = line.partition(b":")
+        if field == b"event" or not line:
+            if data:
+                decoded.append(_frame(name, b"\n".join(data)))
+                if len(decoded) > MAX_STEPS:
+                    return _refuse(Reason.TOO_MANY_STEPS, f"more than {MAX_STEPS} frames in one record")
+            name, data = content.strip().decode(errors="replace"), []
+        elif field == b"data":
+            data.append(content.removeprefix(b" "))
+    if not decoded:
+        return Unstored(Reason.STREAM_CONTROL)
+    return decoded[0] if len(decoded) == 1 else decoded
+
+
+def _frame(name: str, data: bytes) -> Decoded:
+    if not data.strip() or data.strip() == b"[DONE]":
+        return Unstored(Reason.STREAM_CONTROL)
+    parsed = _parse(data)
+    return parsed if isinstance(parsed, Unstored) else _one(parsed, name, "envelope")
+
+
+def _classify(value: Any, name: str, dialect: str, nesting: int) -> Decoded | list[Decoded]:
+    """Unwrap envelopes and pages."""
+    if isinstance(value, dict) and nesting and isinstance(value.get("event"), str) and "data" in value:
+        inner = value["data"]
+        if isinstance(inner, str):
+            inner = _parse(inner.encode()) if inner.strip() not in {"", "[DONE]"} else None
+        if isinstance(inner, Unstored):
+            return inner
+        if inner is None:
+            return Unstored(Reason.STREAM_CONTROL)
+        return _classify(inner, value["event"], "envelope", nesting - 1)
+    if isinstance(value, dict) and isinstance(value.get("data"), list) and "run_id" not in value:
+        return _page(value["data"], name, dialect)
+    if isinstance(value, dict) and isinstance(value.get("event"), str):
+        name = name or value["event"]
+    return _one(value, name, dialect)
+
+
+def _page(items: list[Any], name: str, dialect: str) -> Decoded | list[Decoded]:
+    if not items:
+        return Unstored(Reason.EMPTY_LIST)
+    if len(items) > MAX_STEPS:
+        return _refuse(Reason.TOO_MANY_STEPS, f"{len(items)} steps in one record, at most {MAX_STEPS} are read")
+    decoded = [_one(item, name, dialect) for item in items]
+    return decoded[0] if len(decoded) == 1 else decoded
+
+
+def _one(value: Any, name: str, dialect: str) -> Decoded:
+    """Decide on a single object: a run step, something known that is none, or a refusal."""
+    if not isinstance(value, dict):
+        return _refuse(Reason.NOT_AN_OBJECT, f"a JSON {_json_type(value)}, not an object")
+    ids = _ids(value)
+    foreign = _foreign(value, name)
+    if foreign is not None:
+        return Unstored(foreign, None, "", *ids)
+    camel = "runId" in value or "stepDetails" in value
+    step, anomalies = _with_text_ids(value)
+    try:
+        validated = (_camel if camel else _snake).validate_python(step)
+    except ValidationError as error:
+        return Unstored(_identity_reason(error), Stage.NORMALIZE, _first_problem(error), *ids)
+    return RunStepEvent(validated, dialect or ("camel_case" if camel else "snake_case"), name, anomalies)
+
+
+def _foreign(value: Mapping[str, Any], name: str) -> Reason | None:
+    """Return why an object that is well known is not a run step, or None for a step and for what nobody knows."""
+    kind = value.get("object")
+    if name.endswith("delta") or (isinstance(kind, str) and kind.endswith(".delta")):
+        return Reason.DELTA
+    if name in _CONTROL_EVENTS:
+        return Reason.STREAM_CONTROL
+    if isinstance(kind, str) and kind not in {"", "thread.run.step"}:
+        return Reason.NOT_A_RUN_STEP
+    if name.startswith("thread.") and not name.startswith(_STEP_EVENT) and kind != "thread.run.step":
+        return Reason.NOT_A_RUN_STEP
+    if not kind and "run_id" not in value and "id" in value and any(field in value for field in _RUN_FIELDS):
+        return Reason.NOT_A_RUN_STEP
+    return None
+
+
+def _with_text_ids(value: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Make text of what should be text but only helps to find a step; the step's own identity is never touched."""
+    wrong = [
+        key
+        for key in ("thread_id", "threadId", "assistant_id", "assistantId", "type", "status")
+        if not isinstance(value.get(key), str | None) or len(value.get(key) or "") > MAX_ID
+    ]
+    if not wrong:
+        return value, ()
+    return value | {key: _as_text(value[key]) for key in wrong}, ("id_repaired",)
+
+
+def _as_text(value: Any) -> str:
+    return str(value)[:MAX_ID] if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def _ids(value: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return step, run and thread id as far as they can be read, for the ledger."""
+    pairs = (("id", "id"), ("run_id", "runId"), ("thread_id", "threadId"))
+    found = (value.get(snake, value.get(camel)) for snake, camel in pairs)
+    step_id, run_id, thread_id = (text[:MAX_ID] if isinstance(text, str) else "" for text in found)
+    return step_id, run_id, thread_id
+
+
+_IDENTITY: Final = {
+    "id": Reason.MISSING_STEP_ID,
+    "run_id": Reason.MISSING_RUN_ID,
+    "runId": Reason.MISSING_RUN_ID,
+    "created_at": Reason.MISSING_CREATED_AT,
+    "createdAt": Reason.MISSING_CREATED_AT,
+}
+
+
+def _identity_reason(error: ValidationError) -> Reason:
+    problems = {str(problem["loc"][0]) for problem in error.errors(include_url=False, include_input=False)}
+    return next((reason for field, reason in _IDENTITY.items() if field in problems), Reason.NOT_AN_OBJECT)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def _refuse(reason: Reason, detail: str) -> Unstored:
+    return Unstored(reason, Stage.DECODE, detail)
+
+
+def announced_status(name: str) -> str:
+    """Return the terminal status that an event's name announces, '' if none."""
+    status = name.removeprefix(_STEP_EVENT)
+    return status if status is not name and status in TERMINAL_STATUSES else ""

@@ -1,0 +1,284 @@
+"""From an event to the row that is stored: the hot path's second half.
+
+Owns which value goes to which column, the version of a step, and what an anomaly is about. Pure. Rules: design on
+storage and normalization; `reference` on wire formats, section 8.
+"""
+
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import to_json
+
+from pipeline.decode import RunStepEvent, Unstored, announced_status
+from pipeline.normalize.details import read_details
+from pipeline.normalize.errors import read_error
+from pipeline.normalize.redaction import redact
+from pipeline.normalize.timestamps import millis
+from pipeline.records import Outcome, Reason, Record, Stage
+from schemas.row import INGEST_COLUMNS, Row
+from schemas.vocabulary import STATUSES, STEP_TYPES, TERMINAL_STATUSES
+from schemas.wire import KNOWN_FIELDS
+
+FUTURE_TOLERANCE_MS: Final = 3_600_000
+"""How far a stamp may lie after the record's own before it is doubted: clocks differ, by less than an hour."""
+
+_VERSION_EPOCH_MS: Final = 946_684_800_000
+_VERSION_TIME_BITS: Final = 41
+_VERSION_OFFSET_BITS: Final = 22
+_VERSION_TIME_MAX: Final = (1 << _VERSION_TIME_BITS) - 1
+_VERSION_OFFSET_MASK: Final = (1 << _VERSION_OFFSET_BITS) - 1
+_TERMINAL_BIT: Final = 1 << (_VERSION_TIME_BITS + _VERSION_OFFSET_BITS)
+
+_UINT64_MAX: Final = (1 << 64) - 1
+_NO_TOKENS: Final = (None, None, None, None, None)
+_STORED: Final = Outcome.STORED.value
+_FULL: Final = "full"
+_NONE: Final = "none"
+
+
+class Rules(NamedTuple):
+    """What is kept of an event: `content` is full, structure or none; texts are cut at `max_text` characters."""
+
+    content: str = _FULL
+    max_text: int = 8_192
+
+
+def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> Row | Unstored:
+    """Return the row of a run step, in the order of `schemas.row.INGEST_COLUMNS`, or why it has none.
+
+    `created_at` is part of the table's key: it is never substituted or rounded, so a step without one is refused.
+    """
+    step, dialect, name, repaired = event
+    get = step.get
+    anomalies = list(repaired)
+    created_at = millis(step["created_at"], anomalies)
+    if created_at is None:
+        return _without_creation(step, anomalies)
+    completed_at = millis(get("completed_at"), anomalies)
+    failed_at = millis(get("failed_at"), anomalies)
+    cancelled_at = millis(get("cancelled_at"), anomalies)
+    expired_at = millis(get("expired_at"), anomalies)
+    status = get("status") or ""
+    if name:
+        status = _ahead(name, status, anomalies)
+    details = read_details(get("step_details"), rules.content, anomalies)
+    kind = get("type") or ""
+    if kind != details.kind or kind not in STEP_TYPES:
+        kind = _kind(kind, details.kind, anomalies)
+    stamps = {"completed": completed_at, "failed": failed_at, "cancelled": cancelled_at, "expired": expired_at}
+    ended_at, duration, occurred_at = _lifetime(status, created_at, stamps, anomalies)
+    if 0 < record.timestamp + FUTURE_TOLERANCE_MS < max(created_at, ended_at or 0):
+        anomalies.append("future_timestamp")
+    usage = get("usage")
+    prompt, completion, total, cached, reasoning = _tokens(usage, anomalies) if usage else _NO_TOKENS
+    error = read_error(get("last_error"), status, rules.max_text)
+    metadata = get("metadata")
+    return (
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp if record.timestamp > 0 else 0,
+        0,
+        index,
+        _STORED,
+        "",
+        occurred_at,
+        get("thread_id") or "",
+        step["run_id"],
+        step["id"],
+        get("assistant_id") or "",
+        kind,
+        status,
+        dialect,
+        created_at,
+        completed_at,
+        failed_at,
+        cancelled_at,
+        expired_at,
+        millis(get("expires_at"), anomalies),
+        ended_at,
+        duration,
+        error.code,
+        error.category,
+        error.retryable,
+        error.message,
+        error.fingerprint,
+        prompt,
+        completion,
+        total,
+        cached,
+        reasoning,
+        len(details.tool_types),
+        details.tool_types,
+        details.tool_names,
+        details.tool_call_ids,
+        details.message_id,
+        details.text,
+        _metadata(metadata, rules, anomalies) if metadata else {},
+        "" if KNOWN_FIELDS.issuperset(step) else _extra(step, rules, anomalies),
+        _distinct(anomalies),
+        _version(status, occurred_at or created_at, record.offset),
+    )
+
+
+_BLANK: Final = {
+    "String": "",
+    "LowCardinality(String)": "",
+    "UInt16": 0,
+    "UInt64": 0,
+    "DateTime64(3, 'UTC')": 0,
+}
+_BLANK_ROW: Final = tuple(
+    [] if column.type.startswith("Array") else {} if column.type.startswith("Map") else _BLANK.get(column.type)
+    for column in INGEST_COLUMNS
+)
+_LEDGER_WIDTH: Final = 12
+
+
+def ledger_row(verdict: Unstored, record: Record, index: int) -> Row:
+    """Return the row of a record that is accounted for but not stored: the ledger's columns, the rest blank."""
+    outcome = Outcome.IGNORED if verdict.stage is None else Outcome.DEAD_LETTERED
+    timestamp = max(record.timestamp, 0)
+    known = (record.topic, record.partition, record.offset, timestamp, 0, index, outcome.value, verdict.reason.value)
+    return (*known, None, verdict.thread_id, verdict.run_id, verdict.step_id, *_BLANK_ROW[_LEDGER_WIDTH:])
+
+
+def _without_creation(step: dict[str, Any], anomalies: list[str]) -> Unstored:
+    reason = Reason.UNREADABLE_CREATED_AT if "unreadable_timestamp" in anomalies else Reason.MISSING_CREATED_AT
+    detail = "created_at is not a time" if reason is Reason.UNREADABLE_CREATED_AT else "created_at is not set"
+    return Unstored(reason, Stage.NORMALIZE, detail, step["id"], step["run_id"], step.get("thread_id") or "")
+
+
+def _ahead(name: str, status: str, anomalies: list[str]) -> str:
+    """Let the event's name decide when it says that the step ended and the body lags behind (DashScope)."""
+    announced = announced_status(name)
+    if announced and status not in TERMINAL_STATUSES:
+        anomalies.append("event_ahead_of_status")
+        return announced
+    return status
+
+
+def _kind(sent: str, inferred: str, anomalies: list[str]) -> str:
+    """Return the step's type; text that is not known is kept and flagged."""
+    kind = sent or inferred
+    if not sent and inferred:
+        anomalies.append("type_inferred")
+    elif inferred and sent != inferred:
+        anomalies.append("type_mismatch")
+    if kind and kind not in STEP_TYPES:
+        anomalies.append("unknown_type")
+    return kind
+
+
+def _lifetime(
+    status: str, created_at: int, stamps: dict[str, int | None], anomalies: list[str]
+) -> tuple[int | None, int | None, int | None]:
+    """Return ended_at, duration_ms and the event's own time; the status decides which stamp counts."""
+    if status not in TERMINAL_STATUSES:
+        if any(stamp is not None for stamp in stamps.values()):
+            anomalies.append("stamp_without_terminal_status")
+        if status and status not in STATUSES:
+            anomalies.append("unknown_status")
+        return None, None, created_at
+    ended_at = stamps[status]
+    if ended_at is None:
+        anomalies.append("terminal_without_timestamp")
+        return None, None, None
+    if ended_at < created_at:
+        anomalies.append("negative_duration")
+        return ended_at, None, ended_at
+    return ended_at, ended_at - created_at, ended_at
+
+
+def _version(status: str, event_time: int, offset: int) -> int:
+    """Order the states of a step: terminal beats non-terminal, then the later event time, then the higher offset.
+
+    63 ... 22 ... 0: one bit, 41 bits of milliseconds since 2000 (until 2069), the offset's lower 22 bits. These wrap
+    every four million records, which can only matter between events of one step with the same time.
+    """
+    since = min(max(event_time - _VERSION_EPOCH_MS, 0), _VERSION_TIME_MAX)
+    version = since << _VERSION_OFFSET_BITS | offset & _VERSION_OFFSET_MASK
+    return version | _TERMINAL_BIT if status in TERMINAL_STATUSES else version
+
+
+_TOKEN_FIELDS: Final = (
+    ("prompt_tokens", "promptTokens", "input_tokens", "inputTokens"),
+    ("completion_tokens", "completionTokens", "output_tokens", "outputTokens"),
+    ("total_tokens", "totalTokens"),
+)
+_CACHED_FIELDS: Final = (
+    ("prompt_token_details", "promptTokenDetails", "prompt_tokens_details", "promptTokensDetails"),
+    ("cached_tokens", "cachedTokens"),
+)
+_REASONING_FIELDS: Final = (
+    ("completion_tokens_details", "completionTokensDetails", "completion_token_details", "completionTokenDetails"),
+    ("reasoning_tokens", "reasoningTokens"),
+)
+
+
+def _tokens(usage: Any, anomalies: list[str]) -> tuple[int | None, ...]:
+    """Return prompt, completion, total, cached and reasoning tokens; None where not said."""
+    if not isinstance(usage, dict):
+        anomalies.append("token_count_unreadable")
+        return _NO_TOKENS
+    counts = [_count(_first(usage, names), anomalies) for names in _TOKEN_FIELDS]
+    for group, names in (_CACHED_FIELDS, _REASONING_FIELDS):
+        inner = _first(usage, group)
+        counts.append(_count(_first(inner, names), anomalies) if isinstance(inner, dict) else None)
+    return tuple(counts)
+
+
+def _first(values: dict[str, Any], names: tuple[str, ...]) -> Any:
+    for name in names:
+        if name in values:
+            return values[name]
+    return None
+
+
+def _count(value: Any, anomalies: list[str]) -> int | None:
+    if value is None or (type(value) is int and 0 <= value <= _UINT64_MAX):
+        return value
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= _UINT64_MAX:
+        return int(value)
+    anomalies.append("token_count_unreadable")
+    return None
+
+
+def _metadata(metadata: Any, rules: Rules, anomalies: list[str]) -> dict[str, str]:
+    """Return the map of strings; values that are none become compact JSON text."""
+    if not isinstance(metadata, dict):
+        anomalies.append("metadata_repaired")
+        return {}
+    texts = {}
+    for key, value in metadata.items():
+        text = value
+        if type(value) is not str:
+            text = _json(value)
+            anomalies.append("metadata_repaired")
+        texts[key] = _bounded(redact(text), rules, anomalies)
+    return texts
+
+
+def _extra(step: dict[str, Any], rules: Rules, anomalies: list[str]) -> str:
+    """Return the fields nobody has documented as JSON text, so that nothing which was sent is gone."""
+    anomalies.append("unknown_field")
+    if rules.content == _NONE:
+        return ""
+    unknown = {key: value for key, value in step.items() if key not in KNOWN_FIELDS}
+    if rules.content == _FULL:
+        return _bounded(redact(_json(unknown)), rules, anomalies)
+    return _json(sorted(unknown))
+
+
+def _json(value: Any) -> str:
+    return to_json(value, inf_nan_mode="strings").decode()
+
+
+def _bounded(text: str, rules: Rules, anomalies: list[str]) -> str:
+    if len(text) <= rules.max_text:
+        return text
+    anomalies.append("text_truncated")
+    return text[: rules.max_text]
+
+
+def _distinct(anomalies: list[str]) -> list[str]:
+    return anomalies if len(anomalies) < 2 else list(dict.fromkeys(anomalies))  # noqa: PLR2004 (one has no repeats)

@@ -1,0 +1,176 @@
+"""The pipeline on one screen: poll, decode, normalize, append; insert, dead letters, commit, count.
+
+Owns the order of things and the book of leases; runs on one thread, the owner's, which alone touches the consumer and
+never waits without polling. Bad data is a value; an exception that arrives here is a bug or a lost service, and ends the
+process without a commit.
+
+For each batch, in this order: 1 insert, 2 dead letters (both by the writer), 3 commit of exactly the batch's next
+offsets, 4 its numbers into the metrics. After a crash the next owner does all of it again: the tables are idempotent by
+key, and what was not committed was not counted.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from pipeline.batch import Batch, Lease, Part
+from pipeline.config import Settings
+from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Withdrawn
+from pipeline.counts import tally
+from pipeline.decode import RunStepEvent, Unstored, decode
+from pipeline.metrics import Metrics
+from pipeline.normalize.row import Rules, ledger_row, step_row
+from pipeline.records import Partition, Record
+from pipeline.writer import Writer
+from schemas.row import Row
+
+log = structlog.get_logger(__name__)
+
+
+class Processor:
+    """Moves records from the source to the writer, and commits what the writer made durable.
+
+    Attributes:
+        leases: the partitions that are ours now. Other threads may read it, none may change it.
+        turned_at: monotonic seconds of the last turn, for /healthz.
+    """
+
+    def __init__(self, source: Source, writer: Writer, metrics: Metrics, clock: Clock, settings: Settings) -> None:
+        self._source = source
+        self._writer = writer
+        self._metrics = metrics
+        self._clock = clock
+        self._settings = settings
+        self._rules = Rules(settings.normalize.content, settings.normalize.max_text)
+        self._backfill_ms = int(settings.normalize.backfill_after * 1000)
+        self._filling = Batch()
+        self._durable: Batch | None = None
+        self._draining = False
+        self.leases: dict[Partition, Lease] = {}
+        self.turned_at = clock.monotonic()
+
+    def run(self, stop: threading.Event) -> None:
+        """Process until told to stop, then drain."""
+        while not stop.is_set():
+            self.turn()
+        self.drain(self._settings.drain_timeout)
+
+    def turn(self) -> None:
+        """Do once what the daemon does for ever."""
+        polled = self._source.poll(self._settings.kafka.poll_timeout)
+        for change in self._source.changes():
+            self._follow(change)
+        for partition, records in polled.items():
+            self._read(partition, records)
+        self._conclude()
+        self._hand_over()
+        self._hold_or_release()
+        self.turned_at = self._clock.monotonic()
+        self._metrics.polled(self._clock.now())
+        self._metrics.buffered(self._filling.rows, self._filling.oldest_timestamp())
+
+    def drain(self, timeout: float) -> None:
+        """Write and commit what was read, for at most `timeout` seconds; the rest stays uncommitted."""
+        deadline = self._clock.monotonic() + timeout
+        self._draining = True
+        while (self._filling.rows or self._writer.busy or self._durable) and self._clock.monotonic() < deadline:
+            self.turn()
+        left = self._filling.rows
+        if left or self._writer.busy:
+            log.warning("drain ran out of time; the rest stays uncommitted and is read again", rows=left)
+
+    def _follow(self, change: Change) -> None:
+        """Keep the book of leases; rows of a partition that is not ours any more are dropped, its next owner has them."""
+        partition = change.partition
+        match change:
+            case Assigned():
+                self.leases[partition] = Lease(partition)
+                self._metrics.rebalanced("assigned")
+            case Withdrawn(lost=lost):
+                self.leases.pop(partition, None)
+                self._filling.drop(partition)
+                self._metrics.forget(partition)
+                self._metrics.rebalanced("lost" if lost else "revoked")
+            case OffsetsLost(first=first, last=last):
+                self._metrics.records_lost(partition, last - first + 1)
+        self._metrics.assigned(len(self.leases))
+        log.info("partition", change=type(change).__name__, topic=partition.topic, partition=partition.number)
+
+    def _read(self, partition: Partition, records: Sequence[Record]) -> None:
+        """Decode and normalize records, and append their rows to the batch that is being filled."""
+        lease = self.leases.get(partition)
+        if lease is None or not records:
+            return
+        if self._filling.opened_at is None:
+            self._filling.opened_at = self._clock.monotonic()
+        part = self._filling.part(lease)
+        max_bytes, rules = self._settings.normalize.max_event_bytes, self._rules
+        rows: list[Row] = []
+        origins: list[Record] = []
+        for record in records:
+            decoded = decode(record.value, max_bytes)
+            for index, event in enumerate(decoded if type(decoded) is list else (decoded,)):
+                row = step_row(event, record, index, rules) if type(event) is RunStepEvent else event
+                if type(row) is Unstored:
+                    part.set_aside(record, row)
+                    row = ledger_row(row, record, index)
+                rows.append(row)
+                origins.append(record)
+            self._filling.size += len(record.value or b"")
+        part.extend(rows, origins)
+
+    def _hand_over(self) -> None:
+        """Lend the writer a batch that is due, unless it still has one or one waits for its commit."""
+        if self._writer.busy or self._durable is not None or not self._due():
+            return
+        batch, self._filling = self._filling, Batch()
+        batch.seal(self._clock.now())
+        if batch.parts:
+            self._writer.lend(batch)
+
+    def _conclude(self) -> None:
+        """Commit what became durable and is still ours, then let it be seen in the metrics."""
+        self._durable = self._durable or self._writer.take_back()
+        if self._durable is None:
+            return
+        ours = {p: part for p, part in self._durable.parts.items() if self.leases.get(p) is part.lease}
+        committed = self._source.commit({p: part.next_offset for p, part in ours.items()}) if ours else frozenset()
+        if committed is None:
+            self._metrics.committed("deferred")
+            return
+        for partition in committed:
+            self._publish(ours[partition], self._durable.acknowledged_at)
+        self._metrics.committed("ok" if len(committed) == len(self._durable.parts) else "fenced")
+        self._durable = None
+
+    def _publish(self, part: Part, acknowledged_at: float) -> None:
+        lease = part.lease
+        lease.committed = part.next_offset
+        if lease.counted is not None:
+            self._metrics.publish(tally(part.columns, lease.counted, acknowledged_at, self._backfill_ms))
+        self._metrics.position(lease.partition, part.records[-1].timestamp / 1000)
+
+    def _due(self) -> bool:
+        opened_at = self._filling.opened_at
+        if opened_at is None:
+            return False
+        return self._draining or self._full() or self._clock.monotonic() - opened_at >= self._settings.batch.max_age
+
+    def _full(self) -> bool:
+        limits = self._settings.batch
+        return self._filling.rows >= limits.max_rows or self._filling.size >= limits.max_bytes
+
+    def _hold_or_release(self) -> None:
+        """Stop the flow, not the polling, while the sink is in trouble or two batches are full."""
+        if self._draining or self._writer.trouble is not None or self._full():
+            self._source.hold()
+        else:
+            self._source.release()
+
+    def status(self) -> Mapping[str, Mapping[str, int | None]]:
+        """Return position and committed offset by partition, for /status. For any thread."""
+        return {
+            f"{topic}/{number}": {"position": lease.next_offset, "committed": lease.committed}
+            for (topic, number), lease in list(self.leases.items())
+        }
