@@ -11,6 +11,7 @@ key, and what was not committed was not counted.
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -19,6 +20,7 @@ from pipeline.config import Settings
 from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Withdrawn
 from pipeline.counts import tally
 from pipeline.decode import RunStepEvent, Unstored, decode
+from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.normalize.row import Rules, ledger_row, step_row
 from pipeline.records import Partition, Record
@@ -27,16 +29,25 @@ from schemas.row import Row
 
 log = structlog.get_logger(__name__)
 
+SOURCE_RETRY: Final = 1.0
+"""Seconds before Kafka is asked again."""
+
+LAG_INTERVAL: Final = 5.0
+"""Seconds between questions for the lag."""
+
 
 class Processor:
     """Moves records from the source to the writer, and commits what the writer made durable.
 
     Attributes:
         leases: the partitions that are ours now. Other threads may read it, none may change it.
+        source_trouble: why nothing can be read, or None.
+        lags: records that Kafka holds and we have not read, as last seen.
         turned_at: monotonic seconds of the last turn, for /healthz.
     """
 
     def __init__(self, source: Source, writer: Writer, metrics: Metrics, clock: Clock, settings: Settings) -> None:
+        self._stop = threading.Event()
         self._source = source
         self._writer = writer
         self._metrics = metrics
@@ -47,18 +58,25 @@ class Processor:
         self._filling = Batch()
         self._durable: Batch | None = None
         self._draining = False
+        self._measured_at = -LAG_INTERVAL
         self.leases: dict[Partition, Lease] = {}
+        self.lags: dict[Partition, int] = {}
+        self.source_trouble: str | None = "Kafka was not reached yet"
         self.turned_at = clock.monotonic()
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self) -> None:
         """Process until told to stop, then drain."""
-        while not stop.is_set():
+        while not self._stop.is_set():
             self.turn()
         self.drain(self._settings.drain_timeout)
 
+    def stop(self) -> None:
+        """Ask for the end; from any thread, and from a signal handler."""
+        self._stop.set()
+
     def turn(self) -> None:
         """Do once what the daemon does for ever."""
-        polled = self._source.poll(self._settings.kafka.poll_timeout)
+        polled = self._poll()
         for change in self._source.changes():
             self._follow(change)
         for partition, records in polled.items():
@@ -66,9 +84,7 @@ class Processor:
         self._conclude()
         self._hand_over()
         self._hold_or_release()
-        self.turned_at = self._clock.monotonic()
-        self._metrics.polled(self._clock.now())
-        self._metrics.buffered(self._filling.rows, self._filling.oldest_timestamp())
+        self._observe()
 
     def drain(self, timeout: float) -> None:
         """Write and commit what was read, for at most `timeout` seconds; the rest stays uncommitted."""
@@ -79,6 +95,19 @@ class Processor:
         left = self._filling.rows
         if left or self._writer.busy:
             log.warning("drain ran out of time; the rest stays uncommitted and is read again", rows=left)
+
+    def _poll(self) -> Mapping[Partition, Sequence[Record]]:
+        """Poll; while Kafka is away, say why and try again."""
+        try:
+            polled = self._source.poll(self._settings.kafka.poll_timeout)
+        except SourceUnavailable as error:
+            if self.source_trouble != str(error):
+                log.warning("Kafka cannot be read", cause=str(error))
+            self.source_trouble = str(error)
+            self._clock.wait(self._stop, SOURCE_RETRY)
+            return {}
+        self.source_trouble = None
+        return polled
 
     def _follow(self, change: Change) -> None:
         """Keep the book of leases; rows of a partition that is not ours any more are dropped, its next owner has them."""
@@ -168,9 +197,28 @@ class Processor:
         else:
             self._source.release()
 
+    def _observe(self) -> None:
+        """Tell where we are; lags cost the broker a request, so they are asked for now and then."""
+        now = self.turned_at = self._clock.monotonic()
+        self._metrics.polled(self._clock.now())
+        self._metrics.buffered(self._filling.rows, self._filling.oldest_timestamp())
+        if now - self._measured_at >= LAG_INTERVAL:
+            self._measured_at = now
+            self.lags = dict(self._source.lags())
+            for partition in self.leases.keys() & self.lags.keys():
+                self._metrics.lag(partition, self.lags[partition])
+
     def status(self) -> Mapping[str, Mapping[str, int | None]]:
-        """Return position and committed offset by partition, for /status. For any thread."""
+        """Return position, committed offset and lag by partition, for /status. For any thread."""
         return {
-            f"{topic}/{number}": {"position": lease.next_offset, "committed": lease.committed}
-            for (topic, number), lease in list(self.leases.items())
+            f"{partition.topic}/{partition.number}": {
+                "position": lease.next_offset,
+                "committed": lease.committed,
+                "lag": self.lags.get(partition),
+            }
+            for partition, lease in list(self.leases.items())
         }
+
+    def buffered(self) -> int:
+        """Return the number of rows not yet handed to the writer. For any thread."""
+        return self._filling.rows

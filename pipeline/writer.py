@@ -25,8 +25,10 @@ log = structlog.get_logger(__name__)
 PROBE_INTERVAL: Final = 5.0
 """Seconds between looks at an idle sink, so that readiness is true also when nothing is written."""
 
+PROBE_INTERVAL_IN_TROUBLE: Final = 0.5
+
 HOPELESS_REFUSALS: Final = 20
-"""So many rows refused in a batch and none accepted: it is the table that is wrong, not the rows."""
+"""So many rows refused in a row, across batches: it is the table that is wrong, not the rows."""
 
 T = TypeVar("T")
 
@@ -42,6 +44,7 @@ class Writer:
         trouble: what keeps the current batch from passing, or None.
         last_errors: class of failure to its last message, for /status.
         failure: a bug that ended the thread; the owner raises it.
+        refused_in_a_row: rows that the sink refused since it last took one.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Writer:
         self.trouble: str | None = "ClickHouse was not reached yet"
         self.last_errors: dict[str, str] = {}
         self.failure: BaseException | None = None
+        self.refused_in_a_row = 0
 
     def start(self) -> None:
         """Start the thread."""
@@ -103,7 +107,7 @@ class Writer:
             self._probe()
             while True:
                 try:
-                    batch = self._lent.get(timeout=PROBE_INTERVAL)
+                    batch = self._lent.get(timeout=PROBE_INTERVAL if self.trouble is None else PROBE_INTERVAL_IN_TROUBLE)
                 except queue.Empty:
                     self._probe()
                     continue
@@ -124,7 +128,9 @@ class Writer:
             self._sink.probe()
         except SinkError as error:
             self._report(error.error_class, str(error))
+            self._metrics.sink_available(up=False)
         else:
+            self._metrics.sink_available(up=True)
             self._recover()
 
     def _deliver(self, batch: Batch) -> None:
@@ -155,6 +161,7 @@ class Writer:
                 result = attempt()
             except SinkUnavailable as error:
                 self._report(error.error_class, str(error))
+                self._metrics.sink_available(up=False)
                 self._metrics.insert_retried(error.error_class)
             except DeadLetterUnavailable as error:
                 self._report("dead_letter", str(error))
@@ -172,6 +179,7 @@ class Writer:
         try:
             self._sink.insert(batch.columns(start, stop), token)
             outcome = "ok"
+            self._metrics.sink_available(up=True)
         finally:
             seconds = self._clock.monotonic() - began
             self._metrics.insert_finished(outcome, seconds, stop - start)
@@ -182,13 +190,11 @@ class Writer:
             log.warning("delivery waits", error_class=str(error_class), cause=cause)
         self.trouble = cause
         self.last_errors[str(error_class)] = cause
-        self._metrics.sink_available(up=False)
 
     def _recover(self) -> None:
         if self.trouble is not None:
             log.info("delivery goes on", after=self.trouble)
         self.trouble = None
-        self._metrics.sink_available(up=True)
 
 
 class _Insertion:
@@ -197,28 +203,24 @@ class _Insertion:
     def __init__(self, writer: Writer, batch: Batch) -> None:
         self._writer = writer
         self._batch = batch
-        self._accepted = 0
-        self._refused: list[tuple[int, str]] = []
+        self._refused: list[tuple[int, SinkRefused]] = []
 
     def run(self) -> None:
         """Insert every row; those that the sink refuses on their own are turned into dead letters."""
-        if self._batch.rows:
-            self._writer.persist(self._attempt)
+        self._writer.persist(self._attempt)
 
     def _attempt(self) -> None:
-        self._accepted = 0
         self._refused = []
         self._insert(0, self._batch.rows, self._batch.token)
-        for row, detail in self._refused:
-            self._batch.refuse(row, detail)
-            token = f"{self._batch.token}/refused-{row}"
-            self._writer.persist(lambda row=row, token=token: self._writer.insert(self._batch, row, row + 1, token))
+        for row, refusal in self._refused:
+            self._batch.refuse(row, str(refusal))
+            self._account(row)
 
     def _insert(self, start: int, stop: int, token: str) -> None:
         """Insert a slice; a refused one is halved, under tokens of its own since it holds other bytes."""
         try:
             self._writer.persist(lambda: self._writer.insert(self._batch, start, stop, token))
-            self._accepted += stop - start
+            self._writer.refused_in_a_row = 0
         except SinkRefused as refusal:
             if stop - start == 1:
                 self._blame(start, refusal)
@@ -231,9 +233,17 @@ class _Insertion:
         """Note a guilty row, unless it is not the row's fault.
 
         Raises:
-            SinkUnavailable: a single row does not fit into memory, or no row passes at all.
+            SinkUnavailable: not even a single row fits, or no row has passed for long.
         """
-        self._refused.append((row, str(refusal)))
-        hopeless = self._accepted == 0 and len(self._refused) >= min(HOPELESS_REFUSALS, self._batch.rows + 1)
-        if refusal.error_class is ErrorClass.SHAPE or hopeless:
+        self._writer.refused_in_a_row += 1
+        if refusal.error_class is ErrorClass.SHAPE or self._writer.refused_in_a_row > HOPELESS_REFUSALS:
             raise SinkUnavailable(f"no row passes: {refusal}", ErrorClass.ENVIRONMENT, refusal.code)
+        self._refused.append((row, refusal))
+
+    def _account(self, row: int) -> None:
+        """Give the ledger the row of a refused step; nothing of it goes to `run_steps`."""
+        token = f"{self._batch.token}/refused-{row}"
+        try:
+            self._writer.persist(lambda: self._writer.insert(self._batch, row, row + 1, token))
+        except SinkRefused as refusal:
+            raise SinkUnavailable(f"the ledger takes no row: {refusal}", ErrorClass.ENVIRONMENT, refusal.code) from None

@@ -1,0 +1,191 @@
+"""What fields alone cannot check: relations between settings, files that must exist, packages that must be there.
+
+Each check yields lines for the user that name the settings involved and the cure.
+"""
+
+import importlib
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from pipeline.config.security import clickhouse_access, http_access, kafka_access
+from pipeline.config.settings import Settings
+
+_CONNECTIONS_MAX_IDLE = 540
+"""Seconds after which kafka-python closes an idle connection; a request must not be allowed to take longer."""
+
+_LAST_PORT = 65_535
+
+CODECS: Final = ("crc32c", "lz4.frame", "zstandard", "snappy", "cramjam")
+"""Without crc32c reading is ten times slower; a missing codec stops the partition that needs it."""
+
+
+def broken_relations(settings: Settings) -> list[str]:
+    """Return a line for every relation that does not hold; none means that the settings can work together."""
+    return [line for check in _CHECKS for line in check(settings)]
+
+
+def missing_codecs() -> Iterator[str]:
+    """Yield a line for every package of checksums and compression that cannot be imported."""
+    for name in CODECS:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            package = name.partition(".")[0]
+            yield f"package {package} cannot be imported ({error}); install runstep with its dependencies"
+
+
+def _group_times(settings: Settings) -> Iterator[str]:
+    kafka = settings.kafka
+    if kafka.heartbeat_interval > kafka.session_timeout / 3:
+        yield (
+            f"kafka.heartbeat_interval ({kafka.heartbeat_interval:g}) must be at most a third of "
+            f"kafka.session_timeout ({kafka.session_timeout:g}), so that one lost heartbeat ends no membership"
+        )
+    if kafka.session_timeout > kafka.max_poll_interval:
+        yield (
+            f"kafka.session_timeout ({kafka.session_timeout:g}) must not be above "
+            f"kafka.max_poll_interval ({kafka.max_poll_interval:g})"
+        )
+    if kafka.request_timeout >= _CONNECTIONS_MAX_IDLE:
+        yield (
+            f"kafka.request_timeout ({kafka.request_timeout:g}) must be below {_CONNECTIONS_MAX_IDLE}, "
+            "after which idle connections are closed"
+        )
+
+
+def _loop_times(settings: Settings) -> Iterator[str]:
+    limits = (
+        ("clickhouse.insert_timeout", settings.clickhouse.insert_timeout),
+        ("batch.max_age", settings.batch.max_age),
+        ("kafka.poll_timeout", settings.kafka.poll_timeout),
+    )
+    interval = settings.kafka.max_poll_interval
+    for name, seconds in limits:
+        if seconds >= interval:
+            yield f"{name} ({seconds:g}) must be below kafka.max_poll_interval ({interval:g})"
+    if settings.kafka.poll_timeout >= settings.http.stalled_after:
+        yield (
+            f"kafka.poll_timeout ({settings.kafka.poll_timeout:g}) must be below "
+            f"http.stalled_after ({settings.http.stalled_after:g}), or an idle daemon looks stalled"
+        )
+    if settings.retry.first_delay > settings.retry.max_delay:
+        yield (
+            f"retry.first_delay ({settings.retry.first_delay:g}) must not be above "
+            f"retry.max_delay ({settings.retry.max_delay:g})"
+        )
+
+
+def _sizes(settings: Settings) -> Iterator[str]:
+    kafka, normalize, letters = settings.kafka, settings.normalize, settings.dead_letter
+    if kafka.max_partition_fetch_bytes > kafka.fetch_max_bytes:
+        yield (
+            f"kafka.max_partition_fetch_bytes ({kafka.max_partition_fetch_bytes}) must not be above "
+            f"kafka.fetch_max_bytes ({kafka.fetch_max_bytes})"
+        )
+    if normalize.max_event_bytes > letters.max_request_size:
+        yield (
+            f"normalize.max_event_bytes ({normalize.max_event_bytes}) must not be above "
+            f"dead_letter.max_request_size ({letters.max_request_size}): a refused record must fit into a dead letter"
+        )
+
+
+def _names(settings: Settings) -> Iterator[str]:
+    kafka = settings.kafka
+    for name, values in (("kafka.topics", kafka.topics), ("kafka.bootstrap_servers", kafka.bootstrap_servers)):
+        if not values:
+            yield f"{name} is empty; name at least one"
+        yield from (f"{name} names {value!r} twice" for value in sorted({v for v in values if values.count(v) > 1}))
+    topics = [("kafka.topics", topic) for topic in kafka.topics] + [("dead_letter.topic", settings.dead_letter.topic)]
+    for name, topic in topics:
+        if topic is not None and not _is_topic(topic):
+            yield f"{name}: {topic!r} is no topic name (1 to 249 letters, digits, '.', '_' and '-')"
+    if kafka.topics and settings.dead_letter_topic in kafka.topics:
+        yield (
+            f"dead_letter.topic ({settings.dead_letter_topic}) must not be one of kafka.topics: "
+            "refused records would be read again for ever"
+        )
+    if not kafka.group_id:
+        yield "kafka.group_id is empty; all processes of one pipeline share a name"
+    if kafka.group_instance_id is not None and not _is_topic(kafka.group_instance_id):
+        yield "kafka.group_instance_id must be 1 to 249 letters, digits, '.', '_' and '-'"
+
+
+def _addresses(settings: Settings) -> Iterator[str]:
+    for server in settings.kafka.bootstrap_servers:
+        if not is_address(server, lowest_port=1):
+            yield f"kafka.bootstrap_servers: {server!r} is not host:port"
+    if not is_address(settings.http.bind, lowest_port=0):
+        yield f"http.bind: {settings.http.bind!r} is not host:port, such as 127.0.0.1:9464"
+
+
+def _histogram(settings: Settings) -> Iterator[str]:
+    buckets = settings.http.buckets
+    rising = all(low < high for low, high in itertools.pairwise(buckets))
+    if not buckets or not rising or buckets[0] <= 0 or buckets[-1] == float("inf"):
+        yield "http.buckets must be one or more finite numbers above 0, each larger than the one before"
+
+
+def _storage(settings: Settings) -> Iterator[str]:
+    store = settings.clickhouse
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", store.database):
+        yield f"clickhouse.database: {store.database!r} must be letters, digits and '_', and begin with no digit"
+    if store.variant != "single" and not store.hosts and not store.cluster:
+        yield f"clickhouse.variant {store.variant} needs clickhouse.hosts or clickhouse.cluster"
+    if store.variant == "cluster" and not store.cluster:
+        yield "clickhouse.variant cluster needs clickhouse.cluster, the name in the servers' remote_servers"
+    if store.insert_quorum != "auto" and not store.insert_quorum.isdecimal():
+        yield f"clickhouse.insert_quorum: {store.insert_quorum!r} must be auto or a number of replicas"
+    if 0 < store.retention_days < store.details_retention_days:
+        yield (
+            f"clickhouse.details_retention_days ({store.details_retention_days}) must not be above "
+            f"clickhouse.retention_days ({store.retention_days}), which deletes the whole step"
+        )
+
+
+def _files(settings: Settings) -> Iterator[str]:
+    for section, values in (("kafka", settings.kafka), ("clickhouse", settings.clickhouse), ("http", settings.http)):
+        for name in type(values).model_fields:
+            path = getattr(values, name)
+            if isinstance(path, Path):
+                yield from _unreadable(f"{section}.{name}", path)
+
+
+def _unreadable(name: str, path: Path) -> Iterator[str]:
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        yield f"{name}: {path} cannot be read: {error.strerror}"
+
+
+def _codecs(_: Settings) -> Iterator[str]:
+    return missing_codecs()
+
+
+def is_address(text: str, lowest_port: int) -> bool:
+    """Tell whether text is host:port; an IPv6 host stands in brackets."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/@]+):(\d{1,5})", text)
+    return match is not None and lowest_port <= int(match[2]) <= _LAST_PORT
+
+
+def _is_topic(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) is not None and text not in {".", ".."}
+
+
+_CHECKS: Final[tuple[Callable[[Settings], Iterator[str]], ...]] = (
+    _group_times,
+    _loop_times,
+    _sizes,
+    _names,
+    _addresses,
+    _histogram,
+    _storage,
+    kafka_access,
+    clickhouse_access,
+    http_access,
+    _files,
+    _codecs,
+)

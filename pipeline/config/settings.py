@@ -1,0 +1,95 @@
+"""All sections together, what follows from them, and how they are shown without their secrets."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from pydantic import BaseModel, SecretStr
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.config.kafka import KafkaSettings
+from pipeline.config.sections import (
+    BatchSettings,
+    ClickHouseSettings,
+    DeadLetterSettings,
+    HttpSettings,
+    LogSettings,
+    NormalizeSettings,
+    RetrySettings,
+)
+from pipeline.config.values import Seconds
+
+MASK: Final = "********"
+
+_sources: Final[ContextVar[tuple[dict[str, Any], ...]]] = ContextVar("sources", default=())
+
+
+@contextmanager
+def reading(sources: tuple[dict[str, Any], ...]) -> Iterator[None]:
+    """Let a `Settings()` made inside take what it is not given from these nested values; the first one wins."""
+    token = _sources.set(sources)
+    try:
+        yield
+    finally:
+        _sources.reset(token)
+
+
+class Settings(BaseSettings):
+    """All of it. Made by hand it reads no source and checks no relation; `load` does both."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    batch: BatchSettings = BatchSettings()
+    dead_letter: DeadLetterSettings = DeadLetterSettings()
+    normalize: NormalizeSettings = NormalizeSettings()
+    retry: RetrySettings = RetrySettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    drain_timeout: Seconds = 25.0
+    """Seconds to write and commit what was read when the daemon is told to stop."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see below
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Replace the library's sources: ours know which name a value came from, and refuse unknown ones."""
+        return (init_settings, *(InitSettingsSource(settings_cls, source) for source in _sources.get()))
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic of the dead letters, named or by default."""
+        return self.dead_letter.topic or f"{self.kafka.topics[0]}.dlq"
+
+    def masked(self) -> dict[str, Any]:
+        """Return all values as plain nested data, in which every secret is `********`."""
+        return {name: _masked(name, getattr(self, name)) for name in type(self).model_fields}
+
+
+def mask_url(url: str) -> str:
+    """Return the url with its password, and whatever a query string may carry, masked."""
+    url = re.sub(r"(//[^/@:]*):.*@", rf"\1:{MASK}@", url)
+    return re.sub(r"(?i)([?&][^=&]*(?:password|token|secret|key)[^=&]*)=[^&]*", rf"\1={MASK}", url)
+
+
+def _masked(name: str, value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return {inner: _masked(inner, getattr(value, inner)) for inner in type(value).model_fields}
+    if isinstance(value, SecretStr):
+        # The address is worth seeing; only what is secret in it is not.
+        return mask_url(value.get_secret_value()) if name == "url" else MASK
+    if isinstance(value, tuple):
+        return [_masked(name, item) for item in value]
+    if isinstance(value, str):
+        return mask_url(value) if "://" in value else value
+    return value if isinstance(value, bool | int | float | None) else str(value)

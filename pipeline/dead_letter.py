@@ -1,0 +1,136 @@
+"""The dead-letter queue: refused records, byte for byte, with where they came from and why.
+
+Owns the headers (design on interfaces) and what is done when a record does not fit. Only the writer's thread calls it.
+The producer is not idempotent: kafka-python's idempotent one is dead for good after one record that the broker refuses.
+Readers tell repeats by `runstep-topic`, `runstep-partition` and `runstep-offset`.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, MessageSizeTooLargeError
+
+from pipeline import __version__
+from pipeline.config import KafkaSettings
+from pipeline.errors import DeadLetterUnavailable, SourceUnavailable
+from pipeline.kafka_options import client_options, connect
+from pipeline.normalize.redaction import redact
+from pipeline.records import InvalidRecord
+
+BLOCK_MS: Final = 10_000
+CLOSE_TIMEOUT: Final = 2.0
+MAX_DETAIL: Final = 500
+MAX_DIGITS: Final = 6
+ATTEMPT: Final = "runstep-attempt"
+_OURS: Final = "runstep-"
+
+CUTS: Final = (900_000, 100_000, 10_000, 0)
+"""Bytes of the value that are kept where the topic takes no more; the first fits Kafka's default limit."""
+
+
+def headers(letter: InvalidRecord) -> list[tuple[str, bytes]]:
+    """Return the record's own headers and ours behind them; those of an earlier dead-lettering are replaced."""
+    record = letter.record
+    attempts = [value for name, value in record.headers if name == ATTEMPT]
+    ours = {
+        "runstep-reason": letter.reason.value,
+        "runstep-stage": letter.stage.value,
+        "runstep-detail": redact(letter.detail)[:MAX_DETAIL],
+        "runstep-topic": record.topic,
+        "runstep-partition": str(record.partition),
+        "runstep-offset": str(record.offset),
+        "runstep-timestamp": str(record.timestamp),
+        ATTEMPT: str(_next_attempt(attempts)),
+        "runstep-version": __version__,
+    }
+    kept = [(name, value or b"") for name, value in record.headers if not name.startswith(_OURS)]
+    return kept + [(name, text.encode()) for name, text in ours.items()]
+
+
+def _next_attempt(attempts: Sequence[bytes]) -> int:
+    digits = attempts[-1] if attempts else b""
+    return int(digits) + 1 if digits.isdigit() and len(digits) <= MAX_DIGITS else 1
+
+
+class KafkaDeadLetters:
+    """Sends dead letters to one topic; connects at the first letter."""
+
+    def __init__(self, settings: KafkaSettings, topic: str, delivery_timeout: float, max_request_size: int) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._delivery_ms = int(delivery_timeout * 1000)
+        self._max_request_size = max_request_size
+        self._producer: Any = None
+
+    def send(self, letters: Sequence[InvalidRecord]) -> None:
+        """Send all and wait for each acknowledgement; see `contracts.DeadLetterQueue`."""
+        try:
+            producer = self._connected()
+            pending = [(letter, self._start(producer, letter, letter.record.value, headers(letter))) for letter in letters]
+            too_large = [letter for letter, future in pending if not self._arrived(future)]
+            for letter in too_large:
+                self._send_cut(producer, letter)
+        except (KafkaError, SourceUnavailable) as error:
+            raise DeadLetterUnavailable(f"dead-letter topic {self._topic!r}: {error}") from error
+
+    def close(self) -> None:
+        """Close the producer; whatever was sent is acknowledged already."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                producer.close(timeout=CLOSE_TIMEOUT)
+            except KafkaError:
+                return
+
+    def _connected(self) -> Any:
+        if self._producer is None:
+            self._producer = connect(
+                KafkaProducer,
+                **client_options(self._settings),
+                acks="all",
+                enable_idempotence=False,
+                delivery_timeout_ms=self._delivery_ms,
+                request_timeout_ms=min(BLOCK_MS, self._delivery_ms),
+                max_block_ms=BLOCK_MS,
+                max_request_size=self._max_request_size,
+                compression_type="lz4",
+            )
+        return self._producer
+
+    def _start(
+        self, producer: Any, letter: InvalidRecord, value: bytes | None, named: Iterable[tuple[str, bytes]]
+    ) -> Any:
+        """Hand a record to the producer; None where it is larger than a request may be."""
+        try:
+            return producer.send(self._topic, key=letter.record.key, value=value, headers=list(named))
+        except MessageSizeTooLargeError:
+            return None
+
+    def _arrived(self, future: Any) -> bool:
+        """Wait for an acknowledgement; False where the record is too large for the topic.
+
+        Raises:
+            KafkaError: it did not come.
+        """
+        if future is None:
+            return False
+        try:
+            future.get(timeout=self._delivery_ms / 1000 + 1)
+        except MessageSizeTooLargeError:
+            return False
+        return True
+
+    def _send_cut(self, producer: Any, letter: InvalidRecord) -> None:
+        """Send the head of a record that does not fit, with its size and hash: Kafka still holds the whole."""
+        value = letter.record.value or b""
+        marks = [
+            ("runstep-truncated", str(len(value)).encode()),
+            ("runstep-sha256", hashlib.sha256(value).hexdigest().encode()),
+        ]
+        ours = [(name, text) for name, text in headers(letter) if name.startswith(_OURS)]
+        for cut in CUTS:
+            if self._arrived(self._start(producer, letter, value[:cut], ours + marks)):
+                return
+        raise MessageSizeTooLargeError(f"not even an empty record with {len(ours)} headers fits")

@@ -1,0 +1,252 @@
+"""Structured logs: one pipeline for our lines and for those of the libraries, without secrets and without record values.
+
+Owns what a line may show. kafka-python says up to 450 lines a second when something is wrong, and passwords when asked
+for everything: it is held at WARNING, and at a few lines a minute for each of its messages.
+"""
+
+import logging
+import re
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from pipeline.config import MASK, LogSettings, mask_url
+from pipeline.normalize.redaction import redact
+
+_CREDENTIAL: Final = re.compile(
+    r"(?i)(^|_)(password|passwd|passphrase|pwd|secret|token|api_?key|private_?key|authorization|credentials?|cookie)$"
+)
+_LONGEST_TEXT: Final = 10_000
+_LONGEST_LIST: Final = 100
+
+
+def configure(settings: LogSettings, *, kafka_level: int = logging.WARNING, stream: TextIO | None = None) -> None:
+    """Send everything that is logged in this process to one stream, in one form.
+
+    May be called again; the last call holds. Libraries other than ours are told to speak from WARNING on.
+
+    Args:
+        settings: format and level.
+        kafka_level: from which level on kafka-python's lines are shown; never below WARNING.
+        stream: standard error by default, so that answers on standard output stay clean.
+    """
+    stream = stream or sys.stderr
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    library_level = max(level, logging.WARNING)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        hide_secrets,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_say_repeats, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(settings, stream)],
+        )
+    )
+    handler.addFilter(KafkaLimit(least=max(kafka_level, library_level)))
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if getattr(handler, "runstep", False)]:
+        root.removeHandler(old)
+    vars(handler)["runstep"] = True
+    root.addHandler(handler)
+    root.setLevel(library_level)
+    logging.getLogger("pipeline").setLevel(level)
+    # KafkaCauses needs the warnings even where they are not shown.
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    # Its debug lines hold what every source gave, secrets included.
+    logging.getLogger("pydantic_settings").setLevel(logging.WARNING)
+
+
+def _renderer(settings: LogSettings, stream: TextIO) -> Processor:
+    if settings.format == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+    # The default would print local variables below a stack trace, and with them record values.
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain, pad_level=False)
+
+
+def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask what stands under a key that is called like a credential, and what looks like one anywhere else."""
+    for key, value in event.items():
+        if not key.startswith("_"):
+            event[key] = _shown(key, value)
+    return event
+
+
+def _shown(key: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if _CREDENTIAL.search(key):
+        return MASK
+    if isinstance(value, Mapping):
+        return {str(inner): _shown(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_shown("", item) for item in list(value)[:_LONGEST_LIST]]
+    return _shown_text(value)
+
+
+def _shown_text(value: Any) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, BaseException):
+        return _clean(f"{type(value).__name__}: {value}")
+    if isinstance(value, str | PurePath):
+        return _clean(str(value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
+    # Anything else may print a record's value.
+    return f"<{type(value).__name__}>"
+
+
+def _clean(text: str) -> str:
+    return redact(mask_url(text[:_LONGEST_TEXT]))
+
+
+class KafkaLimit(logging.Filter):
+    """Let through a few lines a minute of each message of kafka-python, and say how many were left out.
+
+    Belongs on the handler: a filter on the logger `kafka` would not see its children's lines.
+    """
+
+    def __init__(
+        self,
+        least: int = logging.WARNING,
+        burst: int = 3,
+        period: float = 60.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._least, self._burst, self._period, self._monotonic = least, burst, period, monotonic
+        self._lock = threading.Lock()
+        self._templates: dict[tuple[str, str], list[float]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to show the line; a line shown after others were not carries their number as `suppressed`."""
+        if record.name.partition(".")[0] != "kafka":
+            return True
+        if record.levelno < self._least:
+            return False
+        # A stack trace of the client's inside tells an operator nothing that the message does not.
+        record.exc_info = record.exc_text = None
+        with self._lock:
+            suppressed = self._admit((record.name, re.sub(r"\d+", "#", str(record.msg))[:200]))
+        if suppressed is None:
+            return False
+        vars(record)["suppressed"] = suppressed
+        return True
+
+    def _admit(self, template: tuple[str, str]) -> int | None:
+        now = self._monotonic()
+        if len(self._templates) > 1000 and template not in self._templates:  # noqa: PLR2004 - a bound on memory
+            self._templates.clear()
+        entry = self._templates.setdefault(template, [now, 0, 0])
+        if now - entry[0] >= self._period:
+            entry[0], entry[1] = now, 0
+        if entry[1] >= self._burst:
+            entry[2] += 1
+            return None
+        entry[1] += 1
+        suppressed, entry[2] = int(entry[2]), 0
+        return suppressed
+
+
+def _say_repeats(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    suppressed = getattr(event.get("_record"), "suppressed", 0)
+    if suppressed:
+        event["suppressed_before"] = suppressed
+    return event
+
+
+class KafkaCauses(logging.Handler):
+    """Keeps why connections to brokers failed, since kafka-python's own exceptions do not tell.
+
+    Attach it to the logger `kafka.net.manager`, or use it as a context manager, which does that. Any thread may log.
+    """
+
+    LOGGER: Final = "kafka.net.manager"
+
+    def __init__(self, keep: int = 20) -> None:
+        super().__init__(logging.WARNING)
+        self._causes: deque[str] = deque(maxlen=keep)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the exception of a failed connection."""
+        exceptions = [part for part in record.args or () if isinstance(part, BaseException)]
+        if isinstance(record.msg, str) and "failed" in record.msg and exceptions:
+            self._causes.append(str(exceptions[-1]) or type(exceptions[-1]).__name__)
+        elif isinstance(record.msg, str) and record.msg.startswith("Bootstrap attempt to"):
+            self._causes.append(record.getMessage())
+
+    def explain(self) -> str:
+        """Return the causes in a user's words, each once, the most telling first; empty if nothing failed."""
+        with self.lock or threading.Lock():
+            causes = list(dict.fromkeys(reversed(self._causes)))
+        ranked = sorted((_explanation(cause) for cause in causes), key=lambda ranked: ranked[0])
+        return "; ".join(list(dict.fromkeys(text for _, text in ranked))[:3])
+
+    def __enter__(self) -> "KafkaCauses":
+        logger = logging.getLogger(self.LOGGER)
+        if not logger.isEnabledFor(logging.WARNING):
+            logging.getLogger("kafka").setLevel(logging.WARNING)
+        logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger(self.LOGGER).removeHandler(self)
+
+
+def _explanation(cause: str) -> tuple[int, str]:
+    for rank, (pattern, words) in enumerate(_EXPLANATIONS):
+        if re.search(pattern, cause):
+            return rank, _clean(words.format(cause=cause))
+    return len(_EXPLANATIONS), _clean(cause)
+
+
+_EXPLANATIONS: Final = (
+    (r"SaslAuthenticationFailed|Authentication failed", "the broker refused the credentials ({cause})"),
+    (r"UnsupportedSaslMechanism", "the broker does not offer this kafka.sasl_mechanism ({cause})"),
+    (r"IllegalSaslState", "this port expects no SASL: kafka.security_protocol does not fit the listener"),
+    (r"certificate has expired", "the broker's certificate has expired"),
+    (
+        r"CERTIFICATE_VERIFY_FAILED.*(mismatch|not valid for)",
+        "the broker's certificate carries another name than the one it was reached by "
+        "(kafka.bootstrap_servers, kafka.ssl_check_hostname): {cause}",
+    ),
+    (r"CERTIFICATE_VERIFY_FAILED", "the broker's certificate is not signed by kafka.ssl_ca_file: {cause}"),
+    (
+        r"(?i)alert (bad certificate|certificate|unknown ca|handshake failure)|SSLV3_ALERT|TLSV13_ALERT",
+        "the broker refused our client certificate (kafka.ssl_cert_file): {cause}",
+    ),
+    (
+        r"UNEXPECTED_EOF_WHILE_READING|WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE",
+        "this port does not speak TLS: kafka.security_protocol does not fit the listener",
+    ),
+    (r"expected str instance, NoneType", "kafka.sasl_username or kafka.sasl_password is missing"),
+    (r"DNS|getaddrinfo|Name or service not known", "the host name cannot be resolved ({cause})"),
+    (r"ECONNREFUSED|Connection refused", "nothing listens there (connection refused)"),
+    (r"(?i)timed? ?out", "no answer in time (a firewall, or a wrong address)"),
+    (
+        r"socket disconnected",
+        "the broker closed the connection: credentials, mechanism or protocol refused "
+        "(kafka.security_protocol, kafka.sasl_*)",
+    ),
+)

@@ -1,0 +1,120 @@
+"""Brings a database to what this version ships, on one host or on each.
+
+Every statement can be done again without effect (IF NOT EXISTS, one row a version in the book), so two migrations at
+the same time, or one that broke off, do no harm. ClickHouse has no transaction around DDL.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import SecretStr
+
+from pipeline.config import ClickHouseSettings
+from pipeline.errors import ConfigError
+from pipeline.migrations import book, retention
+from pipeline.migrations.server import Client, Statement, layout_of, run, tables
+from schemas.ddl import Layout, Migration
+
+
+class Applied(NamedTuple):
+    """A file (or `retention`) that was applied, and how many statements that took."""
+
+    source: str
+    statements: int
+
+
+def migrate(
+    client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None, *, again: bool = False
+) -> list[Applied]:
+    """Apply to one host what is missing there; do nothing where nothing is.
+
+    Args:
+        client: a connection to the host, best without a database of its own, since that may not exist yet.
+        settings: the layout and the retention.
+        migrations: other files than the package's.
+        again: apply the files that the book has, too; it makes tables and views that somebody dropped.
+
+    Raises:
+        ConfigError: a file was edited after it was applied, the settings contradict the book, or a grant is missing.
+        ServiceUnavailable: the server does not answer or failed; the message names the file, and what was applied
+            stays applied: run it again.
+    """
+    layout = layout_of(settings)
+    applied = []
+    for migration in _pending(client, layout, migrations, again=again):
+        statements = _statements(layout, migration)
+        run(client, statements)
+        # After its statements: a file that broke off is not in the book, and is applied again as a whole.
+        book.write(client, layout, migration)
+        applied.append(Applied(migration.name, len(statements)))
+    changes = retention.changes(tables(client, layout.database), layout, settings)
+    run(client, changes)
+    return [*applied, Applied(retention.SOURCE, len(changes))] if changes else applied
+
+
+def plan(
+    client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None, *, again: bool = False
+) -> list[Statement]:
+    """Return what `migrate` would run now, in order, and run nothing.
+
+    Raises:
+        ConfigError: as `migrate`.
+        ServiceUnavailable: as `migrate`.
+    """
+    layout = layout_of(settings)
+    pending = _pending(client, layout, migrations, again=again)
+    files = [statement for migration in pending for statement in _statements(layout, migration)]
+    return files + retention.changes(tables(client, layout.database), layout, settings)
+
+
+def status(
+    client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None
+) -> list[book.Status]:
+    """Return every migration that this version ships or the database has had, by number.
+
+    Raises:
+        ConfigError: as `migrate`, but for edited and unknown files, which are part of the answer.
+        ServiceUnavailable: as `migrate`.
+    """
+    layout = layout_of(settings)
+    return book.compare(book.files(layout, migrations), book.read(client, layout))
+
+
+def each_host(settings: ClickHouseSettings) -> list[ClickHouseSettings]:
+    """Return the settings once for each host to migrate: `clickhouse.hosts`, or else the host of the URL.
+
+    A statement works where it is sent, so every replica and every shard needs it, and no system table has their HTTP
+    addresses. An entry is a URL, `host` or `host:port`; what it leaves out is as in `clickhouse.url`.
+
+    Raises:
+        ConfigError: hosts are given for an embedded database.
+    """
+    url = urlsplit(settings.url.get_secret_value())
+    if not settings.hosts or settings.on_cluster:
+        return [settings]
+    if url.scheme not in {"http", "https"}:
+        raise ConfigError("clickhouse.hosts needs a clickhouse.url that begins with http:// or https://")
+    urls = [SecretStr(_beside(url, host)) for host in settings.hosts]
+    return [settings.model_copy(update={"url": one, "hosts": ()}) for one in urls]
+
+
+def _beside(url: SplitResult, host: str) -> str:
+    own = urlsplit(host if "://" in host else f"{url.scheme}://{host}")
+    place = own.netloc.rpartition("@")[2]
+    if not own.port and url.port and "://" not in host:
+        place = f"{place}:{url.port}"
+    user, at, _ = (own if "@" in own.netloc else url).netloc.rpartition("@")
+    return own._replace(netloc=f"{user}{at}{place}").geturl()
+
+
+def _pending(
+    client: Client, layout: Layout, migrations: Sequence[Migration] | None, *, again: bool
+) -> list[Migration]:
+    known, entries = book.files(layout, migrations), book.read(client, layout)
+    book.refuse_faults(layout, known, entries)
+    return [migration for version, migration in sorted(known.items()) if again or version not in entries]
+
+
+def _statements(layout: Layout, migration: Migration) -> list[Statement]:
+    return [Statement(migration.name, sql) for sql in layout.statements(migration)]

@@ -1,0 +1,125 @@
+"""Finds what a database has that is not as it was made: by hand, by another tool, by half a migration.
+
+The insert does not notice most of it: a column dropped from a view's target is an OK with the values gone, a window of 0
+an OK that stores a retry twice.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from clickhouse_connect.driver.exceptions import Error
+
+from pipeline.migrations.book import BOOK
+from pipeline.migrations.server import Client, Table, explaining, tables
+from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
+
+_TYPES: Final = {column.name: column.type for column in INGEST_COLUMNS}
+_EXPECTED: Final = {
+    "run_step_ingest": tuple(_TYPES),
+    "run_steps": STEP_COLUMNS,
+    "run_step_ledger": LEDGER_COLUMNS,
+    "run_steps_mv": STEP_COLUMNS,
+    "run_step_ledger_mv": LEDGER_COLUMNS,
+    "run_steps_current": STEP_COLUMNS,
+}
+"""What each object has to have; more columns do no harm."""
+
+_DISTRIBUTED: Final = ("run_step_ingest", "run_steps", "run_step_ledger")
+_TARGETS: Final = ("run_steps", "run_step_ledger")
+_VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv", "run_steps_current")
+
+
+def check_schema(client: Client, database: str) -> list[str]:
+    """Return what is wrong with the tables of this host, each with its cure; nothing if they are as shipped.
+
+    A user sees only what was granted to it, so ask with the migrator's or the writer's grants of
+    `deploy/clickhouse/users.xml`; with the writer's, whether the definers still exist stays unknown.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    made = tables(client, database)
+    names = {*_EXPECTED, *(f"{name}_local" for name in _DISTRIBUTED if _is_distributed(made, name))}
+    columns = _columns(client, database)
+    users = _users(client)
+    findings: list[str] = []
+    for name in sorted(names):
+        place = f"{database}.{name}"
+        if name not in made:
+            findings.append(_missing(place, migrated=BOOK in made))
+            continue
+        base = name.removesuffix("_local")
+        findings += _column_findings(place, _EXPECTED[base], columns.get(name, {}))
+        if base in _TARGETS and not _is_distributed(made, name):
+            findings += _window_findings(place, made[name])
+        if base in _VIEWS:
+            findings += _definer_findings(place, made[name], users)
+    return findings
+
+
+def _is_distributed(made: Mapping[str, Table], name: str) -> bool:
+    return name in made and made[name].engine == "Distributed"
+
+
+def _columns(client: Client, database: str) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    query = "SELECT table, name, type FROM system.columns WHERE database = {database:String}"
+    with explaining(f"reading the columns of {database}"):
+        for table, name, type_ in client.query(query, {"database": database}).result_rows:
+            found.setdefault(table, {})[name] = type_
+    return found
+
+
+def _users(client: Client) -> frozenset[str] | None:
+    """Return the server's users; None where we may not know (and on an embedded one, which has none to drop)."""
+    try:
+        return frozenset(name for (name,) in client.query("SELECT name FROM system.users").result_rows)
+    except Error:
+        return None
+
+
+def _missing(place: str, *, migrated: bool) -> str:
+    cure = "runstep migrate --again" if migrated else "runstep migrate"
+    return (
+        f"{place} is missing, or this user may not see it: run `{cure}`, or grant the rights of "
+        "deploy/clickhouse/users.xml"
+    )
+
+
+def _column_findings(place: str, expected: tuple[str, ...], columns: Mapping[str, str]) -> Iterator[str]:
+    for name in expected:
+        actual, wanted = columns.get(name), _TYPES[name]
+        if actual is None:
+            yield f"{place} has no column {name}, its values get lost: ALTER TABLE {place} ADD COLUMN {name} {wanted}"
+        elif actual != wanted:
+            yield f"{place}.{name} is {actual}: ALTER TABLE {place} MODIFY COLUMN {name} {wanted}"
+
+
+def _window_findings(place: str, table: Table) -> Iterator[str]:
+    setting = "replicated_deduplication_window"
+    # A plain table forgets every token unless told otherwise; a replicated one remembers unless told otherwise.
+    value, default = setting, "1"
+    if not table.engine.startswith("Replicated"):
+        value, default = f"non_{setting}", "0"
+    found = re.search(rf"\b{value} = (\d+)", table.engine_full)
+    if int(found[1] if found else default) == 0:
+        yield (
+            f"{place} does not recognize an insert that is sent twice: "
+            f"ALTER TABLE {place} MODIFY SETTING {value} = 1000"
+        )
+
+
+def _definer_findings(place: str, view: Table, users: frozenset[str] | None) -> Iterator[str]:
+    # Not to be seen without SHOW TABLES: then there is no text to judge.
+    found = re.search(r" DEFINER = (\S+) SQL SECURITY DEFINER", view.made_by)
+    if view.made_by and not found:
+        yield (
+            f"{place} acts as whoever uses it, who needs rights on its tables then: "
+            f"ALTER TABLE {place} MODIFY SQL SECURITY DEFINER DEFINER = CURRENT_USER"
+        )
+    if found and users is not None and found[1].strip("`'") not in users:
+        yield (
+            f"{place} acts as the user {found[1]}, who is gone, so that its use fails: create that user again, or "
+            f"ALTER TABLE {place} MODIFY SQL SECURITY DEFINER DEFINER = CURRENT_USER"
+        )

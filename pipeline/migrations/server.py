@@ -1,0 +1,109 @@
+"""One ClickHouse server as migrations see it: a client, statements to run, tables to read about, errors in words."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, Protocol
+
+from clickhouse_connect.driver.exceptions import Error
+
+from pipeline.config import ClickHouseSettings
+from pipeline.errors import ConfigError, RunstepError, ServiceUnavailable
+from schemas.ddl import Layout
+
+_NOT_ALLOWED: Final = frozenset({164, 192, 495, 497, 516})
+"""Read-only, unknown user, no grant (twice), wrong credentials."""
+
+
+class Client(Protocol):
+    """What is used of a clickhouse-connect client, over HTTP and embedded alike."""
+
+    def command(self, cmd: str, *, use_database: bool = True) -> Any:
+        """Run a statement."""
+
+    def query(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
+        """Return an object with `result_rows`."""
+
+
+class Statement(NamedTuple):
+    """A statement that is still to be run, and the file (or setting) it is from."""
+
+    source: str
+    sql: str
+
+
+class Table(NamedTuple):
+    """What the server tells of a table or view; '' and nothing of one that this user may not see."""
+
+    engine: str
+    engine_full: str
+    made_by: str
+    """The CREATE statement as the server writes it."""
+
+
+def layout_of(settings: ClickHouseSettings) -> Layout:
+    """Return where the tables of these settings lie.
+
+    Raises:
+        ConfigError: a name cannot stand in SQL, or two settings contradict each other.
+    """
+    try:
+        return Layout(
+            settings.database,
+            settings.variant,
+            settings.cluster,
+            settings.on_cluster,
+            settings.replica_path,
+            settings.replica_name,
+        )
+    except ValueError as error:
+        raise ConfigError(f"clickhouse.{error}") from error
+
+
+def tables(client: Client, database: str) -> dict[str, Table]:
+    """Return the tables and views of the database by name; a user sees only those granted to it.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    query = (
+        "SELECT name, engine, engine_full, create_table_query FROM system.tables WHERE database = {database:String}"
+    )
+    with explaining(f"reading the tables of {database}"):
+        rows = client.query(query, {"database": database}).result_rows
+    return {name: Table(*told) for name, *told in rows}
+
+
+def run(client: Client, statements: Iterable[Statement]) -> None:
+    """Run the statements one after the other.
+
+    Raises:
+        ConfigError: this user may not.
+        ServiceUnavailable: the server failed or is gone; what ran before stays.
+    """
+    for statement in statements:
+        with explaining(f"applying {statement.source} ({_headline(statement.sql)})"):
+            # Not in the connection's own database: it may be the one that is about to be made.
+            client.command(statement.sql, use_database=False)
+
+
+def _headline(sql: str) -> str:
+    lines = (line for line in sql.splitlines() if line and not line.startswith("--"))
+    return next(lines, "").removesuffix("(").strip()
+
+
+@contextmanager
+def explaining(doing: str) -> Iterator[None]:
+    """Turn the driver's exceptions into ours."""
+    try:
+        yield
+    except Error as error:
+        raise _explained(error, doing) from error
+
+
+def _explained(error: Error, doing: str) -> RunstepError:
+    code, said = getattr(error, "code", None), " ".join(str(error).split())
+    if code in _NOT_ALLOWED:
+        return ConfigError(f"ClickHouse does not allow {doing}: {said} Cure: the grants of deploy/clickhouse/users.xml")
+    if code is None:
+        return ServiceUnavailable(f"ClickHouse does not answer, {doing}: {said}")
+    return ServiceUnavailable(f"ClickHouse failed, {doing}: {said} What was applied stays; once cured, run it again")

@@ -1,0 +1,277 @@
+"""What a failure of ClickHouse means: the table of server codes, and the reading of everything that is no code.
+
+Owns the seam: exceptions of the driver come in, `SinkUnavailable` and `SinkRefused` go out. Their messages name the
+cause and, for the environment, the cure; row values and credentials never get into them.
+"""
+
+import re
+import ssl
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, Error, ProgrammingError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import SSLError as Urllib3SSLError
+
+from pipeline.errors import ErrorClass, SinkError, SinkRefused, SinkUnavailable
+from pipeline.normalize.redaction import redact
+
+_AMBIGUOUS = ErrorClass.AMBIGUOUS
+_TRANSIENT = ErrorClass.TRANSIENT
+_ENVIRONMENT = ErrorClass.ENVIRONMENT
+_SHAPE = ErrorClass.SHAPE
+_SCHEMA = ErrorClass.SCHEMA
+
+CODES: Final[dict[int, tuple[str, ErrorClass]]] = {
+    # The insert, or its first target, may have been written: the second view failed, or nobody heard the answer.
+    159: ("TIMEOUT_EXCEEDED", _AMBIGUOUS),
+    160: ("TOO_SLOW", _AMBIGUOUS),
+    209: ("SOCKET_TIMEOUT", _AMBIGUOUS),
+    210: ("NETWORK_ERROR", _AMBIGUOUS),
+    216: ("QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING", _AMBIGUOUS),
+    236: ("ABORTED", _AMBIGUOUS),
+    244: ("UNEXPECTED_ZOOKEEPER_ERROR", _AMBIGUOUS),
+    319: ("UNKNOWN_STATUS_OF_INSERT", _AMBIGUOUS),
+    394: ("QUERY_WAS_CANCELLED", _AMBIGUOUS),
+    395: ("FUNCTION_THROW_IF_VALUE_IS_NON_ZERO", _AMBIGUOUS),
+    735: ("QUERY_WAS_CANCELLED_BY_CLIENT", _AMBIGUOUS),
+    # The server is busy, or a part of it is away; it passes.
+    3: ("UNEXPECTED_END_OF_FILE", _TRANSIENT),
+    107: ("FILE_DOESNT_EXIST", _TRANSIENT),
+    198: ("DNS_ERROR", _TRANSIENT),
+    201: ("QUOTA_EXCEEDED", _TRANSIENT),
+    202: ("TOO_MANY_SIMULTANEOUS_QUERIES", _TRANSIENT),
+    203: ("NO_FREE_CONNECTION", _TRANSIENT),
+    225: ("NO_ZOOKEEPER", _TRANSIENT),
+    242: ("TABLE_IS_READ_ONLY", _TRANSIENT),
+    252: ("TOO_MANY_PARTS", _TRANSIENT),
+    279: ("ALL_CONNECTION_TRIES_FAILED", _TRANSIENT),
+    285: ("TOO_FEW_LIVE_REPLICAS", _TRANSIENT),
+    286: ("UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE", _TRANSIENT),
+    289: ("REPLICA_IS_NOT_IN_QUORUM", _TRANSIENT),
+    297: ("SHARD_HAS_NO_CONNECTIONS", _TRANSIENT),
+    425: ("SYSTEM_ERROR", _TRANSIENT),
+    439: ("CANNOT_SCHEDULE_TASK", _TRANSIENT),
+    473: ("DEADLOCK_AVOIDED", _TRANSIENT),
+    700: ("USER_SESSION_LIMIT_EXCEEDED", _TRANSIENT),
+    745: ("SERVER_OVERLOADED", _TRANSIENT),
+    749: ("TCP_CONNECTION_LIMIT_REACHED", _TRANSIENT),
+    762: ("HTTP_CONNECTION_LIMIT_REACHED", _TRANSIENT),
+    999: ("KEEPER_EXCEPTION", _TRANSIENT),
+    # A human has to do something. The list of columns we send is fixed, so a missing one is never the fault of a row.
+    8: ("THERE_IS_NO_COLUMN", _ENVIRONMENT),
+    10: ("NOT_FOUND_COLUMN_IN_BLOCK", _ENVIRONMENT),
+    16: ("NO_SUCH_COLUMN_IN_TABLE", _ENVIRONMENT),
+    20: ("NUMBER_OF_COLUMNS_DOESNT_MATCH", _ENVIRONMENT),
+    47: ("UNKNOWN_IDENTIFIER", _ENVIRONMENT),
+    60: ("UNKNOWN_TABLE", _ENVIRONMENT),
+    76: ("CANNOT_OPEN_FILE", _ENVIRONMENT),
+    81: ("UNKNOWN_DATABASE", _ENVIRONMENT),
+    115: ("UNKNOWN_SETTING", _ENVIRONMENT),
+    164: ("READONLY", _ENVIRONMENT),
+    192: ("UNKNOWN_USER", _ENVIRONMENT),
+    193: ("WRONG_PASSWORD", _ENVIRONMENT),
+    194: ("REQUIRED_PASSWORD", _ENVIRONMENT),
+    195: ("IP_ADDRESS_NOT_ALLOWED", _ENVIRONMENT),
+    218: ("TABLE_IS_DROPPED", _ENVIRONMENT),
+    243: ("NOT_ENOUGH_SPACE", _ENVIRONMENT),
+    291: ("DATABASE_ACCESS_DENIED", _ENVIRONMENT),
+    452: ("SETTING_CONSTRAINT_VIOLATION", _ENVIRONMENT),
+    472: ("READONLY_SETTING", _ENVIRONMENT),
+    497: ("ACCESS_DENIED", _ENVIRONMENT),
+    511: ("UNKNOWN_ROLE", _ENVIRONMENT),
+    514: ("ACCESS_STORAGE_FOR_INSERTION_NOT_FOUND", _ENVIRONMENT),
+    516: ("AUTHENTICATION_FAILED", _ENVIRONMENT),
+    774: ("TABLE_IS_PERMANENTLY_READ_ONLY", _ENVIRONMENT),
+    # Fewer rows at once would pass. 252 is here too where it counts partitions, see `_class_of`.
+    158: ("TOO_MANY_ROWS", _SHAPE),
+    173: ("CANNOT_ALLOCATE_MEMORY", _SHAPE),
+    241: ("MEMORY_LIMIT_EXCEEDED", _SHAPE),
+    307: ("TOO_MANY_BYTES", _SHAPE),
+    396: ("TOO_MANY_ROWS_OR_BYTES", _SHAPE),
+    # A row is at fault.
+    6: ("CANNOT_PARSE_TEXT", _SCHEMA),
+    27: ("CANNOT_PARSE_INPUT_ASSERTION_FAILED", _SCHEMA),
+    33: ("CANNOT_READ_ALL_DATA", _SCHEMA),
+    38: ("CANNOT_PARSE_DATE", _SCHEMA),
+    41: ("CANNOT_PARSE_DATETIME", _SCHEMA),
+    53: ("TYPE_MISMATCH", _SCHEMA),
+    69: ("ARGUMENT_OUT_OF_BOUND", _SCHEMA),
+    70: ("CANNOT_CONVERT_TYPE", _SCHEMA),
+    72: ("CANNOT_PARSE_NUMBER", _SCHEMA),
+    117: ("INCORRECT_DATA", _SCHEMA),
+    128: ("TOO_LARGE_ARRAY_SIZE", _SCHEMA),
+    131: ("TOO_LARGE_STRING_SIZE", _SCHEMA),
+    321: ("VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE", _SCHEMA),
+    349: ("CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", _SCHEMA),
+    407: ("DECIMAL_OVERFLOW", _SCHEMA),
+    469: ("VIOLATED_CONSTRAINT", _SCHEMA),
+    524: ("ALTER_OF_COLUMN_IS_FORBIDDEN", _SCHEMA),
+    691: ("UNKNOWN_ELEMENT_OF_ENUM", _SCHEMA),
+}
+"""Server error code to its name and what it means."""
+
+_STATUSES: Final[dict[int, ErrorClass]] = {
+    401: _ENVIRONMENT,
+    403: _ENVIRONMENT,
+    404: _ENVIRONMENT,
+    413: _SHAPE,
+    429: _TRANSIENT,
+    503: _TRANSIENT,
+}
+"""Meaning of an HTTP status that no ClickHouse sent (it always gives a code): a proxy between us and it."""
+
+_CREDENTIALS = "check clickhouse.username and clickhouse.password"
+_MIGRATE = "run `runstep migrate`"
+_CURES: Final[dict[int, str]] = {
+    8: _MIGRATE,
+    10: _MIGRATE,
+    16: _MIGRATE,
+    20: _MIGRATE,
+    47: _MIGRATE,
+    60: _MIGRATE,
+    76: "stop the other process that has this data directory open",
+    81: _MIGRATE,
+    164: "give the user a profile that may write",
+    192: "the views belong to a user who is gone: make it again, or run `runstep migrate` as one who stays",
+    193: _CREDENTIALS,
+    194: _CREDENTIALS,
+    195: "allow our address in the user's networks",
+    218: _MIGRATE,
+    243: "make room on the server's disk",
+    452: "lift the constraint in the user's profile",
+    472: "give the user a profile that may change settings",
+    497: "grant it to the user",
+    516: _CREDENTIALS,
+}
+
+_ENCODING = (DataError, TypeError, ValueError, AttributeError, OverflowError, struct.error)
+"""What the driver raises for a value that does not fit its column; most are not exceptions of its own."""
+
+_LONGEST: Final = 300
+_SERVER_TEXT = re.compile(r"DB::Exception:\s*(?P<text>[^\n]*)")
+_TRAILER = re.compile(r"\s*(\([A-Z][A-Z0-9_]+\)|\(version .*|\(for url .*|Stack trace:.*|In scope .*)\s*$")
+_VALUES = re.compile(r"\s*(Column values:|before:|While executing|while converting source).*$", re.DOTALL)
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$)")
+_STATUS = re.compile(r"HTTP driver received HTTP status (\d{3})")
+
+
+def sink_error(error: Exception, address: str, column: str | None = None) -> SinkError:
+    """Say what a failed call means, as the error to raise in its place.
+
+    Raise it `from None`: the driver's own message may quote row values, and log formatters print causes.
+
+    Args:
+        error: what the driver raised.
+        address: where ClickHouse is, without credentials, for the message.
+        column: the column that was being encoded, where there was one.
+    """
+    if isinstance(error, SinkError):
+        return error
+    code = error.code if isinstance(error, Error) else None
+    if code is not None:
+        return _from_server(error, code)
+    if isinstance(error, _ENCODING):
+        where = f" in column {column}" if column else ""
+        return SinkRefused(f"a value{where} does not fit its type ({type(error).__name__})", _SCHEMA)
+    if isinstance(error, ProgrammingError):
+        return _from_driver(error)
+    if isinstance(error, (ClickHouseError, HTTPError, OSError)):
+        return _from_transport(error, address)
+    return SinkUnavailable(f"the ClickHouse driver failed with {type(error).__name__}", ErrorClass.UNKNOWN)
+
+
+def _make(message: str, error_class: ErrorClass, code: int | None = None) -> SinkError:
+    kind = SinkRefused if error_class in {_SHAPE, _SCHEMA} else SinkUnavailable
+    return kind(message, error_class, code)
+
+
+def _from_server(error: Exception, code: int) -> SinkError:
+    name, error_class = CODES.get(code, (getattr(error, "name", None) or "unlisted", ErrorClass.UNKNOWN))
+    text = str(error)
+    if code == 252 and "Too many partitions" in text:  # noqa: PLR2004 - the one code with two meanings
+        error_class = _SHAPE
+    cure = f"; {_CURES[code]}" if code in _CURES else ""
+    return _make(f"ClickHouse error {code} ({name}): {_speakable(text, error_class)}{cure}", error_class, code)
+
+
+def _speakable(text: str, error_class: ErrorClass) -> str:
+    """Return the server's first line, bounded, without credentials and without what could be a row's value."""
+    found = _SERVER_TEXT.search(text)
+    line = found["text"] if found else text.partition("\n")[0]
+    previous = ""
+    while previous != line:
+        previous, line = line, _TRAILER.sub("", line)
+    line = _VALUES.sub("", line)
+    if error_class is not _ENVIRONMENT:
+        line = _QUOTED.sub("'…'", line)
+    line = redact(line).rstrip(" .:,")
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _from_driver(error: ProgrammingError) -> SinkError:
+    """Read what the driver refuses by itself, before any server is asked."""
+    text = str(error)
+    if "Cannot lock file" in text or "already initialized" in text or "Unable to open the chdb engine" in text:
+        return SinkUnavailable(_embedded(text), _ENVIRONMENT)
+    if "is readonly" in text:
+        return SinkUnavailable(f"ClickHouse user may not change settings: {text}; {_CURES[472]}", _ENVIRONMENT, 472)
+    return SinkUnavailable(f"the ClickHouse driver refuses: {_speakable(text, ErrorClass.UNKNOWN)}", ErrorClass.UNKNOWN)
+
+
+def _embedded(text: str) -> str:
+    found = re.search(r"chdb engine at '(?P<path>[^']*)'", text)
+    place = f"embedded ClickHouse {found['path']}" if found else "embedded ClickHouse"
+    if "already initialized" in text:
+        return f"{place}: this process has another data directory open; one process can have one"
+    if "Cannot lock file" in text:
+        return f"{place} is in use by another process; stop that one first (`runstep demo --keep`, `runstep run`)"
+    return f"{place} cannot be opened: {_speakable(text, _ENVIRONMENT)}"
+
+
+def _from_transport(error: Exception, address: str) -> SinkError:
+    """Read a failure of the way to the server; whatever may have happened behind it is ambiguous."""
+    status = _STATUS.search(str(error))
+    if status is not None:
+        number = int(status[1])
+        return _make(f"{address} answered HTTP {number}, not as ClickHouse does", _STATUSES.get(number, _AMBIGUOUS))
+    chain = tuple(_chain(error))
+    for link in chain:
+        if isinstance(link, (ssl.SSLError, Urllib3SSLError)) and not isinstance(link, ssl.SSLEOFError):
+            return SinkUnavailable(f"TLS with {address} fails: {_tls_cause(chain)}", _ENVIRONMENT)
+    for link in chain:
+        if isinstance(link, (NewConnectionError, ConnectTimeoutError, ConnectionRefusedError)):
+            return SinkUnavailable(f"cannot connect to {address}: {_cause(chain)}", _TRANSIENT)
+    if any(isinstance(link, (ReadTimeoutError, TimeoutError)) for link in chain):
+        return SinkUnavailable(f"{address} did not answer in time", _AMBIGUOUS)
+    return SinkUnavailable(f"the connection to {address} broke: {_cause(chain)}", _AMBIGUOUS)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and all that are behind it, outermost first."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        link = waiting.pop(0)
+        if not isinstance(link, BaseException) or id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        waiting += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+
+
+def _tls_cause(chain: tuple[BaseException, ...]) -> str:
+    errors = [link for link in chain if isinstance(link, ssl.SSLError)]
+    for link in errors:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return f"certificate verification failed: {link.verify_message}; check clickhouse.ca_file"
+    reasons = [link.reason for link in errors if link.reason]
+    return reasons[0].lower().replace("_", " ") if reasons else "handshake failed"
+
+
+def _cause(chain: tuple[BaseException, ...]) -> str:
+    for link in reversed(chain):
+        if isinstance(link, OSError) and link.strerror:
+            return link.strerror.lower()
+    return type(chain[-1]).__name__

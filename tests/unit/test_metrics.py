@@ -1,0 +1,414 @@
+"""The metrics of one process: names, labels, zeros, sums, exemplars, and what a scrape of them looks like."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections import Counter
+from itertools import product
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.registry import DuplicateTimeseries
+
+from pipeline import __version__
+from pipeline.counts import Counts, Duration
+from pipeline.errors import ConfigError, ErrorClass
+from pipeline.metrics import MergedMetrics, Metrics
+from pipeline.metrics.catalogue import RECORDS, SPECS
+from pipeline.records import Outcome, Partition, Reason
+from schemas.vocabulary import ANOMALIES, ERROR_CATEGORIES, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES
+
+BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900)
+NOW = 1_732_000_000.25
+P0 = Partition("run-steps", 0)
+
+# Written out from the design, so that a renamed metric breaks here and not on somebody's dashboard.
+CONTRACT = {
+    "runstep_step_duration_seconds": ("histogram", {"type", "status"}),
+    "runstep_steps_total": ("counter", {"type", "status"}),
+    "runstep_step_failures_total": ("counter", {"type", "error_category"}),
+    "runstep_tokens_total": ("counter", {"token_type"}),
+    "runstep_tool_calls_total": ("counter", {"tool_type"}),
+    "runstep_backfilled_steps_total": ("counter", {"type", "status"}),
+    "runstep_anomalies_total": ("counter", {"anomaly"}),
+    "runstep_records_total": ("counter", {"outcome", "reason"}),
+    "runstep_records_lost_total": ("counter", {"topic", "partition"}),
+    "runstep_inserts_total": ("counter", {"outcome"}),
+    "runstep_insert_duration_seconds": ("histogram", {"outcome"}),
+    "runstep_insert_rows": ("histogram", set()),
+    "runstep_insert_retries_total": ("counter", {"error_class"}),
+    "runstep_ingest_delay_seconds": ("histogram", set()),
+    "runstep_buffer_rows": ("gauge", set()),
+    "runstep_buffer_oldest_timestamp_seconds": ("gauge", set()),
+    "runstep_sink_available": ("gauge", set()),
+    "runstep_consumer_lag_records": ("gauge", {"topic", "partition"}),
+    "runstep_consumer_position_timestamp_seconds": ("gauge", {"topic", "partition"}),
+    "runstep_last_poll_timestamp_seconds": ("gauge", set()),
+    "runstep_last_insert_timestamp_seconds": ("gauge", set()),
+    "runstep_assigned_partitions": ("gauge", set()),
+    "runstep_commits_total": ("counter", {"outcome"}),
+    "runstep_rebalances_total": ("counter", {"kind"}),
+    "runstep_build_info": ("gauge", {"version", "revision", "python"}),
+}
+
+
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry):
+    return Metrics(registry, BUCKETS, revision="abc123", now=lambda: NOW)
+
+
+@pytest.fixture
+def value(registry):
+    return lambda name, **labels: registry.get_sample_value(name, labels)
+
+
+def counts_of_a_batch():
+    return Counts(
+        records=Counter({("stored", ""): 5, ("ignored", "delta"): 2, ("dead_lettered", "not_utf8"): 1}),
+        steps=Counter({("tool_calls", "completed"): 3, ("message_creation", "failed"): 1}),
+        failures=Counter({("message_creation", "rate_limit"): 1}),
+        backfilled=Counter({("tool_calls", "expired"): 7}),
+        tokens=Counter(input=100, output=40),
+        tool_calls=Counter(function=4, code_interpreter=1),
+        anomalies=Counter(unknown_field=2),
+        durations={
+            ("tool_calls", "completed"): [
+                Duration(0.1, "run_a", "step_a"),
+                Duration(0.2, "run_b", "step_b"),
+                Duration(1_000.0, "run_c", "step_c"),
+            ],
+            ("message_creation", "failed"): [Duration(3.0, "run_d", "step_d")],
+        },
+        delays=[0.3, 0.4, 120.0],
+    )
+
+
+def test_the_catalogue_is_the_contract():
+    assert {spec.name: (spec.kind, set(spec.labels)) for spec in SPECS} == CONTRACT
+
+
+def test_every_metric_says_which_question_it_answers(registry, metrics):
+    families = {family.name: family for family in registry.collect()}
+    for name in CONTRACT:
+        assert families[name.removesuffix("_total")].documentation.endswith(".")
+
+
+def test_every_reason_belongs_to_one_outcome():
+    reasons = Counter(reason for _, reason in RECORDS.start() if reason)
+    assert reasons == Counter(dict.fromkeys(Reason, 1))
+
+
+def test_every_known_label_set_exists_at_zero(metrics, value):
+    types = (*STEP_TYPES, "other")
+    for kind, status in product(types, TERMINAL_STATUSES):
+        assert value("runstep_steps_total", type=kind, status=status) == 0
+        assert value("runstep_backfilled_steps_total", type=kind, status=status) == 0
+        assert value("runstep_step_duration_seconds_count", type=kind, status=status) == 0
+        assert value("runstep_step_duration_seconds_bucket", type=kind, status=status, le="600.0") == 0
+    for kind, category in product(types, ERROR_CATEGORIES):
+        assert value("runstep_step_failures_total", type=kind, error_category=category) == 0
+    for tool in (*TOOL_TYPES, "other"):
+        assert value("runstep_tool_calls_total", tool_type=tool) == 0
+    for name, label, values in (
+        ("runstep_tokens_total", "token_type", ("input", "output")),
+        ("runstep_anomalies_total", "anomaly", ANOMALIES),
+        ("runstep_inserts_total", "outcome", ("ok", "failed")),
+        ("runstep_insert_duration_seconds_count", "outcome", ("ok", "failed")),
+        ("runstep_insert_retries_total", "error_class", ErrorClass),
+        ("runstep_commits_total", "outcome", ("ok", "deferred", "fenced", "failed")),
+        ("runstep_rebalances_total", "kind", ("assigned", "revoked", "lost")),
+    ):
+        assert [value(name, **{label: each}) for each in values] == [0] * len(values)
+    assert value("runstep_records_total", outcome="stored", reason="") == 0
+    assert value("runstep_records_total", outcome="ignored", reason="delta") == 0
+    assert value("runstep_records_total", outcome="dead_lettered", reason="refused_by_sink") == 0
+    assert value("runstep_records_total", outcome="ignored", reason="not_utf8") is None
+
+
+def test_no_series_is_a_created_one_and_their_number_stays_small(registry, metrics):
+    metrics.publish(counts_of_a_batch())
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    assert not [sample.name for sample in samples if sample.name.endswith("_created")]
+    assert len(samples) < 700
+
+
+def test_publish_adds_what_was_counted(metrics, value):
+    metrics.publish(counts_of_a_batch())
+    metrics.publish(counts_of_a_batch())
+    assert value("runstep_records_total", outcome="ignored", reason="delta") == 4
+    assert value("runstep_steps_total", type="tool_calls", status="completed") == 6
+    assert value("runstep_step_failures_total", type="message_creation", error_category="rate_limit") == 2
+    assert value("runstep_backfilled_steps_total", type="tool_calls", status="expired") == 14
+    assert value("runstep_tokens_total", token_type="output") == 80
+    assert value("runstep_tool_calls_total", tool_type="function") == 8
+    assert value("runstep_anomalies_total", anomaly="unknown_field") == 4
+    assert metrics.totals() == {"stored": 10, "dead_lettered": 2, "ignored": 4}
+
+
+def test_a_bucket_counts_what_is_at_most_its_bound(metrics, value):
+    metrics.publish(counts_of_a_batch())
+    labels = {"type": "tool_calls", "status": "completed"}
+    bounds = ("0.1", "0.25", "900.0", "+Inf")
+    assert [value("runstep_step_duration_seconds_bucket", le=le, **labels) for le in bounds] == [1, 2, 2, 3]
+    assert value("runstep_step_duration_seconds_sum", **labels) == pytest.approx(1_000.3)
+    assert value("runstep_step_duration_seconds_count", **labels) == 3
+    assert [value("runstep_ingest_delay_seconds_bucket", le=le) for le in ("0.25", "0.5", "60.0", "300.0")] == [
+        0,
+        2,
+        2,
+        3,
+    ]
+
+
+def test_a_producer_whose_clock_is_ahead_does_not_make_a_sum_shrink(metrics, value):
+    metrics.publish(Counts(delays=[-5.0, 1.0]))
+    assert value("runstep_ingest_delay_seconds_sum") == 1.0
+    assert value("runstep_ingest_delay_seconds_bucket", le="0.25") == 1
+
+
+def test_what_is_not_in_a_vocabulary_counts_as_other(registry, metrics, value):
+    before = sum(len(family.samples) for family in registry.collect())
+    for number in range(100):
+        metrics.publish(
+            Counts(
+                steps=Counter({(f"type {number}", "completed"): 1}),
+                tool_calls=Counter({f"tool {number}": 1}),
+                durations={(f"type {number}", "completed"): [Duration(1.0, "run", "step")]},
+            )
+        )
+        metrics.committed(f"commit {number}")
+    assert value("runstep_steps_total", type="other", status="completed") == 100
+    assert value("runstep_step_duration_seconds_count", type="other", status="completed") == 100
+    assert value("runstep_tool_calls_total", tool_type="other") == 100
+    assert value("runstep_commits_total", outcome="other") == 100
+    assert sum(len(family.samples) for family in registry.collect()) == before + 1
+
+
+def test_an_insert_is_counted_by_how_it_ended(metrics, value):
+    metrics.insert_finished("failed", 0.02, 500)
+    assert value("runstep_last_insert_timestamp_seconds") == 0
+    metrics.insert_finished("ok", 0.3, 500)
+    assert value("runstep_last_insert_timestamp_seconds") == NOW
+    assert value("runstep_inserts_total", outcome="failed") == 1
+    assert value("runstep_insert_duration_seconds_bucket", outcome="ok", le="0.25") == 0
+    assert value("runstep_insert_duration_seconds_bucket", outcome="ok", le="0.5") == 1
+    assert value("runstep_insert_rows_sum") == 500
+    metrics.insert_retried(ErrorClass.TRANSIENT)
+    assert value("runstep_insert_retries_total", error_class="transient") == 1
+
+
+def test_gauges_show_the_last_value(metrics, value):
+    metrics.sink_available(up=True)
+    metrics.polled(NOW)
+    metrics.assigned(4)
+    metrics.buffered(120, NOW - 1)
+    assert value("runstep_sink_available") == 1
+    assert value("runstep_last_poll_timestamp_seconds") == NOW
+    assert value("runstep_assigned_partitions") == 4
+    assert value("runstep_buffer_rows") == 120
+    assert value("runstep_buffer_oldest_timestamp_seconds") == NOW - 1
+    metrics.buffered(0, None)
+    assert value("runstep_buffer_oldest_timestamp_seconds") == 0
+
+
+def test_a_partition_that_is_forgotten_has_no_gauges_but_keeps_its_losses(metrics, value):
+    at = {"topic": "run-steps", "partition": "0"}
+    metrics.lag(P0, 17)
+    metrics.position(P0, NOW)
+    metrics.records_lost(P0, 3)
+    assert value("runstep_consumer_lag_records", **at) == 17
+    assert value("runstep_consumer_position_timestamp_seconds", **at) == NOW
+    metrics.position(P0, -0.001)  # a record without a timestamp
+    assert value("runstep_consumer_position_timestamp_seconds", **at) == NOW
+    metrics.forget(P0)
+    metrics.forget(P0)
+    assert value("runstep_consumer_lag_records", **at) is None
+    assert value("runstep_consumer_position_timestamp_seconds", **at) is None
+    assert value("runstep_records_lost_total", **at) == 3
+
+
+def test_rebalances_and_commits_are_counted(metrics, value):
+    metrics.rebalanced("lost")
+    metrics.committed("fenced")
+    assert value("runstep_rebalances_total", kind="lost") == 1
+    assert value("runstep_commits_total", outcome="fenced") == 1
+
+
+def test_build_info_names_the_build(registry, metrics):
+    (family,) = [family for family in registry.collect() if family.name == "runstep_build_info"]
+    (sample,) = family.samples
+    assert (sample.labels["version"], sample.labels["revision"], sample.value) == (__version__, "abc123", 1)
+
+
+def test_process_and_python_are_shown_too(metrics, value, registry):
+    assert value("process_resident_memory_bytes") > 0
+    assert "python_info" in {family.name for family in registry.collect()}
+
+
+@pytest.mark.parametrize("buckets", [(), (1, 1), (2, 1), (0, 1), (-1, 1), (1, float("inf")), (float("nan"),)])
+def test_buckets_that_are_none_are_refused(buckets):
+    with pytest.raises(ConfigError, match=r"http\.buckets"):
+        Metrics(CollectorRegistry(), buckets)
+
+
+def test_a_registry_takes_one_set_only(registry, metrics):
+    with pytest.raises(DuplicateTimeseries):
+        Metrics(registry, BUCKETS)
+
+
+def exemplars(registry):
+    found = {}
+    for family in parse_openmetrics(generate_openmetrics(registry).decode()):
+        for sample in family.samples:
+            if sample.exemplar:
+                found[sample.labels["type"], sample.labels["le"]] = sample.exemplar
+    return found
+
+
+def test_each_bucket_has_the_last_step_of_a_batch_as_its_exemplar(registry, metrics):
+    metrics.publish(counts_of_a_batch())
+    found = exemplars(registry)
+    assert set(found) == {
+        ("tool_calls", "0.1"),
+        ("tool_calls", "0.25"),
+        ("tool_calls", "+Inf"),
+        ("message_creation", "5.0"),
+    }
+    slow = found["tool_calls", "+Inf"]
+    assert slow.labels == {"run_id": "run_c", "step_id": "step_c"}
+    assert (slow.value, float(slow.timestamp)) == (1_000.0, NOW)
+
+
+def test_exemplars_are_in_openmetrics_only(registry, metrics):
+    metrics.publish(counts_of_a_batch())
+    text = generate_latest(registry).decode()
+    assert "run_c" not in text
+    assert {family.name for family in parse_text(text)} >= {name.removesuffix("_total") for name in CONTRACT}
+
+
+@pytest.mark.parametrize(
+    ("run_id", "step_id", "labels"),
+    [
+        pytest.param("r" * 57, "s" * 58, {"run_id": "r" * 57, "step_id": "s" * 58}, id="128 characters fit"),
+        pytest.param("r" * 58, "s" * 58, {"step_id": "s" * 58}, id="129: the step alone"),
+        pytest.param("r", "s" * 122, None, id="the step alone is too long"),
+        pytest.param("r", "s\ud800", None, id="not text"),
+        pytest.param("r\n", "s", {"step_id": "s"}, id="the run is not text"),
+        pytest.param('r"\\', "step é", {"run_id": 'r"\\', "step_id": "step é"}, id="to be escaped"),
+    ],
+)
+def test_an_exemplar_is_cut_to_what_openmetrics_allows(registry, metrics, run_id, step_id, labels):
+    metrics.publish(Counts(durations={("activities", "completed"): [Duration(1.5, run_id, step_id)]}))
+    found = exemplars(registry)
+    assert (found["activities", "2.0"].labels if found else None) == labels
+
+
+def test_promtool_has_nothing_to_say(registry, metrics, tmp_path):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        reason = "promtool is missing; install the package prometheus"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    metrics.publish(counts_of_a_batch())
+    metrics.lag(P0, 1)
+    metrics.records_lost(P0, 1)
+    merged = CollectorRegistry()
+    MergedMetrics(merged).update("0", metrics.snapshot())
+    for each in (registry, merged):
+        done = subprocess.run(
+            [promtool, "check", "metrics"], input=generate_latest(each), capture_output=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+class TestWorkers:
+    """Several processes, scraped at their supervisor."""
+
+    @pytest.fixture
+    def scraped(self):
+        return CollectorRegistry()
+
+    @pytest.fixture
+    def merged(self, scraped):
+        return MergedMetrics(scraped)
+
+    @staticmethod
+    def worker():
+        return Metrics(CollectorRegistry(), BUCKETS, now=lambda: NOW)
+
+    @staticmethod
+    def sent(metrics):
+        """Return a snapshot as it comes out of a pipe."""
+        return json.loads(json.dumps(metrics.snapshot()))
+
+    def test_counters_and_histograms_are_sums_and_gauges_say_whose(self, scraped, merged):
+        for number, name in enumerate("ab"):
+            worker = self.worker()
+            worker.publish(counts_of_a_batch())
+            worker.assigned(number + 1)
+            worker.lag(Partition("run-steps", number), 10 + number)
+            merged.update(name, self.sent(worker))
+        value = scraped.get_sample_value
+        tool_calls = {"type": "tool_calls", "status": "completed"}
+        assert value("runstep_steps_total", tool_calls) == 6
+        assert value("runstep_step_duration_seconds_bucket", {**tool_calls, "le": "0.25"}) == 4
+        assert value("runstep_step_duration_seconds_sum", tool_calls) == pytest.approx(2_000.6)
+        assert value("runstep_assigned_partitions", {"worker": "b"}) == 2
+        assert value("runstep_consumer_lag_records", {"topic": "run-steps", "partition": "1", "worker": "b"}) == 11
+        assert value("process_resident_memory_bytes", {"worker": "a"}) > 0
+        assert value("process_resident_memory_bytes", {"worker": "supervisor"}) > 0
+        assert merged.totals() == {"stored": 10, "dead_lettered": 2, "ignored": 4}
+
+    def test_a_later_snapshot_replaces_the_one_before(self, scraped, merged):
+        worker = self.worker()
+        for _ in range(3):
+            worker.committed("ok")
+            merged.update("a", self.sent(worker))
+        assert scraped.get_sample_value("runstep_commits_total", {"outcome": "ok"}) == 3
+
+    @pytest.mark.parametrize("told", [True, False], ids=["the supervisor says so", "another process has its name"])
+    def test_what_a_worker_that_ended_has_counted_is_kept(self, scraped, merged, told):
+        for _ in range(3):
+            worker = self.worker()
+            worker.publish(counts_of_a_batch())
+            worker.assigned(1)
+            last = self.sent(worker)
+            merged.update("a", last)
+            if told:
+                merged.ended("a")
+                merged.ended("a")
+                merged.update("a", last)  # too late: it is in the sums
+                assert scraped.get_sample_value("runstep_assigned_partitions", {"worker": "a"}) is None
+        assert scraped.get_sample_value("runstep_records_total", {"outcome": "stored", "reason": ""}) == 15
+        assert merged.totals()[Outcome.STORED] == 15
+
+    def test_a_snapshot_of_the_process_before_does_not_end_the_present_one(self, scraped, merged):
+        first, second = self.worker(), self.worker()
+        first.committed("ok")
+        second.committed("ok")
+        for worker in (first, second, first):
+            merged.update("a", self.sent(worker))
+        second.committed("ok")
+        merged.update("a", self.sent(second))
+        assert scraped.get_sample_value("runstep_commits_total", {"outcome": "ok"}) == 3
+
+    def test_exemplars_come_through_the_newest_first(self, scraped, merged):
+        for name, now in (("a", NOW + 5), ("b", NOW)):
+            worker = Metrics(CollectorRegistry(), BUCKETS, now=lambda now=now: now)
+            worker.publish(Counts(durations={("activities", "completed"): [Duration(1.5, "run", f"step_{name}")]}))
+            merged.update(name, self.sent(worker))
+        assert exemplars(scraped)["activities", "2.0"].labels["step_id"] == "step_a"
+
+    def test_a_scrape_without_workers_is_one_that_can_be_read(self, scraped, merged):
+        assert {family.name for family in parse_openmetrics(generate_openmetrics(scraped).decode())} >= {"python_info"}
+        assert merged.totals() == {"stored": 0, "dead_lettered": 0, "ignored": 0}
