@@ -1,8 +1,7 @@
 """The composition root: builds every part from the settings, wires them, and owns their order of start and end.
 
 The only place that knows all parts. Start: endpoints first (so that waiting for a service is visible), then the writer,
-then the owner's loop in the calling thread. End: the loop drains, the metrics wait for a last scrape, then the group is
-left and connections are closed.
+then the owner's loop in the calling thread. End: the loop drains, the group is left, the metrics wait for a last scrape.
 """
 
 import gc
@@ -31,38 +30,41 @@ log = structlog.get_logger(__name__)
 WRITER_JOIN: Final = 2.0
 
 
-class _LastScrape(Collector):
+class LastScrape(Collector):
     """Sees when a scrape happens, so that a clean end can let Prometheus have the final numbers."""
 
     def __init__(self) -> None:
-        self.seen = threading.Event()
+        self._seen = threading.Event()
 
     def collect(self) -> Iterable[Metric]:
         """Note the scrape; adds no series."""
-        self.seen.set()
+        self._seen.set()
         return ()
 
+    def wait(self, seconds: float) -> None:
+        """Wait for one more scrape from now on, at most so long."""
+        self._seen.clear()
+        self._seen.wait(seconds)
 
-class Daemon:
-    """One member of the group: everything that `runstep run` runs.
+
+class Member:
+    """One member of the group: source, writer, processor and metrics, and how they fare (`endpoints.Health`).
 
     Attributes:
-        endpoints: the HTTP server; its `address` is known once `run` has started it.
+        registry: where the metrics are.
+        metrics: what the parts tell.
     """
 
-    def __init__(self, settings: Settings, *, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         """Wire the parts; nothing is opened before `run`."""
         self._settings = settings
-        self._registry = registry or CollectorRegistry()
         self._clock = SystemClock()
-        self.metrics = Metrics(self._registry, settings.http.buckets, os.environ.get("RUNSTEP_REVISION", ""))
-        self._last_scrape = _LastScrape()
-        self._registry.register(self._last_scrape)
+        self.registry = registry
+        self.metrics = Metrics(registry, settings.http.buckets, os.environ.get("RUNSTEP_REVISION", ""))
         self._source = KafkaSource(settings.kafka, settings.batch.max_rows)
-        self._sink = ClickHouseSink(lambda: settings.clickhouse)
         letters = settings.dead_letter
         self._writer = Writer(
-            self._sink,
+            ClickHouseSink(lambda: settings.clickhouse),
             KafkaDeadLetters(
                 settings.kafka, settings.dead_letter_topic, letters.delivery_timeout, letters.max_request_size
             ),
@@ -73,28 +75,19 @@ class Daemon:
         )
         self._processor = Processor(self._source, self._writer, self.metrics, self._clock, settings)
         self._state = "starting"
-        self.endpoints = Endpoints(settings.http, self._registry, self)
 
     def run(self) -> None:
-        """Run until `stop`, then drain. Blocks; the calling thread is the owner.
-
-        Raises:
-            ConfigError: the endpoints' address cannot be listened on.
-        """
-        self.endpoints.start()
-        log.info("started", http=":".join(map(str, self.endpoints.address)), topics=self._settings.kafka.topics)
+        """Run until `stop`, drain, leave the group. Blocks; the calling thread is the owner."""
         self._writer.start()
         _calm_collector()
         try:
             self._state = "running"
             self._processor.run()
-            self._state = "drained"
-            self._await_last_scrape()
         finally:
+            self._state = "drained"
             self._writer.close(WRITER_JOIN)
             self._source.close()
-            self.endpoints.close()
-            log.info("stopped", **self.metrics.totals())
+            log.info("drained", **self.metrics.totals())
 
     def stop(self) -> None:
         """Ask for a clean end; from any thread, and from a signal handler."""
@@ -119,9 +112,10 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """Return what /status shows."""
+        causes = self.ready()
         return {
-            "state": self._state if self._state != "running" or not self.ready() else "waiting",
-            "causes": self.ready(),
+            "state": "waiting" if self._state == "running" and causes else self._state,
+            "causes": causes,
             "partitions": self._processor.status(),
             "buffer": {"rows": self._processor.buffered(), "writing": self._writer.busy},
             "sink": {"available": self._writer.trouble is None, "cause": self._writer.trouble},
@@ -129,10 +123,37 @@ class Daemon:
             "counts": self.metrics.totals(),
         }
 
-    def _await_last_scrape(self) -> None:
-        """Keep the endpoints up until the final numbers were scraped, as long as the settings allow."""
-        self._last_scrape.seen.clear()
-        self._last_scrape.seen.wait(self._settings.http.final_scrape)
+
+class Daemon:
+    """A member with its endpoints: what `runstep run` runs.
+
+    Attributes:
+        endpoints: the HTTP server; its `address` is known once `run` has started it.
+    """
+
+    def __init__(self, settings: Settings, *, registry: CollectorRegistry | None = None) -> None:
+        """Wire the parts; nothing is opened before `run`."""
+        self._settings = settings
+        self._member = Member(settings, registry or CollectorRegistry())
+        self._last_scrape = LastScrape()
+        self._member.registry.register(self._last_scrape)
+        self.endpoints = Endpoints(settings.http, self._member.registry, self._member)
+        self.stop = self._member.stop
+        self.status = self._member.status
+
+    def run(self) -> None:
+        """Run until `stop`, then drain. Blocks; the calling thread is the owner.
+
+        Raises:
+            ConfigError: the endpoints' address cannot be listened on.
+        """
+        self.endpoints.start()
+        log.info("started", http=":".join(map(str, self.endpoints.address)), topics=self._settings.kafka.topics)
+        try:
+            self._member.run()
+            self._last_scrape.wait(self._settings.http.final_scrape)
+        finally:
+            self.endpoints.close()
 
 
 def _calm_collector() -> None:

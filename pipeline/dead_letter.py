@@ -86,17 +86,16 @@ class KafkaDeadLetters:
 
     def _connected(self) -> Any:
         if self._producer is None:
-            self._producer = connect(
-                KafkaProducer,
-                **client_options(self._settings),
-                acks="all",
-                enable_idempotence=False,
-                delivery_timeout_ms=self._delivery_ms,
-                request_timeout_ms=min(BLOCK_MS, self._delivery_ms),
-                max_block_ms=BLOCK_MS,
-                max_request_size=self._max_request_size,
-                compression_type="lz4",
-            )
+            options = client_options(self._settings) | {
+                "acks": "all",
+                "enable_idempotence": False,
+                "delivery_timeout_ms": self._delivery_ms,
+                "request_timeout_ms": min(BLOCK_MS, self._delivery_ms),
+                "max_block_ms": min(BLOCK_MS, self._delivery_ms),
+                "max_request_size": self._max_request_size,
+                "compression_type": "lz4",
+            }
+            self._producer = connect(KafkaProducer, **options)
         return self._producer
 
     def _start(

@@ -67,7 +67,7 @@ def decode(value: bytes | None, max_bytes: int) -> Decoded | list[Decoded]:
             envelope = _envelope_json(value)
             if not envelope["event"].endswith("delta"):
                 return RunStepEvent(envelope["data"], "envelope", envelope["event"])
-        elif b'"runId"' in value:
+        elif b'"runId"' in value and b'"run_id"' not in value:
             return RunStepEvent(_camel_json(value), "camel_case")
         else:
             return RunStepEvent(_snake_json(value), "snake_case")

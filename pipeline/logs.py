@@ -1,4 +1,4 @@
-"""Structured logs: one pipeline for our lines and for those of the libraries, without secrets and without record values.
+"""Structured logs: one pipeline for our lines and those of the libraries, without secrets and record values.
 
 Owns what a line may show. kafka-python says up to 450 lines a second when something is wrong, and passwords when asked
 for everything: it is held at WARNING, and at a few lines a minute for each of its messages.
@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, Final, TextIO
+from typing import Any, Final, Self, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -72,6 +72,8 @@ def configure(settings: LogSettings, *, kafka_level: int = logging.WARNING, stre
     logging.getLogger("pipeline").setLevel(level)
     # KafkaCauses needs the warnings even where they are not shown.
     logging.getLogger("kafka").setLevel(logging.WARNING)
+    # What it retries, the sink says better; its warnings come between the lines of an answer.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     # Its debug lines hold what every source gave, secrets included.
     logging.getLogger("pydantic_settings").setLevel(logging.WARNING)
 
@@ -197,13 +199,18 @@ class KafkaCauses(logging.Handler):
             self._causes.append(record.getMessage())
 
     def explain(self) -> str:
-        """Return the causes in a user's words, each once, the most telling first; empty if nothing failed."""
-        with self.lock or threading.Lock():
+        """Return the causes in a user's words, each once; empty if nothing failed."""
+        self.acquire()
+        try:
             causes = list(dict.fromkeys(reversed(self._causes)))
-        ranked = sorted((_explanation(cause) for cause in causes), key=lambda ranked: ranked[0])
-        return "; ".join(list(dict.fromkeys(text for _, text in ranked))[:3])
+        finally:
+            self.release()
+        telling = [words for cause in causes if (words := _words(cause, _EXPLANATIONS))]
+        unknown = [_clean(cause) for cause in causes if not _words(cause, (*_EXPLANATIONS, *_VAGUE))]
+        vague = [words for cause in causes if (words := _words(cause, _VAGUE))]
+        return "; ".join(list(dict.fromkeys(telling or unknown or vague))[:3])
 
-    def __enter__(self) -> "KafkaCauses":
+    def __enter__(self) -> Self:
         logger = logging.getLogger(self.LOGGER)
         if not logger.isEnabledFor(logging.WARNING):
             logging.getLogger("kafka").setLevel(logging.WARNING)
@@ -214,11 +221,11 @@ class KafkaCauses(logging.Handler):
         logging.getLogger(self.LOGGER).removeHandler(self)
 
 
-def _explanation(cause: str) -> tuple[int, str]:
-    for rank, (pattern, words) in enumerate(_EXPLANATIONS):
+def _words(cause: str, explanations: Sequence[tuple[str, str]]) -> str:
+    for pattern, words in explanations:
         if re.search(pattern, cause):
-            return rank, _clean(words.format(cause=cause))
-    return len(_EXPLANATIONS), _clean(cause)
+            return _clean(words.format(cause=cause))
+    return ""
 
 
 _EXPLANATIONS: Final = (
@@ -228,12 +235,11 @@ _EXPLANATIONS: Final = (
     (r"certificate has expired", "the broker's certificate has expired"),
     (
         r"CERTIFICATE_VERIFY_FAILED.*(mismatch|not valid for)",
-        "the broker's certificate carries another name than the one it was reached by "
-        "(kafka.bootstrap_servers, kafka.ssl_check_hostname): {cause}",
+        "the broker's certificate is for another name than in kafka.bootstrap_servers: {cause}",
     ),
     (r"CERTIFICATE_VERIFY_FAILED", "the broker's certificate is not signed by kafka.ssl_ca_file: {cause}"),
     (
-        r"(?i)alert (bad certificate|certificate|unknown ca|handshake failure)|SSLV3_ALERT|TLSV13_ALERT",
+        r"(?i)alert (bad certificate|certificate|unknown ca|handshake failure|access denied)",
         "the broker refused our client certificate (kafka.ssl_cert_file): {cause}",
     ),
     (
@@ -243,10 +249,12 @@ _EXPLANATIONS: Final = (
     (r"expected str instance, NoneType", "kafka.sasl_username or kafka.sasl_password is missing"),
     (r"DNS|getaddrinfo|Name or service not known", "the host name cannot be resolved ({cause})"),
     (r"ECONNREFUSED|Connection refused", "nothing listens there (connection refused)"),
-    (r"(?i)timed? ?out", "no answer in time (a firewall, or a wrong address)"),
+)
+_VAGUE: Final = (
     (
         r"socket disconnected",
-        "the broker closed the connection: credentials, mechanism or protocol refused "
-        "(kafka.security_protocol, kafka.sasl_*)",
+        "credentials, mechanism or protocol refused by the broker (kafka.security_protocol, kafka.sasl_*)",
     ),
+    (r"(?i)timed? ?out", "no answer in time (a firewall, or a wrong address)"),
 )
+"""What also happens on the way to a better known cause, and is told only where there is no other."""

@@ -6,22 +6,23 @@ Used by the commands that make traffic, and by tests; the daemon never imports i
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count as counter
 from typing import Any, Final
 
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from kafka.errors import KafkaError
 
 from pipeline.config import KafkaSettings
 from pipeline.errors import ServiceUnavailable, SourceUnavailable
 from pipeline.kafka_options import client_options, connect
-from pipeline.simulation import SimulatedEvent
+from pipeline.simulation import SimulatedEvent, Traffic, beginning, events
 
 _TICK: Final = 0.1
-_CHUNK: Final = 200
+_SHORTEST_WAIT: Final = 0.005
+_SEGMENT: Final = 100_000
+_LATENESS: Final = 60.0
 _BLOCK_MS: Final = 15_000
 _DELIVERY_MS: Final = 30_000
 _CLOSE_TIMEOUT: Final = 5.0
@@ -77,7 +78,7 @@ class EventProducer:
 
     def produce(
         self,
-        events: Iterable[SimulatedEvent],
+        stream: Iterable[SimulatedEvent],
         rate: float = 0,
         stop: threading.Event | None = None,
         tick: Callable[[Sent], None] = lambda _: None,
@@ -85,7 +86,7 @@ class EventProducer:
         """Send events until there are no more or `stop` is set, and wait until Kafka has acknowledged them.
 
         Args:
-            events: what to send.
+            stream: what to send.
             rate: events per second; 0 is as fast as Kafka takes them.
             stop: set from another thread or a signal handler.
             tick: called about ten times a second.
@@ -93,20 +94,13 @@ class EventProducer:
         Raises:
             ServiceUnavailable: Kafka takes no more, or did not acknowledge everything.
         """
-        stop = stop or threading.Event()
-        began = ticked = time.monotonic()
-        chunk = 1 if 0 < rate < _CHUNK else _CHUNK
-        for event in events:
+        ticked = time.monotonic()
+        for event in paced(stream, rate, stop or threading.Event()):
             self._send(event)
-            if self.sent.events % chunk:
-                continue
             now = time.monotonic()
-            ahead = self.sent.events / rate - (now - began) if rate else 0.0
-            if now - ticked >= _TICK or ahead > _TICK:
+            if now - ticked >= _TICK:
                 tick(self.sent)
                 ticked = now
-            if stop.is_set() or (ahead > 0 and _wait(stop, ahead, partial(tick, self.sent))):
-                break
         self._finish()
         tick(self.sent)
         return self.sent
@@ -154,53 +148,31 @@ class EventProducer:
             )
 
 
-def _wait(stop: threading.Event, seconds: float, tick: Callable[[], None]) -> bool:
-    """Wait, ticking; return whether it was interrupted."""
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        if stop.wait(min(left, _TICK)):
-            return True
-        tick()
-    return False
+def timeline(traffic: Traffic, count: int | None, rate: float) -> Iterator[SimulatedEvent]:
+    """Yield events whose times end about now.
 
-
-def create_topic(settings: KafkaSettings, topic: str, partitions: int) -> bool:
-    """Create a topic with the brokers' default replication; return False where it exists already.
-
-    Raises:
-        ServiceUnavailable: Kafka cannot be reached or refuses.
+    Paced, they tell of the present; as fast as possible, of the hour before now, and without a number of that hour
+    again and again, with other ids.
     """
-    admin = _connected(KafkaAdminClient, settings)
-    try:
-        # -1: the broker's own default; one of a single broker could not have more replicas than one.
-        admin.create_topics([NewTopic(topic, partitions, -1)])
-    except TopicAlreadyExistsError:
-        return False
-    except KafkaError as error:
-        raise ServiceUnavailable(f"Kafka does not create topic {topic!r}: {error}") from None
-    finally:
-        admin.close()
-    return True
+    if rate > 0:
+        yield from events(replace(traffic, rate=rate), count, time.time() - _LATENESS)
+        return
+    for segment in counter():
+        size = _SEGMENT if count is None else count
+        yield from events(replace(traffic, seed=traffic.seed + segment), size, beginning(traffic, size, time.time()))
+        if count is not None:
+            return
 
 
-def require_topic(settings: KafkaSettings, topic: str) -> int:
-    """Return the number of partitions of a topic that has to exist.
-
-    Raises:
-        ServiceUnavailable: it does not, or Kafka cannot be reached.
-    """
-    admin = _connected(KafkaAdminClient, settings)
-    try:
-        described = admin.describe_topics([topic])[0]
-    except KafkaError as error:
-        raise ServiceUnavailable(f"Kafka does not describe topic {topic!r}: {error}") from None
-    finally:
-        admin.close()
-    if described["error_code"]:
-        cause = for_code(described["error_code"])
-        cure = "create it, or say --create-topic 4" if "Unknown" in cause.__name__ else cause.__name__
-        raise ServiceUnavailable(f"Kafka has no topic {topic!r}: {cure}")
-    return len(described["partitions"])
+def paced(stream: Iterable[SimulatedEvent], rate: float, stop: threading.Event) -> Iterator[SimulatedEvent]:
+    """Yield events at `rate` a second, 0 for no limit, until `stop` is set. Waits in the calling thread."""
+    began = time.monotonic()
+    for number, event in enumerate(stream):
+        ahead = number / rate - (time.monotonic() - began) if rate else 0.0
+        # A wait shorter than this costs more than it evens out.
+        if stop.is_set() or (ahead > _SHORTEST_WAIT and stop.wait(ahead)):
+            return
+        yield event
 
 
 def _connected(client: Callable[..., Any], settings: KafkaSettings, **options: Any) -> Any:

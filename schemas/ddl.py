@@ -28,16 +28,16 @@ _TOKEN: Final = re.compile(
 )
 """What a statement is made of, as far as finding its end needs it. A doubled quote reads as two neighbours."""
 
-_NAME: Final = re.compile(r"[A-Za-z_]\w*")
-_CLUSTER: Final = re.compile(r"[\w.{}-]+")
-_PATH: Final = re.compile(r"[\w./:{}-]+")
+_MAKES: Final = re.compile(r"^CREATE (?:TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS \w+\.(\w+)", re.MULTILINE)
+
+_NAME: Final = (re.compile(r"[A-Za-z_][A-Za-z0-9_]*"), "letters, digits and _")
+_CLUSTER: Final = (re.compile(r"[A-Za-z0-9_.{}-]+"), "letters, digits, - _ . and {macros}")
+_PATH: Final = (re.compile(r"[A-Za-z0-9_./:{}-]+"), "a path of letters, digits, - _ . and {macros}")
 
 # How many inserts, and how many seconds, a token is remembered. A replicated table forgets after an hour by default; an
 # outage, and with it an insert that is tried again, can last for days.
 _WINDOW: Final = "non_replicated_deduplication_window = 1000"
-_REPLICATED_WINDOW: Final = (
-    "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"
-)
+_REPLICATED_WINDOW: Final = "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +125,15 @@ class Layout:
             return ()
         return tuple(split(Template(migration.text).substitute(self._values())))
 
+    def makes(self, migration: Migration) -> frozenset[str]:
+        """Return the names of the tables and views that the migration makes in this layout."""
+        return frozenset(name for sql in self.statements(migration) for name in _MAKES.findall(sql))
 
-def _check(name: str, value: str, pattern: re.Pattern[str]) -> None:
+
+def _check(name: str, value: str, allowed: tuple[re.Pattern[str], str]) -> None:
+    pattern, words = allowed
     if not pattern.fullmatch(value):
-        raise ValueError(f"{name} {value!r} cannot stand in SQL: expected {pattern.pattern}")
+        raise ValueError(f"{name} is {value!r}: it can have {words}")
 
 
 def shipped(folder: Traversable | None = None) -> tuple[Migration, ...]:

@@ -1,7 +1,7 @@
 """Fixtures of real servers. Nothing is started before a test asks for it, and one server serves the whole run.
 
 kafka               the run's Kafka: `.bootstrap` ("127.0.0.1:port")
-clickhouse          the run's ClickHouse: `.url` ("http://127.0.0.1:port"), `.http_port`, `.tcp_port`, `.query(sql) -> str`
+clickhouse          the run's ClickHouse: `.url` ("http://127.0.0.1:port"), `.http_port`, `.tcp_port`, `.query(sql)`
 prometheus          the run's Prometheus: `.url`, `.scrape("host:port", job)`, `.wait_for_scrape(job)`, `.value(expr)`,
                     `.query(expr)`, `.query_range(...)`, `.query_exemplars(...)`
 topic               makes topics: `topic(partitions=4, config={...}) -> name`; unique names, deleted after the test
@@ -175,7 +175,9 @@ def _required(run: Run, name: str, kind: type[Server], describe: Callable[[Any],
     try:
         return run.shared(name, lambda home: kind(home=home), describe)
     except ServerUnavailable as error:
-        pytest.fail(str(error), pytrace=False)
+        reason = str(error)
+    # Out here, so that the report is the reason alone and not a chain of two errors.
+    pytest.fail(reason, pytrace=False)
 
 
 def _require_prometheus() -> None:
@@ -183,9 +185,12 @@ def _require_prometheus() -> None:
         for name in ("prometheus", "promtool"):
             prometheus_server.binary(name)
     except ServerUnavailable as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+        reason = str(error)
+    else:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 def _readable(name: str) -> str:

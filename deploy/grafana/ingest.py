@@ -50,6 +50,7 @@ def headline() -> Sequence[Any]:
 
 def panels() -> Sequence[Any]:
     """Return lag, delay, records, inserts, and what gets in their way, over time."""
+    last_row = (_silence(), _commits(), _rebalances(), _assigned())
     return (
         _lag(),
         _age(),
@@ -58,14 +59,12 @@ def panels() -> Sequence[Any]:
         _refused(),
         _anomalies(),
         _inserts(),
+        _insert_duration(),
         _insert_rows(),
         _retries(),
         _sink(),
         _buffer(),
-        _silence(),
-        _commits(),
-        _rebalances(),
-        _assigned(),
+        *(panel.span(6) for panel in last_row),
     )
 
 
@@ -144,6 +143,18 @@ def _anomalies() -> Any:
 
 
 def _inserts() -> Any:
+    return lines(
+        Question(
+            "Inserts by outcome",
+            "Inserts per second; a failed one is tried again with the same rows and the same token.",
+            "ops",
+        ),
+        [promql(f"sum by (outcome) (rate(runstep_inserts_total{{{_WHO}}}[$__rate_interval]))", "{{outcome}}")],
+        stacked=True,
+    )
+
+
+def _insert_duration() -> Any:
     durations = f"runstep_insert_duration_seconds_bucket{{{_WHO}}}"
     by_bucket = f"sum by (le, outcome) (rate({durations}[$__rate_interval]))"
     return lines(

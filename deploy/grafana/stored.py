@@ -1,4 +1,7 @@
-"""What is stored: which faults, which steps. Every statement reads `run_steps_current`, where a step is one row."""
+"""What is stored: which faults, which steps, which refusals.
+
+Steps are read from `run_steps_current`, where each is one row, and refusals from the ledger, by their place in Kafka.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -49,6 +52,23 @@ WHERE $__timeFilter(created_at)
 ORDER BY duration_ms DESC
 LIMIT 25"""
 
+_DEAD_LETTERS: Final = """\
+SELECT
+    max(ingested_at) AS refused_at,
+    kafka_topic,
+    kafka_partition,
+    kafka_offset,
+    kafka_timestamp,
+    any(reason) AS why,
+    any(run_id) AS run,
+    any(step_id) AS step
+FROM run_step_ledger
+WHERE $__timeFilter(ingested_at)
+  AND outcome = 'dead_lettered'
+GROUP BY kafka_topic, kafka_partition, kafka_offset, kafka_timestamp
+ORDER BY refused_at DESC
+LIMIT 25"""
+
 # No time filter: an exemplar leads here from any range, and the index on step_id finds the row.
 _STEP: Final = """\
 SELECT
@@ -78,7 +98,7 @@ LIMIT 10"""
 
 
 def panels() -> Sequence[Any]:
-    """Return the tables of faults, of slow steps, and of the one step that was clicked."""
+    """Return the tables of faults, of slow steps, of the one step that was clicked, and of dead letters."""
     faults = rows(
         Question(
             "Most frequent faults",
@@ -90,10 +110,20 @@ def panels() -> Sequence[Any]:
         {},
     )
     slowest = rows(
-        Question("Slowest steps", "Ended steps of the time range. Click a step to open it below.", "none"),
+        Question("Slowest steps", "Ended steps of the time range. Click a step to open it in the next panel.", "none"),
         _SLOWEST,
         {"duration_ms": "ms", "total_tokens": "short"},
     ).override_by_name("step_id", [dashboard.DynamicConfigValue(id_val="links", value=[_to_step()])])
+    dead_letters = rows(
+        Question(
+            "Latest dead letters",
+            "Where in Kafka the refused records of the time range stand, and why they were refused. Their bytes are in "
+            "the dead-letter topic, under the same partition and offset in the headers.",
+            "none",
+        ),
+        _DEAD_LETTERS,
+        {},
+    )
     step = rows(
         Question(
             "Step",
@@ -103,7 +133,7 @@ def panels() -> Sequence[Any]:
         _STEP,
         {"duration_ms": "ms", "prompt_tokens": "short", "completion_tokens": "short"},
     ).height(6)
-    return (faults, slowest, step)
+    return (faults, slowest, step, dead_letters)
 
 
 def _to_step() -> dict[str, Any]:

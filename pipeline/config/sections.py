@@ -43,7 +43,7 @@ class ClickHouseSettings(Section):
     """What `runstep migrate` builds: one server, replicas, or shards."""
     cluster: str = "runstep"
     """Name of the cluster in the servers' configuration."""
-    hosts: CommaList = ()
+    hosts: Annotated[CommaList, Field(repr=False)] = ()
     """URLs of all servers that `runstep migrate` applies the tables to; the url alone by default."""
     on_cluster: bool = False
     """Whether `runstep migrate` lets one server spread each statement with ON CLUSTER; else it goes to all `hosts`."""
@@ -122,7 +122,7 @@ class HttpSettings(Section):
     stalled_after: Seconds = 60.0
     """Seconds without progress of the loop after which /healthz says so."""
     final_scrape: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds that a drained daemon waits for one more scrape, so that no number is lost at a restart; 0: not at all."""
+    """Seconds that a drained daemon waits for one more scrape, so that a restart loses no number; 0: not at all."""
     buckets: NumberList = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900)
     """Upper bounds of the duration histogram in seconds."""
 

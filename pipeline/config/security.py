@@ -66,7 +66,8 @@ def clickhouse_access(settings: Settings) -> Iterator[str]:
     url = store.url.get_secret_value()
     yield from _address(url, "clickhouse.url")
     for host in store.hosts:
-        yield from _address(host, "clickhouse.hosts")
+        # An entry may leave out what is as in the url.
+        yield from _address(host if "://" in host else f"http://{host}", "clickhouse.hosts")
     yield from _pair("clickhouse", "cert_file", "key_file", store)
     embedded = url.startswith("chdb:")
     if embedded:
@@ -103,7 +104,7 @@ def _address(url: str, name: str) -> Iterator[str]:
     split = _split(url)
     if split is None or split.scheme not in {"http", "https"} or not split.hostname:
         shown = mask_url(url) if "://" in url else "the value"
-        yield f"{name}: {shown} is not http://host:port, https://host:port or, in clickhouse.url, chdb:PATH"
+        yield f"{name}: {shown} is not http[s]://user:password@host:port, or in clickhouse.url chdb:PATH"
 
 
 def _split(url: str) -> SplitResult | None:

@@ -34,7 +34,10 @@ _STUCK_PLACES: Final = 16
 """More connections, ended but whose threads are still at work, before new ones are refused."""
 
 _TICK: Final = 0.25
-"""Seconds between looks at overdue connections, hence how long `close` may take."""
+"""Seconds between looks at overdue connections."""
+
+_PARTING: Final = 1.0
+"""Seconds that `close` waits for the threads of connections it has ended; they do not keep the process alive."""
 
 
 class Endpoints:
@@ -61,6 +64,7 @@ class Endpoints:
         if server is not None:
             server.shutdown()
             server.server_close()
+            server.wait_until_idle(_PARTING)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -80,7 +84,7 @@ class _Server(ThreadingHTTPServer):
         self.socket = listening
         self.pages = pages
         self._tls = secured
-        self._lock = threading.Lock()
+        self._book = threading.Condition()
         self._open: dict[socket.socket, float] = {}
         self._ended: set[socket.socket] = set()
 
@@ -122,19 +126,24 @@ class _Server(ThreadingHTTPServer):
     def service_actions(self) -> None:
         """End overdue connections. Called by `serve_forever` after each request, and every `_TICK`."""
         overdue = time.monotonic() - _PATIENCE
-        with self._lock:
+        with self._book:
             for connection in [connection for connection, since in self._open.items() if since < overdue]:
                 self._end(connection)
 
     def server_close(self) -> None:
         """Close the listening socket and end every connection."""
         super().server_close()
-        with self._lock:
+        with self._book:
             for connection in list(self._open):
                 self._end(connection)
 
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait until no thread serves a connection, at most `timeout` seconds; return whether it is so."""
+        with self._book:
+            return self._book.wait_for(lambda: not self._open and not self._ended, timeout)
+
     def _place(self, connection: socket.socket) -> bool:
-        with self._lock:
+        with self._book:
             if len(self._open) + len(self._ended) >= _PLACES + _STUCK_PLACES:
                 return False
             if len(self._open) >= _PLACES:
@@ -143,7 +152,7 @@ class _Server(ThreadingHTTPServer):
             return True
 
     def _end(self, connection: socket.socket) -> None:
-        """Let the thread of a connection find it closed, in whatever call it waits. The lock must be held."""
+        """Let the thread of a connection find it closed, in whatever call it waits. The book must be held."""
         del self._open[connection]
         self._ended.add(connection)
         with suppress(OSError):
@@ -151,9 +160,10 @@ class _Server(ThreadingHTTPServer):
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def _forget(self, connection: socket.socket) -> None:
-        with self._lock:
+        with self._book:
             self._open.pop(connection, None)
             self._ended.discard(connection)
+            self._book.notify_all()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Do the handshake, then read and answer the request."""

@@ -5,7 +5,7 @@ method call for each value, and can neither be added to in bulk nor be read as a
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,14 +106,18 @@ def observed_durations(durations: Sequence[Duration], bounds: Sequence[float], n
 
 
 def _exemplar(step: Duration, now: float) -> Exemplar | None:
-    """Return the ids that lead from a bucket to the row; the step's alone, or none, where they are too long."""
-    both: Mapping[str, str] = {"run_id": step.run_id, "step_id": step.step_id}
-    for labels in (dict(both), {"step_id": step.step_id}):
-        fits = sum(len(name) + len(value) for name, value in labels.items()) <= _EXEMPLAR_LENGTH
-        # Ids come from the wire: a lone surrogate in one would make every scrape fail.
-        if fits and all(value.isprintable() for value in labels.values()):
+    """Return the ids that lead from a bucket to the row; the step's alone, or none, where they do not fit."""
+    for labels in ({"run_id": step.run_id, "step_id": step.step_id}, {"step_id": step.step_id}):
+        length = sum(len(name) + len(value) for name, value in labels.items())
+        if length <= _EXEMPLAR_LENGTH and all(map(_is_plain, labels.values())):
             return Exemplar(labels, step.seconds, round(now, 3))
     return None
+
+
+def _is_plain(text: str) -> bool:
+    # Ids come from the wire: a lone surrogate in one would make every scrape fail, and there are parsers of OpenMetrics
+    # (that of prometheus_client is one) that stumble over escapes.
+    return text.isprintable() and '"' not in text and "\\" not in text
 
 
 class Histogram(_Series):

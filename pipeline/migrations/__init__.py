@@ -7,7 +7,7 @@
 from pipeline.migrations.applying import Applied, each_host, migrate, plan, status
 from pipeline.migrations.book import Status
 from pipeline.migrations.inspection import check_schema
-from pipeline.migrations.server import Client, Statement, layout_of
+from pipeline.migrations.server import Client, Statement, connected, layout_of
 
 __all__ = (
     "Applied",
@@ -15,6 +15,7 @@ __all__ = (
     "Statement",
     "Status",
     "check_schema",
+    "connected",
     "each_host",
     "layout_of",
     "migrate",

@@ -25,15 +25,14 @@ class Applied(NamedTuple):
 
 
 def migrate(
-    client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None, *, again: bool = False
+    client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None
 ) -> list[Applied]:
-    """Apply to one host what is missing there; do nothing where nothing is.
+    """Apply to one host what is missing there, also what somebody dropped; do nothing where nothing is.
 
     Args:
         client: a connection to the host, best without a database of its own, since that may not exist yet.
         settings: the layout and the retention.
         migrations: other files than the package's.
-        again: apply the files that the book has, too; it makes tables and views that somebody dropped.
 
     Raises:
         ConfigError: a file was edited after it was applied, the settings contradict the book, or a grant is missing.
@@ -42,7 +41,7 @@ def migrate(
     """
     layout = layout_of(settings)
     applied = []
-    for migration in _pending(client, layout, migrations, again=again):
+    for migration in _pending(client, layout, migrations):
         statements = _statements(layout, migration)
         run(client, statements)
         # After its statements: a file that broke off is not in the book, and is applied again as a whole.
@@ -54,7 +53,7 @@ def migrate(
 
 
 def plan(
-    client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None, *, again: bool = False
+    client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None
 ) -> list[Statement]:
     """Return what `migrate` would run now, in order, and run nothing.
 
@@ -63,7 +62,7 @@ def plan(
         ServiceUnavailable: as `migrate`.
     """
     layout = layout_of(settings)
-    pending = _pending(client, layout, migrations, again=again)
+    pending = _pending(client, layout, migrations)
     files = [statement for migration in pending for statement in _statements(layout, migration)]
     return files + retention.changes(tables(client, layout.database), layout, settings)
 
@@ -108,12 +107,14 @@ def _beside(url: SplitResult, host: str) -> str:
     return own._replace(netloc=f"{user}{at}{place}").geturl()
 
 
-def _pending(
-    client: Client, layout: Layout, migrations: Sequence[Migration] | None, *, again: bool
-) -> list[Migration]:
+def _pending(client: Client, layout: Layout, migrations: Sequence[Migration] | None) -> list[Migration]:
     known, entries = book.files(layout, migrations), book.read(client, layout)
     book.refuse_faults(layout, known, entries)
-    return [migration for version, migration in sorted(known.items()) if again or version not in entries]
+    there = tables(client, layout.database).keys()
+    gone = (version for version, migration in known.items() if not layout.makes(migration) <= there)
+    # What was dropped is made again, and what came after it done again: a later file may have changed the table.
+    first = min(gone, default=max(known, default=0) + 1)
+    return [migration for version, migration in sorted(known.items()) if version not in entries or version >= first]
 
 
 def _statements(layout: Layout, migration: Migration) -> list[Statement]:

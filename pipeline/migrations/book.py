@@ -67,7 +67,9 @@ def files(layout: Layout, migrations: Sequence[Migration] | None = None) -> dict
     try:
         known = shipped() if migrations is None else migrations
     except ValueError as error:
-        raise ConfigError(f"{error}: the installed files are not those of runstep {__version__}, reinstall it") from error
+        raise ConfigError(
+            f"{error}: the installed files are not those of runstep {__version__}, reinstall it"
+        ) from error
     return {migration.version: migration for migration in known if migration.only in {None, layout.variant}}
 
 

@@ -1,7 +1,7 @@
 """Finds what a database has that is not as it was made: by hand, by another tool, by half a migration.
 
-The insert does not notice most of it: a column dropped from a view's target is an OK with the values gone, a window of 0
-an OK that stores a retry twice.
+The insert does not notice most of it: a column dropped from a view's target is an OK with the values gone, a window of
+0 an OK that stores a retry twice.
 """
 
 import re
@@ -10,7 +10,6 @@ from typing import Final
 
 from clickhouse_connect.driver.exceptions import Error
 
-from pipeline.migrations.book import BOOK
 from pipeline.migrations.server import Client, Table, explaining, tables
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 
@@ -47,7 +46,7 @@ def check_schema(client: Client, database: str) -> list[str]:
     for name in sorted(names):
         place = f"{database}.{name}"
         if name not in made:
-            findings.append(_missing(place, migrated=BOOK in made))
+            findings.append(_missing(place))
             continue
         base = name.removesuffix("_local")
         findings += _column_findings(place, _EXPECTED[base], columns.get(name, {}))
@@ -79,21 +78,24 @@ def _users(client: Client) -> frozenset[str] | None:
         return None
 
 
-def _missing(place: str, *, migrated: bool) -> str:
-    cure = "runstep migrate --again" if migrated else "runstep migrate"
+def _missing(place: str) -> str:
     return (
-        f"{place} is missing, or this user may not see it: run `{cure}`, or grant the rights of "
+        f"{place} is missing, or this user may not see it: run `runstep migrate`, or grant the rights of "
         "deploy/clickhouse/users.xml"
     )
 
 
 def _column_findings(place: str, expected: tuple[str, ...], columns: Mapping[str, str]) -> Iterator[str]:
+    is_view = place.endswith(_VIEWS)
     for name in expected:
         actual, wanted = columns.get(name), _TYPES[name]
-        if actual is None:
-            yield f"{place} has no column {name}, its values get lost: ALTER TABLE {place} ADD COLUMN {name} {wanted}"
-        elif actual != wanted:
-            yield f"{place}.{name} is {actual}: ALTER TABLE {place} MODIFY COLUMN {name} {wanted}"
+        if actual == wanted:
+            continue
+        fault = f"{place}.{name} is {actual}, not {wanted}" if actual else f"{place} has no column {name}"
+        change = "MODIFY" if actual else "ADD"
+        # A view that is dropped while rows come in loses them.
+        again = f"stop the daemons, DROP VIEW {place}, run `runstep migrate`"
+        yield f"{fault}: {again if is_view else f'ALTER TABLE {place} {change} COLUMN {name} {wanted}'}"
 
 
 def _window_findings(place: str, table: Table) -> Iterator[str]:

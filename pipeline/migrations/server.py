@@ -7,7 +7,9 @@ from typing import Any, Final, NamedTuple, Protocol
 from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.config import ClickHouseSettings
-from pipeline.errors import ConfigError, RunstepError, ServiceUnavailable
+from pipeline.errors import ConfigError, RunstepError, ServiceUnavailable, SinkError
+from pipeline.sink.classify import sink_error
+from pipeline.sink.client import address, connect
 from schemas.ddl import Layout
 
 _NOT_ALLOWED: Final = frozenset({164, 192, 495, 497, 516})
@@ -65,9 +67,7 @@ def tables(client: Client, database: str) -> dict[str, Table]:
     Raises:
         ServiceUnavailable: the server does not answer.
     """
-    query = (
-        "SELECT name, engine, engine_full, create_table_query FROM system.tables WHERE database = {database:String}"
-    )
+    query = "SELECT name, engine, engine_full, create_table_query FROM system.tables WHERE database = {database:String}"
     with explaining(f"reading the tables of {database}"):
         rows = client.query(query, {"database": database}).result_rows
     return {name: Table(*told) for name, *told in rows}
@@ -92,18 +92,32 @@ def _headline(sql: str) -> str:
 
 
 @contextmanager
+def connected(settings: ClickHouseSettings) -> Iterator[Client]:
+    """Give a connection to the host of the settings, in no database, and close it.
+
+    Raises:
+        ConfigError: the credentials or the url are wrong.
+        ServiceUnavailable: the server is away.
+    """
+    try:
+        client = connect(settings)
+    except SinkError as error:
+        raise _to_show(error, f"connecting to {address(settings)}") from None
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextmanager
 def explaining(doing: str) -> Iterator[None]:
-    """Turn the driver's exceptions into ours."""
+    """Turn the driver's exceptions into those a command shows, which name the cause and the cure."""
     try:
         yield
     except Error as error:
-        raise _explained(error, doing) from error
+        raise _to_show(sink_error(error, "ClickHouse"), doing) from None
 
 
-def _explained(error: Error, doing: str) -> RunstepError:
-    code, said = getattr(error, "code", None), " ".join(str(error).split())
-    if code in _NOT_ALLOWED:
-        return ConfigError(f"ClickHouse does not allow {doing}: {said} Cure: the grants of deploy/clickhouse/users.xml")
-    if code is None:
-        return ServiceUnavailable(f"ClickHouse does not answer, {doing}: {said}")
-    return ServiceUnavailable(f"ClickHouse failed, {doing}: {said} What was applied stays; once cured, run it again")
+def _to_show(error: SinkError, doing: str) -> RunstepError:
+    kind = ConfigError if error.code in _NOT_ALLOWED else ServiceUnavailable
+    return kind(f"{doing}: {error}")

@@ -151,7 +151,7 @@ _ENCODING = (DataError, TypeError, ValueError, AttributeError, OverflowError, st
 
 _LONGEST: Final = 300
 _SERVER_TEXT = re.compile(r"DB::Exception:\s*(?P<text>[^\n]*)")
-_TRAILER = re.compile(r"\s*(\([A-Z][A-Z0-9_]+\)|\(version .*|\(for url .*|Stack trace:.*|In scope .*)\s*$")
+_TRAILER = re.compile(r"\s*(\([A-Z][A-Z0-9_]+\)|\(version .*|\(for url .*|Stack trace:.*|[Ii]n scope .*)\s*$")
 _VALUES = re.compile(r"\s*(Column values:|before:|While executing|while converting source).*$", re.DOTALL)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$)")
 _STATUS = re.compile(r"HTTP driver received HTTP status (\d{3})")
@@ -198,16 +198,24 @@ def _from_server(error: Exception, code: int) -> SinkError:
 
 def _speakable(text: str, error_class: ErrorClass) -> str:
     """Return the server's first line, bounded, without credentials and without what could be a row's value."""
+    line = _VALUES.sub("", server_line(text))
+    if error_class is not _ENVIRONMENT:
+        line = _QUOTED.sub("'…'", line)
+    return _bounded(redact(line).rstrip(" .:,"))
+
+
+def server_line(text: str) -> str:
+    """Return the first line of what the server said, without the driver's words around it; it may quote values."""
     found = _SERVER_TEXT.search(text)
     line = found["text"] if found else text.partition("\n")[0]
     previous = ""
     while previous != line:
         previous, line = line, _TRAILER.sub("", line)
-    line = _VALUES.sub("", line)
-    if error_class is not _ENVIRONMENT:
-        line = _QUOTED.sub("'…'", line)
-    line = redact(line).rstrip(" .:,")
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return _bounded(line.rstrip(" .:,"))
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _from_driver(error: ProgrammingError) -> SinkError:
@@ -237,15 +245,20 @@ def _from_transport(error: Exception, address: str) -> SinkError:
         number = int(status[1])
         return _make(f"{address} answered HTTP {number}, not as ClickHouse does", _STATUSES.get(number, _AMBIGUOUS))
     chain = tuple(_chain(error))
-    for link in chain:
-        if isinstance(link, (ssl.SSLError, Urllib3SSLError)) and not isinstance(link, ssl.SSLEOFError):
-            return SinkUnavailable(f"TLS with {address} fails: {_tls_cause(chain)}", _ENVIRONMENT)
-    for link in chain:
-        if isinstance(link, (NewConnectionError, ConnectTimeoutError, ConnectionRefusedError)):
-            return SinkUnavailable(f"cannot connect to {address}: {_cause(chain)}", _TRANSIENT)
-    if any(isinstance(link, (ReadTimeoutError, TimeoutError)) for link in chain):
+    if _find(chain, FileNotFoundError, PermissionError):
+        return SinkUnavailable(f"cannot use a certificate or key for {address}: {_cause(chain)}", _ENVIRONMENT)
+    # A TLS connection that is cut in mid-sentence is a broken connection, not a fault of TLS.
+    if _find(chain, ssl.SSLError, Urllib3SSLError) and not _find(chain, ssl.SSLEOFError):
+        return SinkUnavailable(f"TLS with {address} fails: {_tls_cause(chain)}", _ENVIRONMENT)
+    if _find(chain, NewConnectionError, ConnectTimeoutError, ConnectionRefusedError):
+        return SinkUnavailable(f"cannot connect to {address}: {_cause(chain)}", _TRANSIENT)
+    if _find(chain, ReadTimeoutError, TimeoutError):
         return SinkUnavailable(f"{address} did not answer in time", _AMBIGUOUS)
     return SinkUnavailable(f"the connection to {address} broke: {_cause(chain)}", _AMBIGUOUS)
+
+
+def _find(chain: tuple[BaseException, ...], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(link, kinds) for link in chain)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -273,5 +286,5 @@ def _tls_cause(chain: tuple[BaseException, ...]) -> str:
 def _cause(chain: tuple[BaseException, ...]) -> str:
     for link in reversed(chain):
         if isinstance(link, OSError) and link.strerror:
-            return link.strerror.lower()
+            return f"{link.strerror.lower()} ({link.filename})" if link.filename else link.strerror.lower()
     return type(chain[-1]).__name__

@@ -69,7 +69,7 @@ LIMIT 1 BY thread_id, run_id, step_id
 LIMIT {limit:UInt64}
 SETTINGS optimize_read_in_order = 1
 """
-"""Read backwards in the table's own order, so that it ends once there are enough. No FINAL: a repeat is the same step."""
+"""Read backwards in the table's own order, so that it ends once there are enough. Repeats are one step: no FINAL."""
 
 
 class ClickHouseSink:

@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from pipeline import __version__
 from pipeline.config import ClickHouseSettings
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ErrorClass, SinkUnavailable
 from pipeline.sink.classify import sink_error
 
 EMBEDDED: Final = "chdb:"
@@ -33,7 +33,7 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
 
     Raises:
         SinkUnavailable: naming the cause, without credentials.
-        ConfigError: the url is none.
+        ConfigError: the url is no url.
     """
     # The driver logs, with stack traces that quote values, what it also raises; we say it once and without values.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
@@ -115,11 +115,9 @@ def _access_token(settings: ClickHouseSettings) -> str | None:
     try:
         return settings.access_token_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise sink_error(_unreadable(error), str(settings.access_token_file)) from None
-
-
-def _unreadable(error: Exception) -> Exception:
-    return error if isinstance(error, OSError) else OSError(type(error).__name__)
+        cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        message = f"clickhouse.access_token_file {settings.access_token_file} cannot be read: {cause}"
+        raise SinkUnavailable(message, ErrorClass.ENVIRONMENT) from None
 
 
 def _tls(settings: ClickHouseSettings, *, is_login: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -150,6 +151,12 @@ def test_clickhouse_users_change_with_a_restart(clickhouse_factory: Callable[...
     assert server.query("SELECT 1", **{**WRITER, "password": "rotated"}) == "1\n"
 
 
+def test_an_address_may_name_its_user(clickhouse_factory: Callable[..., ClickHouseServer]) -> None:
+    server = clickhouse_factory(users=USERS)
+    address = ClickHouseAddress(f"http://writer:secret@127.0.0.1:{server.http_port}")
+    assert address.query("SELECT currentUser()") == "writer\n"
+
+
 def test_a_paused_server_answers_after_it_is_resumed(clickhouse_factory: Callable[..., ClickHouseServer]) -> None:
     server = clickhouse_factory()
     answers: list[str] = []
@@ -265,6 +272,8 @@ def test_a_server_dies_with_its_owner_and_with_its_guard(victim: str) -> None:
     finally:
         owner.kill()
         owner.communicate()
+        # Nobody is left to do it when the guard was killed before the owner.
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_run_has_one_server_of_a_kind_and_ends_it(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.servers.downloads import ServerUnavailable
 from tests.servers.process import free_port
 from tests.servers.server import Home, Server
 
-CURE = "install Debian's package: apt-get install -y prometheus (without starting it as a service)"
+CURE = "install Debian's package: apt-get install -y prometheus"
 CONFIG = """
 global: {{scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_interval: {interval}}}
 rule_files: {rules}
@@ -34,7 +34,10 @@ class PrometheusAddress:
     targets: Path
 
     def scrape(self, target: str, job: str) -> None:
-        """Have `http://{target}/metrics` scraped from now on with this `job` label, unique to the test."""
+        """Have `http://{target}/metrics` scraped from now on with this `job` label, unique to the test.
+
+        The first scrape comes within about 5 s: Prometheus looks at its targets no more often.
+        """
         listing = self.targets / f"{job}.json"
         staging = listing.with_suffix(".part")
         staging.write_text(json.dumps([{"targets": [target], "labels": {"job": job}}]))
@@ -57,16 +60,16 @@ class PrometheusAddress:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Evaluate an expression now: a list of `{metric: labels, value: [time, text]}`."""
-        return self._ask("query", query=expression)["result"]
+        return list(self._ask("query", query=expression)["result"])
 
     def query_range(self, expression: str, start: float, end: float, step: str = "1s") -> list[dict[str, Any]]:
         """Evaluate an expression over time (epoch seconds): a list of `{metric, values}`."""
         answer = self._ask("query_range", query=expression, start=str(start), end=str(end), step=step)
-        return answer["result"]
+        return list(answer["result"])
 
     def query_exemplars(self, expression: str, start: float, end: float) -> list[dict[str, Any]]:
         """Return the exemplars of the series in an expression: a list of `{seriesLabels, exemplars}`."""
-        return self._ask("query_exemplars", query=expression, start=str(start), end=str(end))
+        return list(self._ask("query_exemplars", query=expression, start=str(start), end=str(end)))
 
     def value(self, expression: str) -> float:
         """Return the one number that an expression gives; `LookupError` when it gives none or several."""
@@ -123,8 +126,6 @@ class PrometheusServer(Server):
             f"--storage.tsdb.path={self.folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--enable-feature=exemplar-storage",
-            # Not in its help: without it a new target waits up to 5 s for its first scrape.
-            "--scrape.discovery-reload-interval=100ms",
             "--log.level=warn",
         ]
 
@@ -149,7 +150,7 @@ def promtool(*arguments: str, stdin: str | None = None) -> subprocess.CompletedP
 
 def binary(name: str) -> str:
     """Find Debian's `prometheus` or `promtool`; `ServerUnavailable` with the cure when missing."""
-    found = shutil.which(name, path="/usr/bin:/usr/local/bin") or shutil.which(name)
+    found = shutil.which(name)
     if found is None:
         raise ServerUnavailable(f"{name} is not installed; {CURE}")
     return found

@@ -1,5 +1,6 @@
 """What all test servers have in common: a home, a life cycle, and an end that nothing can prevent."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -25,6 +26,8 @@ class Home:
     def temporary(cls, name: str) -> Self:
         """Make a home that lives as long as this process at most."""
         folder = Path(tempfile.mkdtemp(prefix=f"runstep-{name}-"))
+        # The guard sees to a violent end, but only of a server that runs; this covers one that was stopped.
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return cls(folder, os.getpid(), folder)
 
 

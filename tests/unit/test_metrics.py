@@ -1,25 +1,19 @@
-"""The metrics of one process: names, labels, zeros, sums, exemplars, and what a scrape of them looks like."""
+"""The metrics of one process: names, labels, zeros, sums, and that they stay few."""
 
-import json
-import os
-import shutil
-import subprocess
+import threading
 from collections import Counter
 from itertools import product
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client import CollectorRegistry
 from prometheus_client.registry import DuplicateTimeseries
 
 from pipeline import __version__
 from pipeline.counts import Counts, Duration
 from pipeline.errors import ConfigError, ErrorClass
-from pipeline.metrics import MergedMetrics, Metrics
+from pipeline.metrics import Metrics
 from pipeline.metrics.catalogue import RECORDS, SPECS
-from pipeline.records import Outcome, Partition, Reason
+from pipeline.records import Partition, Reason
 from schemas.vocabulary import ANOMALIES, ERROR_CATEGORIES, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES
 
 BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900)
@@ -96,7 +90,8 @@ def test_the_catalogue_is_the_contract():
     assert {spec.name: (spec.kind, set(spec.labels)) for spec in SPECS} == CONTRACT
 
 
-def test_every_metric_says_which_question_it_answers(registry, metrics):
+@pytest.mark.usefixtures("metrics")
+def test_every_metric_says_which_question_it_answers(registry):
     families = {family.name: family for family in registry.collect()}
     for name in CONTRACT:
         assert families[name.removesuffix("_total")].documentation.endswith(".")
@@ -107,7 +102,8 @@ def test_every_reason_belongs_to_one_outcome():
     assert reasons == Counter(dict.fromkeys(Reason, 1))
 
 
-def test_every_known_label_set_exists_at_zero(metrics, value):
+@pytest.mark.usefixtures("metrics")
+def test_every_known_label_set_exists_at_zero(value):
     types = (*STEP_TYPES, "other")
     for kind, status in product(types, TERMINAL_STATUSES):
         assert value("runstep_steps_total", type=kind, status=status) == 0
@@ -148,10 +144,28 @@ def test_publish_adds_what_was_counted(metrics, value):
     assert value("runstep_steps_total", type="tool_calls", status="completed") == 6
     assert value("runstep_step_failures_total", type="message_creation", error_category="rate_limit") == 2
     assert value("runstep_backfilled_steps_total", type="tool_calls", status="expired") == 14
-    assert value("runstep_tokens_total", token_type="output") == 80
+    assert value("runstep_tokens_total", token_type="output") == 80  # noqa: S106 - not that kind of token
     assert value("runstep_tool_calls_total", tool_type="function") == 8
     assert value("runstep_anomalies_total", anomaly="unknown_field") == 4
     assert metrics.totals() == {"stored": 10, "dead_lettered": 2, "ignored": 4}
+
+
+def test_a_scrape_sees_a_batch_as_a_whole(registry, metrics):
+    labels = {"type": "tool_calls", "status": "completed"}
+    publisher = threading.Thread(target=lambda: [metrics.publish(counts_of_a_batch()) for _ in range(300)])
+    publisher.start()
+    try:
+        while publisher.is_alive():
+            samples = {
+                sample.name: sample.value
+                for family in metrics.collect()
+                for sample in family.samples
+                if labels.items() <= sample.labels.items()
+            }
+            assert samples["runstep_steps_total"] == samples["runstep_step_duration_seconds_count"]
+    finally:
+        publisher.join()
+    assert registry.get_sample_value("runstep_steps_total", labels) == 900
 
 
 def test_a_bucket_counts_what_is_at_most_its_bound(metrics, value):
@@ -243,13 +257,15 @@ def test_rebalances_and_commits_are_counted(metrics, value):
     assert value("runstep_commits_total", outcome="fenced") == 1
 
 
-def test_build_info_names_the_build(registry, metrics):
+@pytest.mark.usefixtures("metrics")
+def test_build_info_names_the_build(registry):
     (family,) = [family for family in registry.collect() if family.name == "runstep_build_info"]
     (sample,) = family.samples
     assert (sample.labels["version"], sample.labels["revision"], sample.value) == (__version__, "abc123", 1)
 
 
-def test_process_and_python_are_shown_too(metrics, value, registry):
+@pytest.mark.usefixtures("metrics")
+def test_process_and_python_are_shown_too(value, registry):
     assert value("process_resident_memory_bytes") > 0
     assert "python_info" in {family.name for family in registry.collect()}
 
@@ -260,155 +276,7 @@ def test_buckets_that_are_none_are_refused(buckets):
         Metrics(CollectorRegistry(), buckets)
 
 
-def test_a_registry_takes_one_set_only(registry, metrics):
+@pytest.mark.usefixtures("metrics")
+def test_a_registry_takes_one_set_only(registry):
     with pytest.raises(DuplicateTimeseries):
         Metrics(registry, BUCKETS)
-
-
-def exemplars(registry):
-    found = {}
-    for family in parse_openmetrics(generate_openmetrics(registry).decode()):
-        for sample in family.samples:
-            if sample.exemplar:
-                found[sample.labels["type"], sample.labels["le"]] = sample.exemplar
-    return found
-
-
-def test_each_bucket_has_the_last_step_of_a_batch_as_its_exemplar(registry, metrics):
-    metrics.publish(counts_of_a_batch())
-    found = exemplars(registry)
-    assert set(found) == {
-        ("tool_calls", "0.1"),
-        ("tool_calls", "0.25"),
-        ("tool_calls", "+Inf"),
-        ("message_creation", "5.0"),
-    }
-    slow = found["tool_calls", "+Inf"]
-    assert slow.labels == {"run_id": "run_c", "step_id": "step_c"}
-    assert (slow.value, float(slow.timestamp)) == (1_000.0, NOW)
-
-
-def test_exemplars_are_in_openmetrics_only(registry, metrics):
-    metrics.publish(counts_of_a_batch())
-    text = generate_latest(registry).decode()
-    assert "run_c" not in text
-    assert {family.name for family in parse_text(text)} >= {name.removesuffix("_total") for name in CONTRACT}
-
-
-@pytest.mark.parametrize(
-    ("run_id", "step_id", "labels"),
-    [
-        pytest.param("r" * 57, "s" * 58, {"run_id": "r" * 57, "step_id": "s" * 58}, id="128 characters fit"),
-        pytest.param("r" * 58, "s" * 58, {"step_id": "s" * 58}, id="129: the step alone"),
-        pytest.param("r", "s" * 122, None, id="the step alone is too long"),
-        pytest.param("r", "s\ud800", None, id="not text"),
-        pytest.param("r\n", "s", {"step_id": "s"}, id="the run is not text"),
-        pytest.param('r"\\', "step é", {"run_id": 'r"\\', "step_id": "step é"}, id="to be escaped"),
-    ],
-)
-def test_an_exemplar_is_cut_to_what_openmetrics_allows(registry, metrics, run_id, step_id, labels):
-    metrics.publish(Counts(durations={("activities", "completed"): [Duration(1.5, run_id, step_id)]}))
-    found = exemplars(registry)
-    assert (found["activities", "2.0"].labels if found else None) == labels
-
-
-def test_promtool_has_nothing_to_say(registry, metrics, tmp_path):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        reason = "promtool is missing; install the package prometheus"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    metrics.publish(counts_of_a_batch())
-    metrics.lag(P0, 1)
-    metrics.records_lost(P0, 1)
-    merged = CollectorRegistry()
-    MergedMetrics(merged).update("0", metrics.snapshot())
-    for each in (registry, merged):
-        done = subprocess.run(
-            [promtool, "check", "metrics"], input=generate_latest(each), capture_output=True, check=False
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-
-
-class TestWorkers:
-    """Several processes, scraped at their supervisor."""
-
-    @pytest.fixture
-    def scraped(self):
-        return CollectorRegistry()
-
-    @pytest.fixture
-    def merged(self, scraped):
-        return MergedMetrics(scraped)
-
-    @staticmethod
-    def worker():
-        return Metrics(CollectorRegistry(), BUCKETS, now=lambda: NOW)
-
-    @staticmethod
-    def sent(metrics):
-        """Return a snapshot as it comes out of a pipe."""
-        return json.loads(json.dumps(metrics.snapshot()))
-
-    def test_counters_and_histograms_are_sums_and_gauges_say_whose(self, scraped, merged):
-        for number, name in enumerate("ab"):
-            worker = self.worker()
-            worker.publish(counts_of_a_batch())
-            worker.assigned(number + 1)
-            worker.lag(Partition("run-steps", number), 10 + number)
-            merged.update(name, self.sent(worker))
-        value = scraped.get_sample_value
-        tool_calls = {"type": "tool_calls", "status": "completed"}
-        assert value("runstep_steps_total", tool_calls) == 6
-        assert value("runstep_step_duration_seconds_bucket", {**tool_calls, "le": "0.25"}) == 4
-        assert value("runstep_step_duration_seconds_sum", tool_calls) == pytest.approx(2_000.6)
-        assert value("runstep_assigned_partitions", {"worker": "b"}) == 2
-        assert value("runstep_consumer_lag_records", {"topic": "run-steps", "partition": "1", "worker": "b"}) == 11
-        assert value("process_resident_memory_bytes", {"worker": "a"}) > 0
-        assert value("process_resident_memory_bytes", {"worker": "supervisor"}) > 0
-        assert merged.totals() == {"stored": 10, "dead_lettered": 2, "ignored": 4}
-
-    def test_a_later_snapshot_replaces_the_one_before(self, scraped, merged):
-        worker = self.worker()
-        for _ in range(3):
-            worker.committed("ok")
-            merged.update("a", self.sent(worker))
-        assert scraped.get_sample_value("runstep_commits_total", {"outcome": "ok"}) == 3
-
-    @pytest.mark.parametrize("told", [True, False], ids=["the supervisor says so", "another process has its name"])
-    def test_what_a_worker_that_ended_has_counted_is_kept(self, scraped, merged, told):
-        for _ in range(3):
-            worker = self.worker()
-            worker.publish(counts_of_a_batch())
-            worker.assigned(1)
-            last = self.sent(worker)
-            merged.update("a", last)
-            if told:
-                merged.ended("a")
-                merged.ended("a")
-                merged.update("a", last)  # too late: it is in the sums
-                assert scraped.get_sample_value("runstep_assigned_partitions", {"worker": "a"}) is None
-        assert scraped.get_sample_value("runstep_records_total", {"outcome": "stored", "reason": ""}) == 15
-        assert merged.totals()[Outcome.STORED] == 15
-
-    def test_a_snapshot_of_the_process_before_does_not_end_the_present_one(self, scraped, merged):
-        first, second = self.worker(), self.worker()
-        first.committed("ok")
-        second.committed("ok")
-        for worker in (first, second, first):
-            merged.update("a", self.sent(worker))
-        second.committed("ok")
-        merged.update("a", self.sent(second))
-        assert scraped.get_sample_value("runstep_commits_total", {"outcome": "ok"}) == 3
-
-    def test_exemplars_come_through_the_newest_first(self, scraped, merged):
-        for name, now in (("a", NOW + 5), ("b", NOW)):
-            worker = Metrics(CollectorRegistry(), BUCKETS, now=lambda now=now: now)
-            worker.publish(Counts(durations={("activities", "completed"): [Duration(1.5, "run", f"step_{name}")]}))
-            merged.update(name, self.sent(worker))
-        assert exemplars(scraped)["activities", "2.0"].labels["step_id"] == "step_a"
-
-    def test_a_scrape_without_workers_is_one_that_can_be_read(self, scraped, merged):
-        assert {family.name for family in parse_openmetrics(generate_openmetrics(scraped).decode())} >= {"python_info"}
-        assert merged.totals() == {"stored": 0, "dead_lettered": 0, "ignored": 0}

@@ -74,3 +74,6 @@ AS SELECT
     occurred_at,
     ingested_at
 FROM ${database}.run_step_ingest${local};
+
+-- Both are there: open the table.
+ALTER TABLE ${database}.run_step_ingest${local}${on_cluster} DROP COLUMN IF EXISTS views_are_missing;

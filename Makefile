@@ -1,0 +1,54 @@
+# Everything a developer runs. Needs make and Python 3.11 or later; all else is installed into .venv.
+# Another Python: make setup PYTHON=/path/to/python3.12      Arguments for a tool: make test ARGS="tests/unit -x"
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+OLD := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c '$(OLD)' 2>/dev/null && echo $$p && break; done)
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test gate bench fmt clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Create .venv with everything in it; does nothing when it is up to date
+
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later found; name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c '$(OLD)' || { echo "$(PYTHON) is not Python 3.11 or later; name another: make setup PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV) (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -e '.[test,dev,demo]'
+	@touch $@
+
+demo: setup ## Run the whole pipeline on an embedded broker and an embedded ClickHouse
+	@$(BIN)/runstep demo $(ARGS)
+
+# loadfile keeps a file's private servers in one worker; in the order of the files the long acceptance tests start first.
+test: setup ## Run all tests on real Kafka, ClickHouse and Prometheus, which it fetches and starts itself
+	@$(BIN)/python -m tests.servers.downloads
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+gate: setup ## Check format, lint, types and the direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/mypy --explicit-package-bases tests/servers tests/conftest.py
+	@$(BIN)/lint-imports
+
+bench: setup ## Measure events per second and CPU per event on real servers, beside a naive pipeline
+	@$(BIN)/python -m tests.servers.downloads
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+fmt: setup ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## Remove .venv, caches and build output; the fetched test servers stay
+	@rm -rf $(VENV) build dist *.egg-info .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,136 @@
+"""`runstep migrate`: makes the tables, and on request the topics; tells what there is and what it would do."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Annotated, Any, NamedTuple, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline import migrations
+from pipeline.commands import exits
+from pipeline.commands.context import settings_from_context
+from pipeline.config import ClickHouseSettings
+from pipeline.migrations import Client, check_schema, connected, each_host
+from pipeline.sink.client import address
+from pipeline.topics import BROKER_DEFAULT, create_topics, topics
+
+Answer: TypeAlias = dict[str, Any]
+"""What `--json` prints; the text is made from it."""
+
+
+class Host(NamedTuple):
+    """A server to migrate: where it is, the settings that lead there, and a connection."""
+
+    address: str
+    settings: ClickHouseSettings
+    client: Client
+
+
+def migrate(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the SQL that would be run, and run nothing.")
+    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show which migrations were applied, and when.")] = False,
+    with_topics: Annotated[
+        bool, typer.Option("--topics", help="Make the Kafka topics that are missing, too, with the dead-letter topic.")
+    ] = False,
+    partitions: Annotated[
+        int, typer.Option(help="Partitions of each new topic; -1 leaves it to the broker.")
+    ] = BROKER_DEFAULT,
+    replication_factor: Annotated[
+        int, typer.Option(help="Replicas of each new topic's partitions; -1 leaves it to the broker.")
+    ] = BROKER_DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Make the ClickHouse tables, or bring them to this version; do nothing where nothing is missing.
+
+    It applies the SQL files that come with runstep, in order, to `clickhouse.url` or to each of `clickhouse.hosts`, and
+    sets the retention. It may be run again at any time, also after it broke off. The user of the url needs the rights
+    of runstep_migrator in deploy/clickhouse/users.xml, and must not be dropped afterwards.
+
+    Exit codes: 0 done, 1 the tables are not as shipped (each finding names its cure), 69 a service is away,
+    78 a setting is wrong or something is not allowed.
+    """
+    if dry_run and status:
+        raise typer.BadParameter("--dry-run and --status exclude each other")
+    if not all(number == BROKER_DEFAULT or number > 0 for number in (partitions, replication_factor)):
+        raise typer.BadParameter("--partitions and --replication-factor are at least 1, or -1 for the broker's default")
+    settings = settings_from_context()
+    ask = _status if status else _plan if dry_run else _apply
+    with ExitStack() as stack:
+        # All of them before the first is changed: one that is away stops it while nothing has happened yet.
+        hosts = [Host(address(one), one, stack.enter_context(connected(one))) for one in each_host(settings.clickhouse)]
+        answer: Answer = {"hosts": ask(hosts)}
+    if with_topics:
+        found = topics(settings) if status or dry_run else create_topics(settings, partitions, replication_factor)
+        answer["topics"] = [topic._asdict() for topic in found]
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2, default=str))
+    else:
+        _show(answer)
+    if any(host.get("findings") for host in answer["hosts"]):
+        raise typer.Exit(exits.FINDINGS)
+
+
+def _status(hosts: Sequence[Host]) -> list[Answer]:
+    return [
+        {"host": host.address, "migrations": [asdict(one) for one in migrations.status(host.client, host.settings)]}
+        for host in hosts
+    ]
+
+
+def _plan(hosts: Sequence[Host]) -> list[Answer]:
+    return [
+        {"host": host.address, "statements": [one._asdict() for one in migrations.plan(host.client, host.settings)]}
+        for host in hosts
+    ]
+
+
+def _apply(hosts: Sequence[Host]) -> list[Answer]:
+    for host in hosts:
+        # What forbids to go on, on any of them, before the first is changed.
+        migrations.plan(host.client, host.settings)
+    return [_applied(host) for host in hosts]
+
+
+def _applied(host: Host) -> Answer:
+    applied = migrations.migrate(host.client, host.settings)
+    findings = check_schema(host.client, host.settings.database)
+    return {"host": host.address, "applied": [one._asdict() for one in applied], "findings": findings}
+
+
+def _show(answer: Answer) -> None:
+    console = Console(soft_wrap=True)
+    for host in answer["hosts"]:
+        if "migrations" in host:
+            console.print(_table(host))
+        elif "statements" in host:
+            _show_sql(host)
+        else:
+            done = ", ".join(one["source"] for one in host["applied"])
+            typer.echo(f"{host['host']}: " + (f"applied {done}" if done else "nothing to do"))
+        for finding in host.get("findings", ()):
+            typer.echo(f"{host['host']}: {finding}", err=True)
+    for topic in answer.get("topics", ()):
+        count = f" ({topic['partitions']} partitions)" if topic["partitions"] else ""
+        typer.echo(f"topic {topic['name']}: {topic['state']}{count}")
+
+
+def _table(host: Mapping[str, Any]) -> Table:
+    table = Table("migration", "state", "applied at (UTC)", "by runstep", title=escape(host["host"]))
+    for one in host["migrations"]:
+        when = f"{one['applied_at']:%F %T}" if one["applied_at"] else ""
+        table.add_row(one["name"], one["state"], when, one["runstep_version"] or "")
+    return table
+
+
+def _show_sql(host: Mapping[str, Any]) -> None:
+    """Print what could be given to clickhouse-client as it is."""
+    typer.echo(f"-- {host['host']}" + ("" if host["statements"] else ": nothing to do"))
+    for one in host["statements"]:
+        typer.echo(f"\n-- {one['source']}\n{one['sql']};")

@@ -1,0 +1,141 @@
+"""What a step did: its message or its tool calls, and the text of `step_details` that is stored.
+
+Owns which part of the details becomes which column, and how much of them is kept. The handler is chosen by `type`,
+never by which keys are there: SDKs add empty and null ones. The details of the JavaScript SDKs are brought to the form
+of the REST wire first (`wire_form`).
+"""
+
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import to_json
+
+from pipeline.normalize.json_text import json_text
+from pipeline.normalize.redaction import redact
+from pipeline.normalize.wire_form import is_camel_case, structure_of, to_wire_form
+
+
+class StepDetails(NamedTuple):
+    """What is stored of `step_details`; the three lists are parallel, an entry a tool call.
+
+    Attributes:
+        kind: `step_details.type`, '' where there is none.
+        message_id: of a message_creation step.
+        tool_types: types of the tool calls, '' where a call has none.
+        tool_names: the function's or MCP tool's own name, else the type.
+        tool_call_ids: ids of the tool calls, '' where a call has none.
+        text: the details as JSON in the form of the REST wire, redacted; '' where nothing is kept.
+    """
+
+    kind: str
+    message_id: str
+    tool_types: list[str]
+    tool_names: list[str]
+    tool_call_ids: list[str]
+    text: str
+
+
+MOST_TOOL_CALLS: Final = 65_535
+"""As many as `tool_call_count`, a UInt16, can count; the text still holds all of them."""
+
+_LONGEST_NAME: Final = 256
+_OWN_NAMES: Final = frozenset({"function", "mcp", "tool_call", ""})
+
+
+def read_details(details: object, content: str, anomalies: list[str]) -> StepDetails:
+    """Return what the details of a step say. Never raises.
+
+    Args:
+        details: the parsed `step_details`, in snake_case or in the camelCase of the JavaScript SDKs.
+        content: `full` keeps bodies; `structure` puts `{"omitted": "string", "length": 24}` in their place and keeps
+            types, ids and names; `none` keeps no text.
+        anomalies: gets `unreadable_details`, `id_repaired`, `text_truncated`, each at most once.
+    """
+    if type(details) is not dict:
+        return _unreadable(details, content, anomalies)
+    if is_camel_case(details):
+        details = to_wire_form(details)
+    get = details.get
+    kind = _name(get("type"), anomalies)
+    message_id = ""
+    types: list[str] = []
+    names: list[str] = []
+    ids: list[str] = []
+    if kind == "tool_calls" or not kind:
+        calls = get("tool_calls")
+        if calls and type(calls) is list:
+            types, names, ids = _tool_calls(calls, anomalies)
+    if kind == "message_creation" or (not kind and not types):
+        message_id = _message_id(get("message_creation"), anomalies)
+    return StepDetails(kind, message_id, types, names, ids, _stored_text(details, content))
+
+
+def _unreadable(details: object, content: str, anomalies: list[str]) -> StepDetails:
+    if details is None:
+        return StepDetails("", "", [], [], [], "")
+    _note("unreadable_details", anomalies)
+    return StepDetails("", "", [], [], [], _stored_text(details, content))
+
+
+def _stored_text(details: object, content: str) -> str:
+    if content == "full":
+        try:
+            return redact(to_json(details, inf_nan_mode="strings").decode())
+        except ValueError:
+            return redact(json_text(details))
+    if content == "none":
+        return ""
+    return redact(json_text(structure_of(details)))
+
+
+def _tool_calls(calls: list[Any], anomalies: list[str]) -> tuple[list[str], list[str], list[str]]:
+    if len(calls) > MOST_TOOL_CALLS:
+        _note("text_truncated", anomalies)
+        calls = calls[:MOST_TOOL_CALLS]
+    types: list[str] = []
+    names: list[str] = []
+    ids: list[str] = []
+    for call in calls:
+        if type(call) is not dict:
+            call = {}  # noqa: PLW2901 - it still counts as a call, of which nothing is known
+        get = call.get
+        kind = _name(get("type"), anomalies)
+        types.append(kind)
+        names.append(_tool_name(call, kind, anomalies) if kind in _OWN_NAMES else kind)
+        ids.append(_name(get("id"), anomalies))
+    return types, names, ids
+
+
+def _tool_name(call: dict[str, Any], kind: str, anomalies: list[str]) -> str:
+    """Return a tool's own name: nested by OpenAI, flat for MCP and LangChain, under a key of its own by DashScope.
+
+    A call without a type is read as a function's.
+    """
+    payload = call.get(kind or "function")
+    if type(payload) is not dict:
+        payload = call.get("plugin_name")
+    name = payload.get("name") if type(payload) is dict else None
+    return _name(name or call.get("name"), anomalies) or kind
+
+
+def _message_id(creation: object, anomalies: list[str]) -> str:
+    if type(creation) is not dict:
+        return ""
+    message_id = creation.get("message_id")
+    if message_id is not None and type(message_id) is not str:
+        _note("id_repaired", anomalies)
+        message_id = str(message_id) if type(message_id) is int else ""
+    return _name(message_id, anomalies)
+
+
+def _name(value: Any, anomalies: list[str]) -> str:
+    if type(value) is not str:
+        return ""
+    if len(value) > _LONGEST_NAME:
+        _note("text_truncated", anomalies)
+        return value[:_LONGEST_NAME]
+    return value
+
+
+def _note(anomaly: str, anomalies: list[str]) -> None:
+    if anomaly not in anomalies:
+        anomalies.append(anomaly)

@@ -1,0 +1,114 @@
+"""The error of a step, in whatever shape it comes.
+
+Owns the shapes of `last_error`, and that a step which ended badly always has a category. Categories and fingerprints
+have files of their own beside this one.
+"""
+
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from pipeline.normalize.categories import category_of
+from pipeline.normalize.fingerprints import fingerprint
+from pipeline.normalize.json_text import json_text
+from pipeline.normalize.redaction import redact
+from schemas.vocabulary import RETRYABLE
+
+
+class StepError(NamedTuple):
+    """What is stored of an error; all empty where there is none.
+
+    Attributes:
+        code: as it was sent, at most 128 characters.
+        category: one of `schemas.vocabulary.ERROR_CATEGORIES`.
+        retryable: whether trying again can help; None where the category does not tell.
+        message: redacted and cut.
+        fingerprint: equal for errors that are the same fault.
+    """
+
+    code: str
+    category: str
+    retryable: bool | None
+    message: str
+    fingerprint: str
+
+
+NO_ERROR: Final = StepError("", "", None, "", "")
+
+_UNEXPLAINED: Final = {
+    "failed": NO_ERROR._replace(category="unknown"),
+    "expired": NO_ERROR._replace(category="expired"),
+    "cancelled": NO_ERROR._replace(category="cancelled"),
+}
+_unexplained: Final = _UNEXPLAINED.get
+
+_LONGEST_CODE: Final = 128
+# A secret cut in two is not recognized: more is redacted than is kept, and what the cut may have hurt is dropped.
+_MARGIN: Final = 1_024
+_LEAST_LOOKED_AT: Final = 4_096
+_LONGEST_CACHED: Final = 1_024
+_CACHED: Final = 2_048
+_DEEPEST: Final = 4
+
+
+def read_error(last_error: object, status: str, max_text: int) -> StepError:
+    """Return the error of a step, or `NO_ERROR`.
+
+    Known shapes: null, absent (None), `{}`, `""`, `{code: "", message: ""}` (none of these is an error), a string,
+    `{code, message}`, `{type, message}`, the same inside of `{error: ...}`. Anything else becomes the message as JSON.
+    Never raises.
+
+    Args:
+        last_error: the field as it came.
+        status: the step's status; failed, expired and cancelled steps have a category without any error, too.
+        max_text: the most characters of the message that are kept.
+    """
+    if last_error is None:
+        return _unexplained(status, NO_ERROR)
+    code, message = _code_and_message(last_error)
+    if not code and not message:
+        return _unexplained(status, NO_ERROR)
+    judge = _known if len(message) <= _LONGEST_CACHED else _judged
+    error = judge(code, message, max_text)
+    if error.category == "unknown" and status in _UNEXPLAINED:
+        return error._replace(category=_UNEXPLAINED[status].category)
+    return error
+
+
+def _code_and_message(last_error: Any) -> tuple[str, str]:
+    for _ in range(_DEEPEST):
+        if not isinstance(last_error, dict):
+            break
+        code, message = last_error.get("code"), last_error.get("message")
+        if not code:
+            code = last_error.get("type")
+        if code or message:
+            return _text(code)[:_LONGEST_CODE], _text(message)
+        if "error" not in last_error:
+            break
+        last_error = last_error["error"]
+    if isinstance(last_error, dict) and not _says_something(last_error):
+        return "", ""
+    return "", _text(last_error)
+
+
+def _says_something(fields: dict[str, Any]) -> bool:
+    return any(value for value in fields.values())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    return json_text(value) if value else ""
+
+
+def _judged(code: str, message: str, max_text: int) -> StepError:
+    window = max(max_text, _LEAST_LOOKED_AT) + _MARGIN
+    clean = redact(message[:window])
+    if len(message) > window:
+        clean = clean[:-_MARGIN]
+    code = redact(code)[:_LONGEST_CODE]
+    category = category_of(code, clean[:_LEAST_LOOKED_AT])
+    return StepError(code, category, RETRYABLE.get(category), clean[:max_text], fingerprint(clean or code))
+
+
+_known: Final = lru_cache(maxsize=_CACHED)(_judged)

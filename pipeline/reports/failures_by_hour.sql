@@ -1,0 +1,13 @@
+-- Failed and expired steps of the latest seven days with data, by the hour, with their share of the steps that ended.
+WITH (SELECT max(created_at) FROM run_steps_current) AS latest
+SELECT
+    toStartOfHour(created_at) AS hour,
+    countIf(ended_at IS NOT NULL OR status IN ('completed', 'failed', 'cancelled', 'expired')) AS ended,
+    countIf(status = 'failed') AS failed,
+    countIf(status = 'expired') AS expired,
+    if(ended = 0, 0, round(100 * (failed + expired) / ended, 2)) AS failed_percent,
+    topKIf(3)(error_category, status IN ('failed', 'expired')) AS categories
+FROM run_steps_current
+WHERE created_at > latest - toIntervalDay(7)
+GROUP BY hour
+ORDER BY hour DESC

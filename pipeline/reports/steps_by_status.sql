@@ -1,0 +1,13 @@
+-- Steps by type and status, with the percentiles of their duration in seconds.
+SELECT
+    type,
+    status,
+    count() AS steps,
+    round(quantileExact(0.5)(duration_ms) / 1000, 3) AS p50_s,
+    round(quantileExact(0.95)(duration_ms) / 1000, 3) AS p95_s,
+    round(quantileExact(0.99)(duration_ms) / 1000, 3) AS p99_s,
+    round(max(duration_ms) / 1000, 3) AS max_s,
+    max(created_at) AS latest
+FROM run_steps_current
+GROUP BY type, status
+ORDER BY steps DESC, type, status

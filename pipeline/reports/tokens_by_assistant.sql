@@ -1,0 +1,14 @@
+-- Tokens by assistant, the greatest users first.
+SELECT
+    assistant_id AS assistant,
+    count() AS steps,
+    sum(prompt_tokens) AS prompt,
+    sum(completion_tokens) AS completion,
+    sum(total_tokens) AS total,
+    sum(cached_tokens) AS cached,
+    sum(reasoning_tokens) AS reasoning,
+    countIf(total_tokens IS NULL) AS steps_without_usage
+FROM run_steps_current
+GROUP BY assistant_id
+ORDER BY total DESC NULLS LAST, assistant
+LIMIT 50

@@ -1,0 +1,15 @@
+-- The errors that occur most, one line a fingerprint, with a message of each.
+SELECT
+    error_fingerprint AS fingerprint,
+    any(error_category) AS category,
+    any(error_code) AS code,
+    count() AS steps,
+    uniqExact(assistant_id) AS assistants,
+    min(created_at) AS first_seen,
+    max(created_at) AS last_seen,
+    substring(any(error_message), 1, 120) AS sample
+FROM run_steps_current
+WHERE error_fingerprint != ''
+GROUP BY error_fingerprint
+ORDER BY steps DESC, last_seen DESC
+LIMIT 25

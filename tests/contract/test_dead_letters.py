@@ -1,0 +1,132 @@
+"""What `contracts.DeadLetterQueue` promises, on the fake and on real Apache Kafka; and what only Kafka can show."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from pipeline.config import KafkaSettings
+from pipeline.contracts import DeadLetterQueue
+from pipeline.dead_letter import KafkaDeadLetters
+from pipeline.errors import DeadLetterUnavailable
+from pipeline.records import InvalidRecord, Reason, Stage
+from tests.fakes.kafka import FakeDeadLetters, FakeRecord
+
+TIMEOUT = 4.0
+
+
+def letter(value: bytes = b"{broken", headers: tuple[tuple[str, bytes], ...] = (), detail: str = "why") -> InvalidRecord:
+    record = FakeRecord("run-steps", 3, 42, 1_764_000_000_123, b"thread_1", value, headers)
+    return InvalidRecord(record, Stage.DECODE, Reason.INVALID_JSON, detail)
+
+
+class Read:
+    """Dead letters as someone who reads the topic sees them."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+        self._consumer.assign([TopicPartition(topic, 0)])
+        self.records: list[object] = []
+
+    def __call__(self, count: int) -> list[object]:
+        for _ in range(50):
+            for records in self._consumer.poll(timeout_ms=200).values():
+                self.records.extend(records)
+            if len(self.records) >= count:
+                break
+        return self.records
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+@pytest.fixture
+def letters_topic(topic: Callable[..., str]) -> str:
+    return topic(config={"max.message.bytes": "20000"})
+
+
+@pytest.fixture
+def real(kafka: object, letters_topic: str) -> Iterator[KafkaDeadLetters]:
+    queue = KafkaDeadLetters(KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), letters_topic, TIMEOUT, 30_000_000)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def read(kafka: object, letters_topic: str) -> Iterator[Read]:
+    reader = Read(kafka.bootstrap, letters_topic)
+    yield reader
+    reader.close()
+
+
+@pytest.fixture(params=["fake", "real"])
+def queue_and_keys(request: pytest.FixtureRequest) -> tuple[DeadLetterQueue, Callable[[int], list[tuple[bytes, bytes]]]]:
+    if request.param == "fake":
+        fake = FakeDeadLetters()
+        return fake, lambda _count: [(kept.record.key, kept.record.value) for kept in fake.letters]
+    read = request.getfixturevalue("read")
+    return request.getfixturevalue("real"), lambda count: [(record.key, record.value) for record in read(count)]
+
+
+def test_keeps_key_and_bytes_of_every_letter(queue_and_keys: tuple) -> None:
+    queue, kept = queue_and_keys
+    queue.send([letter(b"\xff\x00"), letter(b"")])
+    assert kept(2) == [(b"thread_1", b"\xff\x00"), (b"thread_1", b"")]
+
+
+def test_sending_nothing_is_fine(queue_and_keys: tuple) -> None:
+    queue, kept = queue_and_keys
+    queue.send([])
+    assert kept(0) == []
+
+
+def test_headers_tell_where_it_came_from_and_why(real: KafkaDeadLetters, read: Read) -> None:
+    real.send([letter(headers=(("trace", b"abc"), ("trace", b"def")))])
+    (record,) = read(1)
+    assert record.headers[:2] == [("trace", b"abc"), ("trace", b"def")]
+    ours = dict(record.headers[2:])
+    assert ours.pop("runstep-version")
+    assert ours == {
+        "runstep-reason": b"invalid_json",
+        "runstep-stage": b"decode",
+        "runstep-detail": b"why",
+        "runstep-topic": b"run-steps",
+        "runstep-partition": b"3",
+        "runstep-offset": b"42",
+        "runstep-timestamp": b"1764000000123",
+        "runstep-attempt": b"1",
+    }
+    assert record.timestamp > 1_764_000_000_123
+
+
+def test_a_letter_that_comes_again_counts_its_attempts(real: KafkaDeadLetters, read: Read) -> None:
+    real.send([letter(headers=(("runstep-attempt", b"2"), ("runstep-reason", b"old")))])
+    (record,) = read(1)
+    named = [name for name, _ in record.headers]
+    assert named.count("runstep-reason") == 1
+    assert dict(record.headers)["runstep-attempt"] == b"3"
+
+
+def test_no_credential_reaches_a_header(real: KafkaDeadLetters, read: Read) -> None:
+    real.send([letter(detail="refused: Authorization: Bearer abcdefghijklmnopqrstuvwxyz0123456789")])
+    (record,) = read(1)
+    assert b"abcdefghijklmnopqrstuvwxyz" not in dict(record.headers)["runstep-detail"]
+
+
+@pytest.mark.parametrize("size", [50_000, 2_000_000])
+def test_a_letter_too_large_for_the_topic_is_cut_and_says_so(real: KafkaDeadLetters, read: Read, size: int) -> None:
+    # Random bytes, since the topic's limit holds for what is left after compression.
+    value = __import__("random").Random(1).randbytes(size)
+    real.send([letter(b"small"), letter(value), letter(b"small too")])
+    records = read(3)
+    cut = next(record for record in records if record.value not in {b"small", b"small too"})
+    assert value.startswith(cut.value)
+    assert dict(cut.headers)["runstep-truncated"] == str(size).encode()
+    assert len(records) == 3
+
+
+def test_a_missing_topic_is_named(kafka: object) -> None:
+    queue = KafkaDeadLetters(KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), "there-is-no-such.dlq", 1.0, 1_000_000)
+    with pytest.raises(DeadLetterUnavailable, match=r"there-is-no-such\.dlq"):
+        queue.send([letter()])
+    queue.close()

@@ -1,0 +1,292 @@
+"""What the tables promise, on the real server and embedded alike: columns, idempotence, the order of the views."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.config import ClickHouseSettings
+from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
+from pipeline.migrations import Client, Status, check_schema, connected, migrate, plan, status
+from pipeline.sink import ClickHouseSink
+from schemas.ddl import Layout, Migration, shipped
+from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS, Row
+from tests.fakes.rows import columns_of, step_row, unstored_row
+
+T = TypeVar("T")
+TYPES = dict(INGEST_COLUMNS)
+COLUMNS = {
+    "run_step_ingest": tuple(TYPES),
+    "run_steps": STEP_COLUMNS,
+    "run_steps_current": STEP_COLUMNS,
+    "run_step_ledger": LEDGER_COLUMNS,
+}
+
+
+class Store:
+    """A database: what the migrations and the sink do to it, and what is in it."""
+
+    def __init__(self, client: Client, settings: ClickHouseSettings) -> None:
+        self.client = client
+        self.settings = settings
+        self.database = settings.database
+
+    def migrate(self, migrations: Sequence[Migration] | None = None, **days: int) -> list[str]:
+        settings = self.settings.model_copy(update=days)
+        return [applied.source for applied in migrate(self.client, settings, migrations)]
+
+    def states(self, migrations: Sequence[Migration] | None = None) -> list[str]:
+        return [one.state for one in status(self.client, self.settings, migrations)]
+
+    def insert(self, rows: Sequence[Row], token: str) -> None:
+        sink = ClickHouseSink(lambda: self.settings)
+        try:
+            sink.insert(columns_of(rows), token)
+        finally:
+            sink.close()
+
+    def run(self, sql: str) -> None:
+        self.client.command(sql.replace("@", f"{self.database}."), use_database=False)
+
+    def rows(self, sql: str) -> list[Any]:
+        return list(self.client.query(sql.replace("@", f"{self.database}.")).result_rows)
+
+    def counts(self) -> tuple[int, int]:
+        """Return the physical rows of the steps and of the ledger."""
+        ((steps, ledger),) = self.rows(
+            "SELECT (SELECT count() FROM @run_steps), (SELECT count() FROM @run_step_ledger)"
+        )
+        return steps, ledger
+
+    def findings(self) -> list[str]:
+        return check_schema(self.client, self.database)
+
+
+def server_settings(url: str, database: str) -> ClickHouseSettings:
+    return ClickHouseSettings(url=SecretStr(url), database=database)
+
+
+@pytest.fixture(params=["server", "embedded"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "server":
+        url, database = request.getfixturevalue("clickhouse").url, request.getfixturevalue("database")
+        settings = server_settings(url, database)
+    else:
+        settings = server_settings(f"chdb:{tmp_path / 'data'}", "runsteps")
+    with connected(settings) as client:
+        yield Store(client, settings)
+
+
+@pytest.fixture
+def store(empty: Store) -> Store:
+    empty.migrate()
+    return empty
+
+
+def test_tables_have_the_columns_of_the_row_in_its_order(store: Store) -> None:
+    for table, names in COLUMNS.items():
+        columns = f"SELECT name, type FROM system.columns WHERE table = '{table}' AND database = '{store.database}'"  # noqa: S608 - names of this test
+        assert store.rows(f"{columns} ORDER BY position") == [(name, TYPES[name]) for name in names]
+
+
+def test_a_fresh_schema_has_no_findings_and_is_not_applied_again(store: Store) -> None:
+    assert store.findings() == []
+    assert store.migrate() == []
+    assert plan(store.client, store.settings) == []
+    assert set(store.states()) == {"applied"}
+
+
+def test_before_the_first_migration_everything_is_pending_and_missing(empty: Store) -> None:
+    assert set(empty.states()) == {"pending"}
+    assert any("run_steps is missing" in finding and "runstep migrate" in finding for finding in empty.findings())
+
+
+def test_only_stored_rows_are_steps_and_all_rows_are_accounted_for(store: Store) -> None:
+    store.insert([step_row(0), unstored_row(1), unstored_row(2, outcome="dead_lettered", reason="not_utf8")], "a")
+    assert store.counts() == (1, 3)
+    assert store.rows("SELECT step_id FROM @run_steps") == [("step_0",)]
+
+
+def test_a_token_twice_leaves_one_physical_row_in_both_tables(store: Store) -> None:
+    for _ in range(2):
+        store.insert([step_row(0), step_row(1)], "a")
+    assert store.counts() == (2, 2)
+
+
+def test_duplicates_are_physical_only(store: Store) -> None:
+    store.run("SYSTEM STOP MERGES @run_steps")
+    store.run("SYSTEM STOP MERGES @run_step_ledger")
+    store.insert([step_row(0)], "a")
+    store.insert([step_row(0)], "b")
+    assert store.counts() == (2, 2)
+    assert store.rows("SELECT count() FROM @run_steps_current") == [(1,)]
+    assert store.rows("SELECT count() FROM @run_step_ledger FINAL") == [(1,)]
+
+
+def test_a_late_in_progress_does_not_overwrite_the_end(store: Store) -> None:
+    store.insert([step_row(7, version=9)], "a")
+    store.insert([step_row(8, step_id="step_7", status="in_progress", ended_at=None, version=3)], "b")
+    assert store.rows("SELECT status, kafka_offset FROM @run_steps_current") == [("completed", 7)]
+    assert store.rows("SELECT count() FROM @run_step_ledger FINAL") == [(2,)]
+
+
+def test_a_fault_of_the_steps_leaves_the_ledger_empty_and_the_same_insert_heals(store: Store) -> None:
+    assert_ledger_is_last(store)
+
+
+def test_the_ledger_is_last_after_a_restart_too(clickhouse_factory: Callable[..., Any]) -> None:
+    server = clickhouse_factory()
+    settings = server_settings(server.url, "runsteps")
+    with connected(settings) as client:
+        Store(client, settings).migrate()
+    server.restart()
+    with connected(settings) as client:
+        assert_ledger_is_last(Store(client, settings))
+
+
+def assert_ledger_is_last(store: Store) -> None:
+    store.run("ALTER TABLE @run_steps ADD CONSTRAINT broken CHECK version > 1000000")
+    rows = [step_row(0), unstored_row(1)]
+    with pytest.raises(SinkError):
+        store.insert(rows, "a")
+    assert store.counts() == (0, 0)
+    store.run("ALTER TABLE @run_steps DROP CONSTRAINT broken")
+    store.insert(rows, "a")
+    assert store.counts() == (1, 2)
+
+
+def test_the_ingest_table_takes_nothing_before_both_views_are_there(empty: Store) -> None:
+    for count in (4, 5):
+        with pytest.raises(ServiceUnavailable, match=r"applying 000._broken"):
+            empty.migrate([*shipped()[:count], broken_after(count)])
+        if count == 4:
+            with pytest.raises(SinkError, match="views are missing"):
+                empty.insert([step_row(0)], "a")
+    empty.insert([step_row(0)], "a")
+    assert empty.counts() == (1, 1)
+
+
+def broken_after(count: int) -> Migration:
+    return Migration(count + 1, f"{count + 1:04d}_broken", None, "ALTER TABLE nowhere.broken DROP COLUMN x")
+
+
+def test_a_migration_that_broke_off_names_its_file_and_goes_on_where_it_was(empty: Store) -> None:
+    files = list(shipped())
+    broken = replace(files[3], text=f"{files[3].text}\nSELECT no_such_function();")
+    with pytest.raises(ServiceUnavailable, match=r"applying 0004_run_step_ingest \(SELECT no_such_function"):
+        empty.migrate([*files[:3], broken, *files[4:]])
+    assert empty.states() == ["applied"] * 3 + ["pending"] * 3
+    assert empty.migrate()[0] == "0004_run_step_ingest"
+    assert empty.findings() == []
+
+
+def test_an_edited_file_is_refused_and_nothing_is_done(store: Store) -> None:
+    first, *rest = shipped()
+    edited = [replace(first, text=f"{first.text} "), *rest]
+    assert store.states(edited)[0] == "edited"
+    with pytest.raises(ConfigError, match=r"0001_database\.sql is not the text that runstep .* applied to"):
+        store.migrate(edited)
+
+
+def test_a_database_of_a_later_version_is_refused(store: Store) -> None:
+    assert store.states(shipped()[:-1])[-1] == "unknown"
+    with pytest.raises(ConfigError, match="has had 0007_run_steps_current from runstep"):
+        store.migrate(shipped()[:-1])
+
+
+def test_a_database_of_another_variant_is_refused(store: Store) -> None:
+    other = store.settings.model_copy(update={"variant": "cluster"})
+    with pytest.raises(ConfigError, match=r"clickhouse\.variant is cluster, but .* was made as single"):
+        plan(store.client, other)
+
+
+def test_what_was_dropped_is_made_again(store: Store) -> None:
+    store.run("DROP VIEW @run_steps_current")
+    (finding,) = store.findings()
+    assert "run_steps_current is missing" in finding
+    assert store.migrate() == ["0007_run_steps_current"]
+    assert store.findings() == []
+
+
+def test_a_new_file_is_applied_alone(store: Store) -> None:
+    sql = "ALTER TABLE ${database}.run_steps ADD COLUMN IF NOT EXISTS note String"
+    new = [*shipped(), Migration(8, "0008_note", None, sql)]
+    assert store.states(new)[-1] == "pending"
+    assert (store.migrate(new), store.migrate(new)) == (["0008_note"], [])
+
+
+def test_retention_is_set_once_changed_and_removed(store: Store) -> None:
+    both = {"retention_days": 30, "details_retention_days": 7}
+    assert (store.migrate(**both), store.migrate(**both)) == (["retention"], [])
+    assert store.migrate(retention_days=31, details_retention_days=7) == ["retention"]
+    assert (store.migrate(), store.migrate(), store.findings()) == (["retention"], [], [])
+
+
+def test_retention_forgets_old_steps_and_old_details_only(store: Store) -> None:
+    store.insert([step_row(0), step_row(1, created_at=int(time.time() * 1000))], "a")
+    store.migrate(details_retention_days=7)
+    store.run("OPTIMIZE TABLE @run_steps FINAL")
+    assert store.rows("SELECT step_id FROM @run_steps WHERE step_details = ''") == [("step_0",)]
+    store.migrate(retention_days=7)
+    store.run("OPTIMIZE TABLE @run_steps FINAL")
+    assert store.rows("SELECT step_id FROM @run_steps") == [("step_1",)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ALTER TABLE @run_steps DROP COLUMN total_tokens",
+        "ALTER TABLE @run_step_ledger DROP COLUMN reason",
+        "ALTER TABLE @run_steps MODIFY COLUMN duration_ms Nullable(Int64)",
+        "ALTER TABLE @run_steps MODIFY SETTING non_replicated_deduplication_window = 0",
+        "ALTER TABLE @run_step_ledger RESET SETTING non_replicated_deduplication_window",
+        "ALTER TABLE @run_steps_current MODIFY SQL SECURITY INVOKER",
+    ],
+)
+def test_damage_is_found_and_the_cure_that_is_named_heals(store: Store, damage: str) -> None:
+    store.run(damage)
+    (finding,) = store.findings()
+    _, cure = finding.split(": ", maxsplit=1)
+    store.run(cure)
+    assert store.findings() == []
+
+
+def test_a_definer_who_is_gone_is_found(clickhouse_factory: Callable[..., Any]) -> None:
+    user = "<{0}><password/><networks><ip>::/0</ip></networks><access_management>1</access_management></{0}>"
+    users = f"<clickhouse><users>{user.format('migrator')}</users></clickhouse>"
+    server = clickhouse_factory(users=users)
+    settings = server_settings(server.url, "runsteps")
+    with connected(settings.model_copy(update={"username": "migrator"})) as client:
+        Store(client, settings).migrate()
+    server.users = None
+    server.restart()
+    with connected(settings) as client:
+        store = Store(client, settings)
+        findings = store.findings()
+        assert len(findings) == 3
+        assert all("acts as the user migrator, who is gone" in finding for finding in findings)
+        for finding in findings:
+            store.run(finding.rsplit(", or ", maxsplit=1)[1])
+        assert store.findings() == []
+
+
+@pytest.mark.parametrize("on_cluster", [False, True])
+@pytest.mark.parametrize(
+    ("variant", "path"), [("replicated", "zk2:/t/{shard}/{table}"), ("cluster", "/t/{uuid}/{shard}"), ("cluster", "")]
+)
+def test_every_variant_is_sql_to_the_server(clickhouse: Any, variant: Any, path: str, *, on_cluster: bool) -> None:
+    layout = Layout(variant=variant, replica_path=path, on_cluster=on_cluster)
+    for migration in shipped():
+        for sql in layout.statements(migration):
+            clickhouse.query(f"EXPLAIN AST {sql}")
+
+
+def test_the_status_tells_when_and_by_which_version(store: Store) -> None:
+    first = status(store.client, store.settings)[0]
+    assert isinstance(first, Status)
+    assert first.applied_at is not None
+    assert (first.name, first.runstep_version) == ("0001_database", "0.1.0")

@@ -1,0 +1,235 @@
+"""What `contracts.Source` promises, held by the fake and by kafka-python on real Apache Kafka."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+from kafka import KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from pipeline.config import KafkaSettings
+from pipeline.contracts import Assigned, Change, OffsetsLost, Source, Withdrawn
+from pipeline.records import Partition, Record
+from pipeline.source import KafkaSource
+from tests.fakes.kafka import FakeBroker, FakeSource
+
+
+class Fake:
+    """The fake broker behind the suite's few verbs."""
+
+    def __init__(self) -> None:
+        self.broker = FakeBroker(partitions=2)
+        self.topic = self.broker.topic
+
+    def member(self) -> Source:
+        return FakeSource(self.broker)
+
+    def produce(self, *values: bytes, partition: int = 0) -> None:
+        for value in values:
+            self.broker.produce(value, partition)
+
+    def expire(self, below: int) -> None:
+        self.broker.expire(0, below)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class Real:
+    """Real Kafka behind the same verbs."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self.topic = topic
+        self._settings = KafkaSettings(
+            bootstrap_servers=(bootstrap,), topics=(topic,), group_id=f"group-{topic}", session_timeout=6.0, heartbeat_interval=0.5
+        )
+        self._bootstrap = bootstrap
+        self._producer = KafkaProducer(bootstrap_servers=bootstrap)
+        self._members: list[KafkaSource] = []
+
+    def member(self) -> Source:
+        self._members.append(KafkaSource(self._settings, 1_000))
+        return self._members[-1]
+
+    def produce(self, *values: bytes, partition: int = 0) -> None:
+        for value in values:
+            self._producer.send(self.topic, value=value, partition=partition)
+        self._producer.flush()
+
+    def expire(self, below: int) -> None:
+        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap)
+        admin.delete_records({TopicPartition(self.topic, 0): below})
+        admin.close()
+
+    def close(self) -> None:
+        for member in self._members:
+            member.close()
+        self._producer.close()
+
+
+@pytest.fixture(params=["fake", "real"])
+def kafka_world(request: pytest.FixtureRequest) -> Iterator[Fake | Real]:
+    if request.param == "fake":
+        yield Fake()
+        return
+    kafka = request.getfixturevalue("kafka")
+    world = Real(kafka.bootstrap, request.getfixturevalue("topic")(partitions=2))
+    yield world
+    world.close()
+
+
+class Reader:
+    """Polls a member and keeps what came, as the processor does."""
+
+    def __init__(self, member: Source) -> None:
+        self.member = member
+        self.records: list[Record] = []
+        self.changes: list[Change] = []
+        self.owned: set[Partition] = set()
+
+    def poll(self) -> None:
+        polled = self.member.poll(0.2)
+        for change in self.member.changes():
+            self.changes.append(change)
+            if isinstance(change, Assigned):
+                self.owned.add(change.partition)
+            elif isinstance(change, Withdrawn):
+                self.owned.discard(change.partition)
+        for records in polled.values():
+            self.records.extend(records)
+
+    def values(self) -> list[bytes | None]:
+        return [record.value for record in self.records]
+
+
+def until(condition: Callable[[], bool], *readers: Reader) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, [(reader.values(), reader.changes) for reader in readers]
+        for reader in readers:
+            reader.poll()
+
+
+def test_delivers_in_order_with_bytes_and_offsets(kafka_world: Fake | Real) -> None:
+    kafka_world.produce(b"a", b"b", b"c")
+    reader = Reader(kafka_world.member())
+    until(lambda: len(reader.records) == 3, reader)
+    assert reader.values() == [b"a", b"b", b"c"]
+    assert [record.offset for record in reader.records] == [0, 1, 2]
+    assert {(record.topic, record.partition) for record in reader.records} == {(kafka_world.topic, 0)}
+    reader.member.close()
+
+
+def test_tells_of_an_assignment_before_or_with_its_first_records(kafka_world: Fake | Real) -> None:
+    kafka_world.produce(b"a")
+    reader = Reader(kafka_world.member())
+    until(lambda: bool(reader.records), reader)
+    assert reader.owned == {Partition(kafka_world.topic, 0), Partition(kafka_world.topic, 1)}
+    reader.member.close()
+
+
+def test_a_successor_starts_at_the_committed_offset(kafka_world: Fake | Real) -> None:
+    first = Reader(kafka_world.member())
+    kafka_world.produce(b"a", b"b", b"c")
+    until(lambda: len(first.records) == 3, first)
+    partition = Partition(kafka_world.topic, 0)
+    assert first.member.commit({partition: 2}) == {partition}
+    first.member.close()
+    second = Reader(kafka_world.member())
+    until(lambda: bool(second.records), second)
+    assert second.values() == [b"c"]
+    second.member.close()
+
+
+def test_uncommitted_records_come_again(kafka_world: Fake | Real) -> None:
+    kafka_world.produce(b"a")
+    for _ in range(2):
+        reader = Reader(kafka_world.member())
+        until(lambda reader=reader: reader.values() == [b"a"], reader)
+        reader.member.close()
+
+
+def test_held_it_delivers_nothing_and_released_it_delivers_all(kafka_world: Fake | Real) -> None:
+    reader = Reader(kafka_world.member())
+    until(lambda: len(reader.owned) == 2, reader)
+    reader.member.hold()
+    kafka_world.produce(b"a", b"b")
+    for _ in range(5):
+        reader.poll()
+    assert not reader.records
+    reader.member.release()
+    until(lambda: len(reader.records) == 2, reader)
+    reader.member.close()
+
+
+def test_a_second_member_takes_a_share_and_the_kept_partition_goes_on_where_it_was(kafka_world: Fake | Real) -> None:
+    first = Reader(kafka_world.member())
+    kafka_world.produce(b"a0", partition=0)
+    kafka_world.produce(b"b0", partition=1)
+    until(lambda: len(first.records) == 2, first)
+    second = Reader(kafka_world.member())
+    until(lambda: len(first.owned) == len(second.owned) == 1, first, second)
+    assert not first.owned & second.owned
+    kafka_world.produce(b"a1", partition=0)
+    kafka_world.produce(b"b1", partition=1)
+    until(lambda: len(first.records) == 3 and len(second.records) == 2, first, second)
+    (kept,) = first.owned
+    assert first.values()[2] == (b"a1" if kept.number == 0 else b"b1")
+    assert second.values() == ([b"b0", b"b1"] if kept.number == 0 else [b"a0", b"a1"])
+    first.member.close()
+    second.member.close()
+
+
+def test_a_commit_covers_only_what_is_ours(kafka_world: Fake | Real) -> None:
+    first = Reader(kafka_world.member())
+    until(lambda: len(first.owned) == 2, first)
+    second = Reader(kafka_world.member())
+    until(lambda: len(first.owned) == len(second.owned) == 1, first, second)
+    (kept,) = first.owned
+    (given,) = second.owned
+    kafka_world.produce(b"x", partition=given.number)
+    committed = None
+    while committed is None:
+        first.poll()
+        second.poll()
+        committed = first.member.commit({kept: 0, given: 1})
+    assert committed == {kept}
+    until(lambda: bool(second.records), first, second)
+    assert second.values() == [b"x"]
+    first.member.close()
+    second.member.close()
+
+
+def test_says_exactly_which_offsets_kafka_dropped(kafka_world: Fake | Real) -> None:
+    kafka_world.produce(*[b"%d" % number for number in range(10)])
+    first = Reader(kafka_world.member())
+    until(lambda: len(first.records) == 10, first)
+    partition = Partition(kafka_world.topic, 0)
+    assert first.member.commit({partition: 3})
+    first.member.close()
+    kafka_world.expire(below=7)
+    second = Reader(kafka_world.member())
+    until(lambda: len(second.records) == 3, second)
+    assert second.values() == [b"7", b"8", b"9"]
+    assert OffsetsLost(partition, 3, 6) in second.changes
+    second.member.close()
+
+
+def test_lag_falls_to_zero(kafka_world: Fake | Real) -> None:
+    kafka_world.produce(b"a", b"b")
+    reader = Reader(kafka_world.member())
+    until(lambda: len(reader.records) == 2, reader)
+    until(lambda: dict(reader.member.lags()) == dict.fromkeys(reader.owned, 0), reader)
+    kafka_world.produce(b"c")
+    reader.member.hold()
+    until(lambda: reader.member.lags().get(Partition(kafka_world.topic, 0)) == 1, reader)
+    reader.member.close()
+
+
+def test_closing_twice_is_harmless(kafka_world: Fake | Real) -> None:
+    member = kafka_world.member()
+    member.poll(0.1)
+    member.close()
+    with suppress(Exception):
+        member.close()

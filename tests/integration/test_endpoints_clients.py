@@ -1,0 +1,242 @@
+"""The HTTP endpoints and their clients: those that behave badly, and those that speak TLS."""
+
+import http.client
+import shutil
+import socket
+import ssl
+import threading
+import time
+from contextlib import ExitStack, closing, suppress
+
+import pytest
+
+from pipeline.endpoints import server
+from pipeline.errors import ConfigError
+from tests.integration.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving, until_closed
+from tests.servers.tls import Certificates
+
+
+@pytest.fixture
+def health():
+    return SetHealth()
+
+
+@pytest.fixture
+def registry():
+    return registry_with_a_step()
+
+
+@pytest.fixture
+def serve(registry, health):
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(serving(registry, health, **settings)).address
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("ours"))
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("theirs"))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(server, "_TICK", 0.02)
+
+
+class TestBadClients:
+    """What clients that say nothing, too little or too much can do: nothing to the others."""
+
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch):
+        monkeypatch.setattr(server, "_PLACES", 4)
+
+    @pytest.fixture
+    def impatient(self, monkeypatch):
+        monkeypatch.setattr(server, "_PATIENCE", 0.4)
+
+    @pytest.mark.usefixtures("impatient")
+    def test_a_silent_client_is_ended(self, serve):
+        with socket.create_connection(serve()) as client:
+            assert until_closed(client) == b""
+
+    @pytest.mark.usefixtures("impatient")
+    def test_a_client_that_trickles_is_ended(self, serve):
+        """Each byte comes in time for a socket's own time-out; only the whole is too slow."""
+        with socket.create_connection(serve()) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+            started = time.monotonic()
+            with suppress(BrokenPipeError, ConnectionResetError):
+                while time.monotonic() - started < 5:
+                    client.sendall(b"x")
+                    time.sleep(0.05)
+            assert time.monotonic() - started < 5
+
+    @pytest.mark.usefixtures("impatient")
+    def test_a_client_that_does_not_read_is_ended(self, registry, health):
+        much, asked = 50_000_000, threading.Event()
+
+        def status():
+            asked.set()
+            return {"much": "x" * much}
+
+        health.status = status
+        with serving(registry, health) as endpoints, socket.create_connection(endpoints.address) as client:
+            client.sendall(b"GET /status HTTP/1.1\r\n\r\n")
+            assert asked.wait(5)
+            assert endpoints._server.wait_until_idle(5)
+            assert len(until_closed(client)) < much
+
+    def test_those_who_hold_their_places_give_way(self, serve):
+        address = serve()
+        clients = [socket.create_connection(address) for _ in range(20)]
+        try:
+            assert fetch(address, "/healthz")[0] == 200
+        finally:
+            for client in clients:
+                client.close()
+
+    def test_threads_are_bounded_when_the_daemon_itself_hangs(self, registry, health, monkeypatch):
+        monkeypatch.setattr(server, "_STUCK_PLACES", 2)
+        at_work, go_on = [], threading.Event()
+
+        def alive():
+            at_work.append(1)
+            go_on.wait(10)
+
+        health.alive = alive
+        with serving(registry, health) as endpoints, ExitStack() as clients:
+            for _ in range(15):
+                client = clients.enter_context(socket.create_connection(endpoints.address))
+                client.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+            assert until_closed(client) == b""
+            assert len(at_work) <= 6
+            go_on.set()
+            assert endpoints._server.wait_until_idle(5)
+            assert fetch(endpoints.address, "/healthz")[0] == 200
+
+    @pytest.mark.parametrize(
+        ("sent", "status"),
+        [
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"400"),
+            (b"GET / HTTP/1.1 HTTP/1.1\r\n\r\n", b"400"),
+            (b"GET / HTTP/3.0\r\n\r\n", b"505"),
+            (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+            (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"431"),
+            (b"GET /healthz\r\n\r\n", b"200"),
+            (b"GET //healthz/?x HTTP/1.0\r\n\r\n", b"200"),
+        ],
+    )
+    def test_requests_that_are_none(self, serve, sent, status):
+        address = serve()
+        with socket.create_connection(address) as client:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                client.sendall(sent)
+            answer = until_closed(client)
+        assert answer.split(b" ")[1:2] in ([status], [])  # a reset may take the answer with it
+        assert fetch(address, "/healthz")[0] == 200
+
+    def test_a_client_that_resets_does_no_harm(self, serve, capfd):
+        address = serve()
+        for _ in range(5):
+            client = socket.create_connection(address)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            client.close()
+        assert fetch(address, "/healthz")[0] == 200
+        assert "Traceback" not in capfd.readouterr().err
+
+
+class TestTls:
+    """HTTPS, with and without certificates of the clients."""
+
+    @staticmethod
+    def files(certificate):
+        return {"cert_file": certificate.cert_file, "key_file": certificate.key_file}
+
+    @staticmethod
+    def trusting(authority, client=None):
+        context = ssl.create_default_context(cafile=authority.ca_file)
+        if client is not None:
+            context.load_cert_chain(client.cert_file, client.key_file)
+        return context
+
+    @staticmethod
+    def fetch(address, context):
+        """Return the status of /healthz."""
+        with closing(http.client.HTTPSConnection(*address, timeout=5, context=context)) as connection:
+            connection.request("GET", "/healthz")
+            response = connection.getresponse()
+            response.read()
+            return response.status
+
+    def test_it_speaks_https(self, serve, ours, theirs):
+        address = serve(**self.files(ours.server))
+        assert self.fetch(address, self.trusting(ours)) == 200
+        with pytest.raises(ssl.SSLCertVerificationError):
+            self.fetch(address, self.trusting(theirs))
+
+    def test_one_file_may_hold_key_and_certificate(self, serve, ours):
+        assert self.fetch(serve(cert_file=ours.server.bundle), self.trusting(ours)) == 200
+
+    def test_clients_that_do_not_shake_hands_stop_nobody(self, serve, ours):
+        """They are more than there are places, and the patience with them is longer than the test."""
+        address = serve(**self.files(ours.server))
+        with ExitStack() as clients:
+            for sent in (b"", b"GET /metrics HTTP/1.1\r\n\r\n", b"\x16\x03\x01") * 8:
+                clients.enter_context(socket.create_connection(address)).sendall(sent)
+            assert self.fetch(address, self.trusting(ours)) == 200
+
+    def test_a_client_that_does_not_shake_hands_is_ended(self, serve, ours, monkeypatch):
+        monkeypatch.setattr(server, "_PATIENCE", 0.3)
+        with socket.create_connection(serve(**self.files(ours.server))) as client:
+            assert until_closed(client) == b""
+
+    def test_a_client_needs_a_certificate_where_an_authority_is_set(self, serve, ours, theirs):
+        address = serve(**self.files(ours.server), client_ca_file=ours.ca_file)
+        assert self.fetch(address, self.trusting(ours, ours.client)) == 200
+        for client in (None, theirs.client, ours.issue("former", expired=True)):
+            with pytest.raises((ssl.SSLError, ConnectionResetError, http.client.RemoteDisconnected)):
+                self.fetch(address, self.trusting(ours, client))
+        assert self.fetch(address, self.trusting(ours, ours.client)) == 200
+
+    def test_old_protocols_are_refused(self, serve, ours):
+        context = self.trusting(ours)
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            context.maximum_version = context.minimum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            self.fetch(serve(**self.files(ours.server)), context)
+
+    def test_new_certificates_are_used_without_a_restart(self, serve, ours, theirs, tmp_path):
+        cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+        shutil.copy(ours.server.cert_file, cert)
+        shutil.copy(ours.server.key_file, key)
+        address = serve(cert_file=cert, key_file=key)
+        assert self.fetch(address, self.trusting(ours)) == 200
+        shutil.copy(theirs.server.cert_file, cert)  # does not fit the key: the former ones stay
+        assert self.fetch(address, self.trusting(ours)) == 200
+        shutil.copy(theirs.server.key_file, key)
+        assert self.fetch(address, self.trusting(theirs)) == 200
+
+    def test_files_that_cannot_be_used_are_named(self, serve, ours, theirs, tmp_path):
+        wrong, missing = tmp_path / "wrong.pem", tmp_path / "missing.pem"
+        wrong.write_text("not a certificate")
+        good = self.files(ours.server)
+        for settings, name in (
+            ({**good, "cert_file": missing}, "http.cert_file: there is no file"),
+            ({**good, "key_file": missing}, "http.key_file: there is no file"),
+            ({**good, "cert_file": wrong}, "http.cert_file"),
+            ({**good, "key_file": theirs.server.key_file}, "http.cert_file"),
+            ({**good, "client_ca_file": wrong}, "http.client_ca_file"),
+            ({**good, "client_ca_file": missing}, "http.client_ca_file"),
+            ({"key_file": ours.server.key_file}, "http.key_file is set but http.cert_file is not"),
+            ({"client_ca_file": ours.ca_file}, "http.client_ca_file is set but http.cert_file is not"),
+            (self.files(ours.issue("secret", password="x")), "http.key_file is encrypted"),  # noqa: S106 - a test's
+        ):
+            with pytest.raises(ConfigError) as caught:
+                serve(**settings)
+            assert str(caught.value).startswith(name)

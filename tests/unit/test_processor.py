@@ -1,0 +1,314 @@
+"""The loop on fakes: what is committed, counted, dropped and held, turn by turn."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from pipeline.config import BatchSettings, NormalizeSettings, Settings
+from pipeline.errors import ErrorClass, SinkUnavailable
+from pipeline.metrics import Metrics
+from pipeline.processor import Processor
+from pipeline.records import Partition
+from pipeline.retry import RetryPolicy
+from pipeline.writer import Writer
+from tests.fakes.clock import FakeClock
+from tests.fakes.kafka import FakeBroker, FakeDeadLetters, FakeSource
+from tests.fakes.sink import FakeSink, Fault
+from tests.unit.events import completed, step, wire
+
+AWAY = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)
+
+
+class Rig:
+    """A processor on fakes."""
+
+    def __init__(self, broker: FakeBroker, sink: FakeSink | None = None, max_rows: int = 1_000) -> None:
+        self.broker = broker
+        self.source = FakeSource(broker)
+        self.sink = sink or FakeSink()
+        self.letters = FakeDeadLetters()
+        self.clock = FakeClock()
+        self.registry = CollectorRegistry()
+        metrics = Metrics(self.registry, (1.0, 10.0))
+        self.writer = Writer(self.sink, self.letters, metrics, self.clock, RetryPolicy(0.01, 0.02), 1_000)
+        settings = Settings(batch=BatchSettings(max_rows=max_rows, max_age=1.0), normalize=NormalizeSettings())
+        self.processor = Processor(self.source, self.writer, metrics, self.clock, settings)
+        self.writer.start()
+
+    def turn(self, until: Callable[[], bool]) -> None:
+        """Take turns, a second of the clock each, until something holds."""
+        deadline = time.monotonic() + 10
+        while not until():
+            assert time.monotonic() < deadline, "it did not come to pass"
+            self.clock.advance(1.0)
+            self.processor.turn()
+            time.sleep(0.001)
+
+    def rows(self) -> list[dict[str, object]]:
+        return list(self.sink.rows_current().values())
+
+    def ledger(self) -> list[dict[str, object]]:
+        return list(self.sink.ledger().values())
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+    def committed(self, partition: int = 0) -> int:
+        return self.broker.committed.get(self.broker.partitions[partition], 0)
+
+
+@pytest.fixture
+def rigs() -> Iterator[Callable[..., Rig]]:
+    made: list[Rig] = []
+
+    def make(broker: FakeBroker, **options: object) -> Rig:
+        made.append(Rig(broker, **options))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.writer.close(5.0)
+
+
+def test_stores_counts_and_commits_a_step(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    broker.produce(wire(step()))
+    broker.produce(wire(completed()))
+    rig = rigs(broker)
+    rig.turn(lambda: rig.committed() == 2)
+    (row,) = rig.rows()
+    assert (row["step_id"], row["status"], row["duration_ms"]) == ("step_1", "completed", 4_000)
+    assert len(rig.ledger()) == 2
+    assert rig.value("runstep_steps_total", type="message_creation", status="completed") == 1
+    assert rig.value("runstep_records_total", outcome="stored", reason="") == 2
+    assert rig.value("runstep_tokens_total", token_type="input") == 100
+
+
+def test_accounts_for_what_is_no_run_step(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    broker.produce(b"{broken")
+    broker.produce(None)
+    broker.produce(wire({"object": "thread.run.step.delta", "id": "step_1", "delta": {}}))
+    broker.produce(wire(step(id="")))
+    rig = rigs(broker)
+    rig.turn(lambda: rig.committed() == 4)
+    outcomes = [(row["outcome"], row["reason"]) for row in sorted(rig.ledger(), key=lambda row: row["kafka_offset"])]
+    assert outcomes == [
+        ("dead_lettered", "invalid_json"),
+        ("ignored", "tombstone"),
+        ("ignored", "delta"),
+        ("dead_lettered", "missing_step_id"),
+    ]
+    assert [letter.record.value for letter in rig.letters.letters] == [b"{broken", wire(step(id=""))]
+    assert not rig.rows()
+
+
+def test_a_page_of_steps_is_one_record_and_several_rows(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    broker.produce(wire({"object": "list", "data": [completed(1), step(2, id=""), completed(3)]}))
+    rig = rigs(broker)
+    rig.turn(lambda: rig.committed() == 1)
+    assert sorted((row["step_index"], row["outcome"]) for row in rig.ledger()) == [
+        (0, "stored"),
+        (1, "dead_lettered"),
+        (2, "stored"),
+    ]
+    assert len(rig.letters.letters) == 1
+    assert rig.value("runstep_records_total", outcome="dead_lettered", reason="missing_step_id") == 1
+    assert rig.value("runstep_records_total", outcome="stored", reason="") == 0
+
+
+def test_nothing_is_committed_while_the_sink_is_away_and_all_of_it_after(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    sink = FakeSink()
+    sink.faults.extend([Fault(AWAY), Fault(AWAY, "between"), Fault(AWAY, "after")])
+    broker.produce(wire(completed()))
+    rig = rigs(broker, sink=sink)
+    rig.turn(lambda: rig.committed() == 1)
+    assert rig.value("runstep_steps_total", type="message_creation", status="completed") == 1
+    assert rig.value("runstep_insert_retries_total", error_class="transient") == 3
+    assert len(rig.rows()) == len(rig.ledger()) == 1
+
+
+def test_nothing_is_committed_before_its_dead_letters_are_acknowledged(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    broker.produce(b"poison")
+    rig = rigs(broker)
+    rig.letters.failures = 1_000_000
+    rig.turn(lambda: bool(rig.ledger()))
+    for _ in range(20):
+        rig.turn(lambda: True)
+        rig.processor.turn()
+    assert rig.committed() == 0
+    rig.letters.failures = 0
+    rig.turn(lambda: rig.committed() == 1)
+    assert [letter.record.value for letter in rig.letters.letters] == [b"poison"]
+
+
+def test_a_step_that_is_sent_again_is_not_counted_again(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    broker.produce(wire(completed()))
+    first = rigs(broker)
+    first.turn(lambda: first.committed() == 1)
+    first.source.close()
+    broker.produce(wire(completed()))
+    second = rigs(broker, sink=first.sink)
+    second.turn(lambda: second.committed() == 2)
+    assert second.value("runstep_records_total", outcome="stored", reason="") == 1
+    assert second.value("runstep_steps_total", type="message_creation", status="completed") == 0
+
+
+def test_what_was_written_but_not_committed_is_counted_by_the_next_owner(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    broker.produce(wire(completed()))
+    first = rigs(broker)
+    first.turn(lambda: first.writer.busy and bool(first.ledger()))
+    broker.evict(first.source)
+    second = rigs(broker, sink=first.sink)
+    second.turn(lambda: second.committed() == 1)
+    first.turn(lambda: not first.writer.busy)
+    assert second.value("runstep_steps_total", type="message_creation", status="completed") == 1
+    assert first.value("runstep_steps_total", type="message_creation", status="completed") == 0
+    assert len(rig_rows := second.rows()) == 1, rig_rows
+
+
+def test_rows_of_a_lost_partition_are_dropped_and_those_of_a_kept_one_stay(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker(partitions=2)
+    sink = FakeSink()
+    sink.down = AWAY
+    rig = rigs(broker, sink=sink)
+    for partition in (0, 1):
+        broker.produce(wire(completed(partition)), partition)
+    rig.processor.turn()
+    rig.source.release()
+    rig.processor.turn()
+    other = FakeSource(broker)
+    other.poll(0)
+    sink.down = None
+    rig.turn(lambda: rig.committed(0) == 1)
+    assert rig.committed(1) == 0
+    assert [row["kafka_partition"] for row in rig.ledger()] == [0]
+
+
+def test_a_row_that_only_the_sink_refuses_is_dead_lettered_alone(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    sink = FakeSink()
+    sink.refuse = lambda row: row["step_id"] == "step_37"
+    for number in range(100):
+        broker.produce(wire(completed(number)))
+    rig = rigs(broker, sink=sink)
+    rig.turn(lambda: rig.committed() == 100)
+    assert len(rig.rows()) == 99
+    assert len(rig.ledger()) == 100
+    (letter,) = rig.letters.letters
+    assert (letter.record.offset, letter.reason) == (37, "refused_by_sink")
+    assert rig.value("runstep_steps_total", type="message_creation", status="completed") == 99
+    assert rig.value("runstep_records_total", outcome="dead_lettered", reason="refused_by_sink") == 1
+
+
+def test_a_table_that_refuses_every_row_is_waited_for_and_nothing_is_dead_lettered(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    sink = FakeSink()
+    sink.refuse = lambda _row: True
+    for number in range(100):
+        broker.produce(wire(completed(number)))
+    rig = rigs(broker, sink=sink)
+    rig.turn(lambda: rig.writer.trouble is not None and "no row passes" in rig.writer.trouble)
+    assert not rig.letters.letters
+    sink.refuse = lambda _row: False
+    rig.turn(lambda: rig.committed() == 100)
+    assert len(rig.rows()) == 100
+    assert not rig.letters.letters
+
+
+def test_a_batch_too_large_for_the_server_is_split(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    sink = FakeSink()
+    sink.most_rows = 10
+    for number in range(100):
+        broker.produce(wire(completed(number)))
+    rig = rigs(broker, sink=sink)
+    rig.turn(lambda: rig.committed() == 100)
+    assert len(rig.rows()) == 100
+
+
+def test_polling_goes_on_and_memory_stays_bounded_through_an_outage(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    rig = rigs(broker, max_rows=10)
+    rig.turn(lambda: rig.writer.trouble is None)
+    rig.sink.down = AWAY
+    for number in range(500):
+        broker.produce(wire(completed(number)))
+    rig.source.max_records = 5
+    for _ in range(100):
+        rig.clock.advance(1.0)
+        rig.processor.turn()
+    assert rig.source.held
+    assert rig.processor.buffered() <= 15
+    rig.sink.down = None
+    rig.turn(lambda: rig.committed() == 500)
+    assert len(rig.rows()) == 500
+
+
+def test_offsets_that_kafka_dropped_are_counted(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    for number in range(10):
+        broker.produce(wire(completed(number)))
+    broker.committed[Partition("run-steps", 0)] = 2
+    broker.expire(0, below=6)
+    rig = rigs(broker)
+    rig.turn(lambda: rig.committed() == 10)
+    assert rig.value("runstep_records_lost_total", topic="run-steps", partition="0") == 4
+
+
+def test_old_steps_count_as_backfill_only(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    broker.produce(wire(completed(created_at=1_700_000_000, completed_at=1_700_000_004)))
+    rig = rigs(broker)
+    rig.turn(lambda: rig.committed() == 1)
+    assert rig.value("runstep_backfilled_steps_total", type="message_creation", status="completed") == 1
+    assert rig.value("runstep_steps_total", type="message_creation", status="completed") == 0
+    assert rig.value("runstep_tokens_total", token_type="input") == 0
+
+
+def test_gaps_between_offsets_are_no_obstacle(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    broker.produce(wire(completed(1)))
+    broker.skip(0, 5)
+    broker.produce(wire(completed(2)))
+    rig = rigs(broker)
+    rig.turn(lambda: rig.committed() == 7)
+    assert sorted(row["kafka_offset"] for row in rig.ledger()) == [0, 6]
+
+
+def test_drain_writes_and_commits_what_was_read(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    rig = rigs(broker)
+    rig.turn(lambda: rig.writer.trouble is None)
+    broker.produce(wire(completed()))
+    rig.processor.turn()
+    rig.processor.drain(1_000.0)
+    assert rig.committed() == 1
+
+
+def test_drain_gives_up_in_time_and_commits_nothing_while_the_sink_is_away(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    rig = rigs(broker)
+    rig.turn(lambda: rig.writer.trouble is None)
+    broker.produce(wire(completed()))
+    rig.processor.turn()
+    rig.sink.down = AWAY
+    rig.processor.drain(0.05)
+    assert rig.committed() == 0
+
+
+def test_a_bug_in_the_writer_ends_the_loop_without_a_commit(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    broker.produce(wire(completed()))
+    rig = rigs(broker)
+    rig.sink.refuse = lambda _row: bool(1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        rig.turn(lambda: False)
+    assert rig.committed() == 0
