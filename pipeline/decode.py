@@ -64,8 +64,8 @@ def decode(value: bytes | None, max_bytes: int) -> Decoded | list[Decoded]:
         return _refuse(Reason.TOO_LARGE, f"{len(value)} bytes, at most {max_bytes} are read")
     try:
         if b'"event"' in value[:24]:
-            envelope = _envelope_json(value)
-            if not envelope["event"].endswith("delta"):
+            if b'delta"' not in value[:64]:
+                envelope = _envelope_json(value)
                 return RunStepEvent(envelope["data"], "envelope", envelope["event"])
         elif b'"runId"' in value and b'"run_id"' not in value:
             return RunStepEvent(_camel_json(value), "camel_case")

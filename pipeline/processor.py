@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 SOURCE_RETRY: Final = 1.0
 """Seconds before Kafka is asked again."""
 
+SLICE: Final = 500
+"""Records that become rows before the rows become columns: few enough to stay in the processor's caches."""
+
 LAG_INTERVAL: Final = 5.0
 """Seconds between questions for the lag."""
 
@@ -134,11 +137,18 @@ class Processor:
         if self._filling.opened_at is None:
             self._filling.opened_at = self._clock.monotonic()
         part = self._filling.part(lease)
+        for start in range(0, len(records), SLICE):
+            self._append(part, records[start : start + SLICE])
+
+    def _append(self, part: Part, records: Sequence[Record]) -> None:
+        """Decode and normalize a slice of records into rows of a part: the hot path."""
         max_bytes, rules = self._settings.normalize.max_event_bytes, self._rules
         rows: list[Row] = []
         origins: list[Record] = []
+        size = 0
         for record in records:
             decoded = decode(record.value, max_bytes)
+            size += len(record.value or b"")
             for index, event in enumerate(decoded if type(decoded) is list else (decoded,)):
                 row = step_row(event, record, index, rules) if type(event) is RunStepEvent else event
                 if type(row) is Unstored:
@@ -146,8 +156,8 @@ class Processor:
                     row = ledger_row(row, record, index)
                 rows.append(row)
                 origins.append(record)
-            self._filling.size += len(record.value or b"")
         part.extend(rows, origins)
+        self._filling.size += size
 
     def _hand_over(self) -> None:
         """Lend the writer a batch that is due, unless it still has one or one waits for its commit."""

@@ -62,7 +62,7 @@ class Layout:
 
     Attributes:
         replica_path: the tables' place in Keeper; may name an auxiliary one (`name:/path`) and the server's macros.
-            Empty on a cluster whose shards have no replicas.
+        shard_replicas: whether the shards of a cluster have replicas.
 
     Raises:
         ValueError: a name that cannot stand in SQL as it is.
@@ -74,20 +74,20 @@ class Layout:
     on_cluster: bool = False
     replica_path: str = "/clickhouse/tables/{shard}/{database}/{table}"
     replica_name: str = "{replica}"
+    shard_replicas: bool = True
 
     def __post_init__(self) -> None:
         _check("database", self.database, _NAME)
         _check("cluster", self.cluster, _CLUSTER)
         _check("replica_name", self.replica_name, _CLUSTER)
-        if self.replica_path or self.variant == "replicated":
-            _check("replica_path", self.replica_path, _PATH)
+        _check("replica_path", self.replica_path, _PATH)
         if self.on_cluster and self.variant == "single":
             raise ValueError("on_cluster needs variant replicated or cluster, but variant is single")
 
     @property
     def replicated(self) -> bool:
         """Whether the targets are Replicated tables."""
-        return self.variant == "replicated" or (self.variant == "cluster" and bool(self.replica_path))
+        return self.variant == "replicated" or (self.variant == "cluster" and self.shard_replicas)
 
     def local(self, table: str) -> str:
         """Return the name of the table that holds the rows, on a cluster the shard's own."""

@@ -3,12 +3,13 @@
 Asks only; nothing is created, joined, produced or committed.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer
-from kafka.errors import KafkaError, for_code
+from kafka.errors import CoordinatorNotAvailableError, GroupAuthorizationFailedError, KafkaError, for_code
 from kafka.structs import TopicPartition
 
 from pipeline.checks.finding import Finding, away, bad, fine
@@ -17,8 +18,13 @@ from pipeline.errors import SourceUnavailable
 from pipeline.kafka_options import client_options, connect
 
 _UNKNOWN_TOPIC: Final = 3
-_READ_TIMEOUT_MS: Final = 1_500
+_ANSWER_TIMEOUT_MS: Final = 5_000
 _FETCH_WAIT_MS: Final = 50
+_READ_TIMEOUT_MS: Final = 500
+"""Ten times what the broker waits: a refusal to read comes as the answer to a fetch, an empty topic's as none."""
+_COORDINATOR_TIMEOUT: Final = 10.0
+"""Seconds; a cluster that has seen no group yet makes the topic of their offsets first."""
+_PAUSE: Final = 0.2
 _CLOSE_TIMEOUT_MS: Final = 2_000
 _OUR_PROTOCOL: Final = "cooperative-sticky"
 _JOINED: Final = frozenset({"Stable", "CompletingRebalance", "PreparingRebalance"})
@@ -93,10 +99,11 @@ def _read(consumer: Any, admin: Any, topic: str) -> Finding:
     partitions = [TopicPartition(topic, number) for number in numbers]
     try:
         consumer.assign(partitions)
-        consumer.seek_to_end(*partitions)
+        ends = consumer.end_offsets(partitions, timeout_ms=_ANSWER_TIMEOUT_MS)
+        starts = consumer.beginning_offsets(partitions, timeout_ms=_ANSWER_TIMEOUT_MS)
+        for partition in partitions:
+            consumer.seek(partition, ends[partition])
         consumer.poll(timeout_ms=_READ_TIMEOUT_MS)
-        ends = consumer.end_offsets(partitions, timeout_ms=_READ_TIMEOUT_MS)
-        starts = consumer.beginning_offsets(partitions, timeout_ms=_READ_TIMEOUT_MS)
     except KafkaError as error:
         return bad(subject, _cause(error), f"grant READ on topic {topic}")
     held = sum(ends.values()) - sum(starts.values())
@@ -106,9 +113,11 @@ def _read(consumer: Any, admin: Any, topic: str) -> Finding:
 def _group(admin: Any, group: str) -> Finding:
     subject = f"group {group}"
     try:
-        told = admin.describe_groups([group])[group]
-    except KafkaError as error:
+        told = _described_group(admin, group)
+    except GroupAuthorizationFailedError as error:
         return bad(subject, _cause(error), f"grant READ and DESCRIBE on group {group}")
+    except KafkaError as error:
+        return bad(subject, _cause(error), "look at the brokers that hold __consumer_offsets")
     state, members = told["group_state"], len(told["members"])
     if state not in _JOINED:
         return fine(subject, "nobody is in it")
@@ -119,6 +128,19 @@ def _group(admin: Any, group: str) -> Finding:
             "stop the other program, or choose another kafka.group_id",
         )
     return fine(subject, f"{members} member{'s' if members > 1 else ''}, {state}")
+
+
+def _described_group(admin: Any, group: str) -> Mapping[str, Any]:
+    deadline = time.monotonic() + _COORDINATOR_TIMEOUT
+    while True:
+        try:
+            told: Mapping[str, Any] = admin.describe_groups([group])[group]
+        except CoordinatorNotAvailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return told
 
 
 def _cause(error: KafkaError) -> str:

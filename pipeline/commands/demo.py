@@ -5,6 +5,7 @@ import logging
 import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -42,6 +43,7 @@ _PORT: Final = 9464
 _REFRESH: Final = 0.15
 _CATCH_UP: Final = 30.0
 _TRICKLE: Final = 25.0
+_PLAIN_WIDTH: Final = 120
 
 
 def demo(
@@ -58,7 +60,9 @@ def demo(
     Nothing leaves this machine. The data stay in --data, for `runstep query --data DIR`.
     """
     _require_clickhouse()
-    console = Console()
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
     with data_directory(data) as moved, embedded_broker() as broker, interruptible() as stop:
         if moved:
             console.print(f"The data of an earlier demo are now in {data}.previous")
@@ -95,7 +99,7 @@ class _Demo:
             client.database = self._settings.clickhouse.database
             self._watch(producer, daemon, events)
             balanced = self._report(client, time.monotonic() - began)
-            self._print_addresses(daemon)
+            self._print_addresses(daemon, keep=keep)
             if keep and not self._stop.is_set():
                 self._trickle(daemon, traffic)
                 balanced = self._report(client, time.monotonic() - began)
@@ -139,14 +143,14 @@ class _Demo:
         self._console.print(f"{account.read:,} events in {seconds:.1f} s, from an empty disk to this report.")
         return not account.faults()
 
-    def _print_addresses(self, daemon: DaemonThread) -> None:
+    def _print_addresses(self, daemon: DaemonThread, *, keep: bool) -> None:
         host, port = daemon.address
-        self._console.print()
-        self._console.print(f"metrics     http://{host}:{port}/metrics  (also /healthz /readyz /status)")
-        self._console.print(
-            f"Kafka       {self._settings.kafka.bootstrap_servers[0]}, topic {_TOPIC}, and {_TOPIC}.dlq"
-        )
-        self._console.print(f"ClickHouse  {self._settings.clickhouse.url.get_secret_value()}")
+        broker = self._settings.kafka.bootstrap_servers[0]
+        say = partial(self._console.print, soft_wrap=True)
+        say("\nRunning here:" if keep else "\nIt ran here (--keep leaves it running):")
+        say(f"  metrics     http://{host}:{port}/metrics, beside it /healthz /readyz /status")
+        say(f"  Kafka       {broker}, topics {_TOPIC} and {self._settings.dead_letter_topic}")
+        say(f"  ClickHouse  {self._settings.clickhouse.url.get_secret_value()} (embedded: one process at a time)")
 
     def _trickle(self, daemon: DaemonThread, traffic: Traffic) -> None:
         """Go on with a little traffic, so that there is something to see, until Ctrl-C."""
@@ -174,7 +178,14 @@ def _require_clickhouse() -> None:
 def _settings(broker: str, data: Path, port: int | None) -> Settings:
     """Return the settings of the demo alone: what is set for the real pipeline must not lead it anywhere else."""
     return Settings(
-        kafka=KafkaSettings(bootstrap_servers=(broker,), topics=(_TOPIC,), group_id="runstep-demo"),
+        kafka=KafkaSettings(
+            bootstrap_servers=(broker,),
+            topics=(_TOPIC,),
+            group_id="runstep-demo",
+            # The embedded broker keeps whoever joins a group waiting for half of the session timeout.
+            session_timeout=6.0,
+            heartbeat_interval=1.0,
+        ),
         clickhouse=ClickHouseSettings(url=SecretStr(f"chdb:{data.absolute() / 'clickhouse'}")),
         # Small batches: there is more to see.
         batch=BatchSettings(max_rows=10_000, max_age=0.5),
@@ -201,4 +212,4 @@ def _print_farewell(console: Console, data: Path) -> None:
     console.print(f"The data stay in {data}; ask them:", soft_wrap=True)
     examples = ('"SELECT type, count() FROM run_steps_current GROUP BY type"', "--report tools", "--list")
     for example in examples:
-        console.print(f"  runstep query --data {data} {example}", soft_wrap=True, highlight=False)
+        console.print(f"  runstep query --data {data} {example}", soft_wrap=True)

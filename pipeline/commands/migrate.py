@@ -1,6 +1,7 @@
 """`runstep migrate`: makes the tables, and on request the topics; tells what there is and what it would do."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -60,7 +61,8 @@ def migrate(
         raise typer.BadParameter("--dry-run and --status exclude each other")
     if not all(number == BROKER_DEFAULT or number > 0 for number in (partitions, replication_factor)):
         raise typer.BadParameter("--partitions and --replication-factor are at least 1, or -1 for the broker's default")
-    settings = settings_from_context()
+    # Of an outage of Kafka kafka-python says dozens of lines; ours says it in one.
+    settings = settings_from_context(kafka_log_level=logging.CRITICAL)
     ask = _status if status else _plan if dry_run else _apply
     with ExitStack() as stack:
         # All of them before the first is changed: one that is away stops it while nothing has happened yet.

@@ -15,6 +15,8 @@ from pipeline.config.names import FILE, PREFIX, all_names, file_keys, nearest, s
 
 CONFIG_VARIABLE: Final = "RUNSTEP_CONFIG"
 SECRETS_VARIABLE: Final = "RUNSTEP_SECRETS_DIR"
+# Says which build is running; the image sets it, and it is no setting.
+REVISION_VARIABLE: Final = "RUNSTEP_REVISION"
 DEFAULT_FILE: Final = Path("runstep.toml")
 
 # Kubernetes sets these in every pod beside a Service whose name begins with runstep.
@@ -159,7 +161,7 @@ def _read_value(path: Path) -> str:
 
 
 def _is_foreign(name: str) -> bool:
-    ours = name in {CONFIG_VARIABLE, SECRETS_VARIABLE} or name.startswith("RUNSTEP_TEST_")
+    ours = name in {CONFIG_VARIABLE, SECRETS_VARIABLE, REVISION_VARIABLE} or name.startswith("RUNSTEP_TEST_")
     return ours or _KUBERNETES.fullmatch(name) is not None
 
 

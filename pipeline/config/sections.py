@@ -48,10 +48,11 @@ class ClickHouseSettings(Section):
     on_cluster: bool = False
     """Whether `runstep migrate` lets one server spread each statement with ON CLUSTER; else it goes to all `hosts`."""
     replica_path: str = "/clickhouse/tables/{shard}/{database}/{table}"
-    """Place of the replicated tables in Keeper, with the servers' macros; `name:/path` for an auxiliary Keeper. Empty:
-    the shards of a cluster have no replicas."""
+    """Place of the replicated tables in Keeper, with the servers' macros; `name:/path` for an auxiliary Keeper."""
     replica_name: str = "{replica}"
     """Name of a replica among its like, as a rule the servers' macro."""
+    shard_replicas: bool = True
+    """Whether the shards of a cluster have replicas; each is a single server else."""
     insert_quorum: str = "auto"
     """Replicas that must have an insert before it counts: `auto` (a majority) or a number."""
     retention_days: Annotated[int, Field(ge=0)] = 0

@@ -49,6 +49,7 @@ class Screen:
                 f"lag {_lag(produced, numbers)}  dead letters {numbers.dead_lettered}  ignored {numbers.ignored}  "
                 f"insert {1000 * numbers.insert_seconds:.0f} ms",
                 highlight=False,
+                soft_wrap=True,
             )
 
     def _speed(self) -> float:

@@ -56,6 +56,7 @@ def layout_of(settings: ClickHouseSettings) -> Layout:
             settings.on_cluster,
             settings.replica_path,
             settings.replica_name,
+            settings.shard_replicas,
         )
     except ValueError as error:
         raise ConfigError(f"clickhouse.{error}") from error
@@ -119,5 +120,6 @@ def explaining(doing: str) -> Iterator[None]:
 
 
 def _to_show(error: SinkError, doing: str) -> RunstepError:
-    kind = ConfigError if error.code in _NOT_ALLOWED else ServiceUnavailable
-    return kind(f"{doing}: {error}")
+    if error.code in _NOT_ALLOWED:
+        return ConfigError(f"{doing}: {error} (the users and their grants are in deploy/clickhouse/users.xml)")
+    return ServiceUnavailable(f"{doing}: {error}")

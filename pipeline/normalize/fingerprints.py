@@ -110,7 +110,7 @@ def _masked_quote(found: re.Match[str]) -> str:
     name = found[2]
     if _is_parameter(name) or _is_model(name) or _is_class(name):
         return found[0]
-    return f"{found[1]}<name>{found[1]}"
+    return f"{found[1]}<id>{found[1]}"
 
 
 def _masked_number(found: re.Match[str]) -> str:

@@ -46,7 +46,7 @@ _url_password: Final = re.compile(r"""(://[^\s/:@"'\\<>]{0,256}:)(?!\[redacted:)
 
 # Below, alternatives start with a letter in its two cases rather than with (?i:...): `re` then skips to such letters.
 _token: Final = re.compile(
-    r"sk-[A-Za-z0-9_*-]{12,}|eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"
+    r"sk-[A-Za-z0-9_*-]{12,}|eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,4}"
     r"|sk_(?:live|test)_[A-Za-z0-9]{10,}|gsk_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16}|ASIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}"
     r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|xox[abeoprs]-[A-Za-z0-9-]{10,}"
 ).sub
@@ -98,6 +98,7 @@ _escape_at_end: Final = re.compile(r"\\(?:[bfnrt]|u[0-9a-fA-F]{4})\Z").search
 _half_escape: Final = re.compile(r"\\u[0-9a-fA-F]{1,3}\Z").search
 _escape_at_start: Final = re.compile(r"u[0-9a-fA-F]{4}|.").match
 _LONGEST_LOCAL: Final = 256  # 64 by the standard
+_MOST_ROUNDS: Final = 4  # what is taken out can uncover what stood right behind it
 _LONGEST_ESCAPE: Final = 6
 
 
@@ -110,10 +111,14 @@ def redact(text: str) -> str:
     """
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
-    if _may_hold_key(text):
-        text = _without_keys(text)
-    if "@" in text:
-        text = _without_addresses(text)
+    for _ in range(_MOST_ROUNDS):
+        before = text
+        if _may_hold_key(text):
+            text = _without_keys(text)
+        if "@" in text:
+            text = _without_addresses(text)
+        if text == before:
+            break
     return text
 
 

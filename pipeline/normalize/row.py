@@ -4,6 +4,7 @@ Owns which value goes to which column, the version of a step, and what an anomal
 storage and normalization; `reference` on wire formats, section 8.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
@@ -53,35 +54,44 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
     created_at = millis(step["created_at"], anomalies)
     if created_at is None:
         return _without_creation(step, anomalies)
-    completed_at = millis(get("completed_at"), anomalies)
-    failed_at = millis(get("failed_at"), anomalies)
-    cancelled_at = millis(get("cancelled_at"), anomalies)
-    expired_at = millis(get("expired_at"), anomalies)
+    completed_at = None if (stamp := get("completed_at")) is None else millis(stamp, anomalies)
+    failed_at = None if (stamp := get("failed_at")) is None else millis(stamp, anomalies)
+    cancelled_at = None if (stamp := get("cancelled_at")) is None else millis(stamp, anomalies)
+    expired_at = None if (stamp := get("expired_at")) is None else millis(stamp, anomalies)
     status = get("status") or ""
     if name:
         status = _ahead(name, status, anomalies)
+    if status == "completed":
+        ended_at = completed_at
+    elif status in TERMINAL_STATUSES:
+        ended_at = {"failed": failed_at, "cancelled": cancelled_at, "expired": expired_at}[status]
+    else:
+        ended_at = None
+        if status != "in_progress" or completed_at or failed_at or cancelled_at or expired_at:
+            _doubt_open(status, (completed_at, failed_at, cancelled_at, expired_at), anomalies)
+    terminal = status in TERMINAL_STATUSES
+    duration = _duration(created_at, ended_at, anomalies) if terminal else None
+    topic, partition, offset, timestamp = record.topic, record.partition, record.offset, record.timestamp
+    if 0 < timestamp < max(created_at, ended_at or 0) - FUTURE_TOLERANCE_MS:
+        anomalies.append("future_timestamp")
     details = read_details(get("step_details"), rules.content, anomalies)
     kind = get("type") or ""
     if kind != details.kind or kind not in STEP_TYPES:
         kind = _kind(kind, details.kind, anomalies)
-    stamps = {"completed": completed_at, "failed": failed_at, "cancelled": cancelled_at, "expired": expired_at}
-    ended_at, duration, occurred_at = _lifetime(status, created_at, stamps, anomalies)
-    if 0 < record.timestamp + FUTURE_TOLERANCE_MS < max(created_at, ended_at or 0):
-        anomalies.append("future_timestamp")
     usage = get("usage")
     prompt, completion, total, cached, reasoning = _tokens(usage, anomalies) if usage else _NO_TOKENS
     error = read_error(get("last_error"), status, rules.max_text)
     metadata = get("metadata")
     return (
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp if record.timestamp > 0 else 0,
+        topic,
+        partition,
+        offset,
+        timestamp if timestamp > 0 else 0,
         0,
         index,
         _STORED,
         "",
-        occurred_at,
+        ended_at if terminal else created_at,
         get("thread_id") or "",
         step["run_id"],
         step["id"],
@@ -94,14 +104,10 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         failed_at,
         cancelled_at,
         expired_at,
-        millis(get("expires_at"), anomalies),
+        None if (stamp := get("expires_at")) is None else millis(stamp, anomalies),
         ended_at,
         duration,
-        error.code,
-        error.category,
-        error.retryable,
-        error.message,
-        error.fingerprint,
+        *error,
         prompt,
         completion,
         total,
@@ -115,9 +121,41 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         details.text,
         _metadata(metadata, rules, anomalies) if metadata else {},
         "" if KNOWN_FIELDS.issuperset(step) else _extra(step, rules, anomalies),
-        _distinct(anomalies),
-        _version(status, occurred_at or created_at, record.offset),
+        anomalies if len(anomalies) < 2 else list(dict.fromkeys(anomalies)),  # noqa: PLR2004 - one has no repeats
+        version_of(terminal, ended_at or created_at, offset),
     )
+
+
+def _doubt_open(status: str, stamps: Sequence[int | None], anomalies: list[str]) -> None:
+    """Flag what is odd about a step that has not ended: the status decides, so its stamps do not count."""
+    if any(stamp is not None for stamp in stamps):
+        anomalies.append("stamp_without_terminal_status")
+    if status and status not in STATUSES:
+        anomalies.append("unknown_status")
+
+
+def _duration(created_at: int, ended_at: int | None, anomalies: list[str]) -> int | None:
+    """Return the milliseconds that an ended step took; None where they are unknown or negative."""
+    if ended_at is None:
+        anomalies.append("terminal_without_timestamp")
+        return None
+    if ended_at < created_at:
+        anomalies.append("negative_duration")
+        return None
+    return ended_at - created_at
+
+
+def version_of(terminal: bool, event_time: int, offset: int) -> int:
+    """Order the states of a step: terminal beats non-terminal, then the later event time, then the higher offset.
+
+    63 | 62 ... 22 | 21 ... 0: one bit, 41 bits of milliseconds since 2000 (until 2069), the offset's lower 22 bits.
+    These wrap every four million records, which can only matter between events of one step with the same time.
+    """
+    since = event_time - _VERSION_EPOCH_MS
+    if not 0 <= since <= _VERSION_TIME_MAX:
+        since = 0 if since < 0 else _VERSION_TIME_MAX
+    version = since << _VERSION_OFFSET_BITS | offset & _VERSION_OFFSET_MASK
+    return version | _TERMINAL_BIT if terminal else version
 
 
 _BLANK: Final = {
@@ -169,37 +207,6 @@ def _kind(sent: str, inferred: str, anomalies: list[str]) -> str:
     return kind
 
 
-def _lifetime(
-    status: str, created_at: int, stamps: dict[str, int | None], anomalies: list[str]
-) -> tuple[int | None, int | None, int | None]:
-    """Return ended_at, duration_ms and the event's own time; the status decides which stamp counts."""
-    if status not in TERMINAL_STATUSES:
-        if any(stamp is not None for stamp in stamps.values()):
-            anomalies.append("stamp_without_terminal_status")
-        if status and status not in STATUSES:
-            anomalies.append("unknown_status")
-        return None, None, created_at
-    ended_at = stamps[status]
-    if ended_at is None:
-        anomalies.append("terminal_without_timestamp")
-        return None, None, None
-    if ended_at < created_at:
-        anomalies.append("negative_duration")
-        return ended_at, None, ended_at
-    return ended_at, ended_at - created_at, ended_at
-
-
-def _version(status: str, event_time: int, offset: int) -> int:
-    """Order the states of a step: terminal beats non-terminal, then the later event time, then the higher offset.
-
-    63 ... 22 ... 0: one bit, 41 bits of milliseconds since 2000 (until 2069), the offset's lower 22 bits. These wrap
-    every four million records, which can only matter between events of one step with the same time.
-    """
-    since = min(max(event_time - _VERSION_EPOCH_MS, 0), _VERSION_TIME_MAX)
-    version = since << _VERSION_OFFSET_BITS | offset & _VERSION_OFFSET_MASK
-    return version | _TERMINAL_BIT if status in TERMINAL_STATUSES else version
-
-
 _TOKEN_FIELDS: Final = (
     ("prompt_tokens", "promptTokens", "input_tokens", "inputTokens"),
     ("completion_tokens", "completionTokens", "output_tokens", "outputTokens"),
@@ -217,14 +224,14 @@ _REASONING_FIELDS: Final = (
 
 def _tokens(usage: Any, anomalies: list[str]) -> tuple[int | None, ...]:
     """Return prompt, completion, total, cached and reasoning tokens; None where not said."""
-    if not isinstance(usage, dict):
+    if type(usage) is not dict:
         anomalies.append("token_count_unreadable")
         return _NO_TOKENS
-    counts = [_count(_first(usage, names), anomalies) for names in _TOKEN_FIELDS]
+    found = [_first(usage, names) for names in _TOKEN_FIELDS]
     for group, names in (_CACHED_FIELDS, _REASONING_FIELDS):
         inner = _first(usage, group)
-        counts.append(_count(_first(inner, names), anomalies) if isinstance(inner, dict) else None)
-    return tuple(counts)
+        found.append(_first(inner, names) if type(inner) is dict else None)
+    return tuple([_count(value, anomalies) for value in found])
 
 
 def _first(values: dict[str, Any], names: tuple[str, ...]) -> Any:
@@ -279,6 +286,3 @@ def _bounded(text: str, rules: Rules, anomalies: list[str]) -> str:
     anomalies.append("text_truncated")
     return text[: rules.max_text]
 
-
-def _distinct(anomalies: list[str]) -> list[str]:
-    return anomalies if len(anomalies) < 2 else list(dict.fromkeys(anomalies))  # noqa: PLR2004 (one has no repeats)

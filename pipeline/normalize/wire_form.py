@@ -97,8 +97,9 @@ def _snake(value: Any) -> Any:
         return [_snake(item) for item in value]
     if type(value) is not dict:
         return value
+    fields: dict[str, Any] = value
     wire: dict[str, Any] = {}
-    for key, item in value.items():
+    for key, item in fields.items():
         name = _SNAKE.get(key, key)
         if not wire.get(name):  # where both spellings are there, the one that says something wins
             wire[name] = item if name in _USERS else _snake(item)

@@ -95,7 +95,7 @@ _CONTEXT = (
 FAMILIES: Final = (
     _Family("sorry", 22, "server_error", "server", "Sorry, something went wrong."),
     _Family("busy", 14, "server_error", "server", _BUSY),
-    _Family("busy_azure", 10, "server_error", "server", _BUSY_AZURE),
+    _Family("busy", 10, "server_error", "server", _BUSY_AZURE),
     _Family(
         "rate_wait",
         16,
@@ -114,12 +114,12 @@ FAMILIES: Final = (
 )
 _CHOICE: Final = Weighted([(family, family.weight) for family in FAMILIES])
 _FIELDS: Final = {
-    family.name: [name for _, name, _, _ in Formatter().parse(family.template) if name] for family in FAMILIES
+    family.template: [name for _, name, _, _ in Formatter().parse(family.template) if name] for family in FAMILIES
 }
 
 
 def failure(draw: Draw) -> Failure:
     """Return an error as a failed step carries it."""
     family = _CHOICE.pick(draw)
-    message = family.template.format(**{name: _VARYING[name](draw) for name in _FIELDS[family.name]})
+    message = family.template.format(**{name: _VARYING[name](draw) for name in _FIELDS[family.template]})
     return Failure(family.name, family.code, message, family.category, RETRYABLE.get(family.category))

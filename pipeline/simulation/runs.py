@@ -181,6 +181,8 @@ def page(run: Run, taken: Sequence[_Life], at: float) -> SimulatedEvent:
     """Return the record of someone who lists a run's steps afterwards: several steps, newest first."""
     newest_first = list(reversed(taken))
     values = [wire.step_value(life.ended, life.calls, run.flavour) for life in newest_first]
-    steps = tuple(life.ended for life in newest_first)
+    # A list answers in the REST form, also about runs that were streamed.
+    dialect = DIALECTS["camel" if run.family == "camel" else "snake"]
+    steps = tuple(life.ended._replace(dialect=dialect) for life in newest_first)
     value = wire.page_value(values, [step.step_id for step in steps], run.flavour)
     return SimulatedEvent(run.thread_id.encode(), value, at, "page", Outcome.STORED, "", steps)

@@ -221,7 +221,7 @@ def _bounded(text: str) -> str:
 def _from_driver(error: ProgrammingError) -> SinkError:
     """Read what the driver refuses by itself, before any server is asked."""
     text = str(error)
-    if "Cannot lock file" in text or "already initialized" in text or "Unable to open the chdb engine" in text:
+    if "chdb engine" in text:
         return SinkUnavailable(_embedded(text), _ENVIRONMENT)
     if "is readonly" in text:
         return SinkUnavailable(f"ClickHouse user may not change settings: {text}; {_CURES[472]}", _ENVIRONMENT, 472)
@@ -233,8 +233,6 @@ def _embedded(text: str) -> str:
     place = f"embedded ClickHouse {found['path']}" if found else "embedded ClickHouse"
     if "already initialized" in text:
         return f"{place}: this process has another data directory open; one process can have one"
-    if "Cannot lock file" in text:
-        return f"{place} is in use by another process; stop that one first (`runstep demo --keep`, `runstep run`)"
     return f"{place} cannot be opened: {_speakable(text, _ENVIRONMENT)}"
 
 

@@ -4,8 +4,11 @@ Owns what every connection of ours has in common: no session (it would stay lock
 (so that each new client reads certificates and addresses again), bounded waits, and errors that name the cause.
 """
 
+import fcntl
 import logging
 import math
+import os
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -79,7 +82,27 @@ def _embedded(settings: ClickHouseSettings) -> dict[str, Any]:
     path = settings.url.get_secret_value().removeprefix(EMBEDDED)
     if not path:
         raise ConfigError("clickhouse.url names no directory: write chdb:PATH")
+    _require_unlocked(Path(path))
     return {"interface": "chdb", "path": path, "tz_mode": "aware"}
+
+
+def _require_unlocked(directory: Path) -> None:
+    """Look at the engine's own lock first: it would write its complaint past us to standard error, without a cure.
+
+    Raises:
+        SinkUnavailable: another process has the directory open.
+    """
+    try:
+        with (directory / "status").open() as status:
+            holder = status.readline().removeprefix("PID:").strip()
+            if holder != str(os.getpid()):
+                fcntl.flock(status, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        message = f"embedded ClickHouse {directory} is in use by process {holder}; stop that one first"
+        raise SinkUnavailable(message, ErrorClass.ENVIRONMENT, 76) from None
+    except OSError:
+        # Nobody has it open, or ever had; what else is wrong the engine says better.
+        return
 
 
 def _http(settings: ClickHouseSettings) -> dict[str, Any]:

@@ -274,12 +274,17 @@ def test_a_definer_who_is_gone_is_found(clickhouse_factory: Callable[..., Any]) 
         assert store.findings() == []
 
 
-@pytest.mark.parametrize("on_cluster", [False, True])
 @pytest.mark.parametrize(
-    ("variant", "path"), [("replicated", "zk2:/t/{shard}/{table}"), ("cluster", "/t/{uuid}/{shard}"), ("cluster", "")]
+    "layout",
+    [
+        Layout(variant="replicated", replica_path="zk2:/t/{shard}/{table}"),
+        Layout(variant="replicated", on_cluster=True, cluster="{cluster}"),
+        Layout(variant="cluster"),
+        Layout(variant="cluster", on_cluster=True, shard_replicas=False),
+    ],
+    ids=lambda layout: f"{layout.variant}-{layout.on_cluster}",
 )
-def test_every_variant_is_sql_to_the_server(clickhouse: Any, variant: Any, path: str, *, on_cluster: bool) -> None:
-    layout = Layout(variant=variant, replica_path=path, on_cluster=on_cluster)
+def test_every_variant_is_sql_to_the_server(clickhouse: Any, layout: Layout) -> None:
     for migration in shipped():
         for sql in layout.statements(migration):
             clickhouse.query(f"EXPLAIN AST {sql}")

@@ -1,22 +1,17 @@
 """Every fault that can be made on a real server, and what the sink takes it for."""
 
-import socket
-import struct
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
-from pipeline.migrations import migrate
 from pipeline.records import Partition
-from pipeline.sink import ClickHouseSink, connect
-from tests.fakes.rows import columns_of, step_row
+from pipeline.sink import ClickHouseSink
+from tests.fakes.rows import CREATED, columns_of, step_row
+from tests.integration.sink_setup import ROWS, build, counts, failing, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.tls import Certificates, TlsProxy
@@ -26,6 +21,18 @@ USERS = """
   <profiles>
     <small><max_memory_usage>1000000</max_memory_usage></small>
     <seeing><readonly>1</readonly></seeing>
+    <contrary>
+      <async_insert>1</async_insert><wait_for_async_insert>0</wait_for_async_insert>
+      <insert_deduplicate>0</insert_deduplicate><deduplicate_insert>disable</deduplicate_insert>
+      <deduplicate_blocks_in_dependent_materialized_views>0</deduplicate_blocks_in_dependent_materialized_views>
+      <min_insert_block_size_rows>1000</min_insert_block_size_rows>
+      <min_insert_block_size_bytes>1000000</min_insert_block_size_bytes>
+      <max_insert_block_size_bytes>1000000</max_insert_block_size_bytes>
+      <min_insert_block_size_rows_for_materialized_views>500</min_insert_block_size_rows_for_materialized_views>
+      <max_partitions_per_insert_block>1</max_partitions_per_insert_block>
+      <parallel_view_processing>1</parallel_view_processing>
+      <materialized_views_ignore_errors>1</materialized_views_ignore_errors>
+    </contrary>
   </profiles>
   <users>
     <writer><password>right</password><networks><ip>::/0</ip></networks>
@@ -35,22 +42,12 @@ USERS = """
       </grants></writer>
     <small><password>right</password><networks><ip>::/0</ip></networks><profile>small</profile></small>
     <seeing><password>right</password><networks><ip>::/0</ip></networks><profile>seeing</profile></seeing>
+    <contrary><password>right</password><networks><ip>::/0</ip></networks><profile>contrary</profile></contrary>
     <nobody><password>right</password><networks><ip>::/0</ip></networks>
       <grants><query>GRANT SELECT ON other.t</query></grants></nobody>
   </users>
 </clickhouse>
 """
-ROWS = columns_of([step_row(offset) for offset in range(10)])
-
-
-def settings_for(server: ClickHouseAddress, database: str = "runsteps", **changes: Any) -> ClickHouseSettings:
-    return ClickHouseSettings(url=SecretStr(server.url), database=database, **changes)
-
-
-def build(settings: ClickHouseSettings) -> None:
-    client = connect(settings)
-    migrate(client, settings)
-    client.close()
 
 
 @pytest.fixture
@@ -72,18 +69,6 @@ def guarded() -> Iterator[ClickHouseServer]:
     with ClickHouseServer(users=USERS) as server:
         build(settings_for(server.address))
         yield server
-
-
-def counts(server: ClickHouseAddress, database: str = "runsteps") -> tuple[int, int]:
-    """Rows that lie in run_steps and in the ledger, doubles included."""
-    steps, ledger = (server.query(f"SELECT count() FROM `{database}`.{t}") for t in ("run_steps", "run_step_ledger"))  # noqa: S608 - a test's own
-    return int(steps), int(ledger)
-
-
-def failing(sink: ClickHouseSink, columns: list[list[Any]] = ROWS) -> SinkUnavailable:
-    with pytest.raises(SinkUnavailable) as caught:
-        sink.insert(columns, "token")
-    return caught.value
 
 
 def test_wrong_password_is_for_a_human_and_a_new_one_is_found_without_restart(guarded: ClickHouseServer) -> None:
@@ -113,7 +98,7 @@ def test_missing_grant_is_named_with_its_table(guarded: ClickHouseServer) -> Non
     sink = ClickHouseSink(lambda: settings_for(guarded.address, username="nobody", password=SecretStr("right")))
     error = failing(sink)
     assert (error.error_class, error.code) == (ErrorClass.ENVIRONMENT, 497)
-    with pytest.raises(SinkUnavailable, match="may not INSERT runsteps.run_step_ingest"):
+    with pytest.raises(SinkUnavailable, match=r"may not INSERT runsteps\.run_step_ingest"):
         sink.probe()
     sink.close()
 
@@ -232,137 +217,35 @@ def test_bad_value_far_inside_a_large_insert_leaves_nothing(
     assert counts(clickhouse, made.database) == (0, 0)
 
 
-def test_a_large_insert_is_one_block_so_that_its_token_covers_all_of_it(
-    clickhouse: ClickHouseAddress, made: ClickHouseSettings, sink: ClickHouseSink
-) -> None:
-    columns = columns_of([step_row(offset, step_details="x" * 2_000) for offset in range(6_000)])
+def test_no_profile_can_cut_an_insert_up_or_make_the_server_forget_its_token(guarded: ClickHouseServer) -> None:
+    sink = ClickHouseSink(lambda: settings_for(guarded.address, username="contrary", password=SecretStr("right")))
+    month = 2_629_800_000
+    rows = [
+        step_row(offset, kafka_topic="cut", step_details="x" * 2_000, created_at=CREATED + offset % 2 * month)
+        for offset in range(6_000)
+    ]
     for table in ("run_steps", "run_step_ledger"):
-        clickhouse.query(f"SYSTEM STOP MERGES `{made.database}`.{table}")
+        guarded.query(f"SYSTEM STOP MERGES runsteps.{table}")
+    before = parts(guarded), counts(guarded.address)
     for _ in range(2):
-        sink.insert(columns, "token")
-    parts = clickhouse.query(
-        f"SELECT table, count() FROM system.parts WHERE active AND database='{made.database}' AND table LIKE 'run_%' GROUP BY table ORDER BY table"
-    )  # noqa: E501, S608 - a test's own
-    assert parts == "run_step_ledger\t1\nrun_steps\t1\n"
-    assert counts(clickhouse, made.database) == (6_000, 6_000)
-
-
-def test_server_that_dies_and_comes_back_has_everything_once(
-    clickhouse_factory: Callable[..., ClickHouseServer],
-) -> None:
-    server = clickhouse_factory()
-    settings = settings_for(server.address)
-    build(settings)
-    sink = ClickHouseSink(lambda: settings)
-    sink.insert(ROWS, "token")
-    server.kill()
-    error = failing(sink)
-    assert error.error_class in {ErrorClass.TRANSIENT, ErrorClass.AMBIGUOUS}
-    server.start()
-    sink.insert(ROWS, "token")
-    assert counts(server.address) == (10, 10)
+        sink.insert(columns_of(rows), "cut")
+    after = parts(guarded), counts(guarded.address)
+    assert after[0] == (before[0][0] + 2, before[0][1] + 1)
+    assert after[1] == (before[1][0] + 6_000, before[1][1] + 6_000)
+    sink.insert(columns_of([step_row(0, kafka_topic="small")]), "small")
+    assert counts(guarded.address) == (after[1][0] + 1, after[1][1] + 1), "answered before the row was there"
     sink.close()
 
 
-def test_server_that_does_not_answer_is_ambiguous_and_what_it_stored_is_not_doubled(
-    clickhouse_factory: Callable[..., ClickHouseServer],
-) -> None:
-    server = clickhouse_factory()
-    settings = settings_for(server.address, insert_timeout=1.0)
-    build(settings)
-    sink = ClickHouseSink(lambda: settings)
-    sink.probe()
-    server.pause()
-    error = failing(sink)
-    assert error.error_class is ErrorClass.AMBIGUOUS
-    assert "did not answer in time" in str(error)
-    server.resume()
-    sink.insert(ROWS, "token")
-    assert counts(server.address) == (10, 10)
-    sink.close()
-
-
-class CuttingProxy:
-    """Hands everything to a server, but resets the client's connection when the answer to an INSERT is there."""
-
-    def __init__(self, target_port: int, cuts: int) -> None:
-        self._target_port, self.cuts, self.inserts = target_port, cuts, 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._target_port)) as server, suppress(OSError):
-            state = {"insert": False}
-            threading.Thread(target=self._forward, args=(client, server, state), daemon=True).start()
-            while answer := server.recv(65_536):
-                if state["insert"] and self.cuts:
-                    self.cuts -= 1
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    return
-                client.sendall(answer)
-
-    def _forward(self, client: socket.socket, server: socket.socket, state: dict[str, bool]) -> None:
-        with suppress(OSError):
-            while data := client.recv(65_536):
-                if b"INSERT INTO" in data:
-                    self.inserts += 1
-                    state["insert"] = True
-                server.sendall(data)
-
-
-@pytest.mark.parametrize(("cuts", "passes"), [(1, True), (2, False)])
-def test_the_drivers_own_replay_after_a_reset_stores_once(
-    clickhouse: ClickHouseAddress, made: ClickHouseSettings, cuts: int, *, passes: bool
-) -> None:
-    proxy = CuttingProxy(clickhouse.http_port, cuts)
-    sink = ClickHouseSink(lambda: made.model_copy(update={"url": SecretStr(f"http://127.0.0.1:{proxy.port}")}))
-    if passes:
-        sink.insert(ROWS, "token")
-    else:
-        assert failing(sink).error_class is ErrorClass.AMBIGUOUS
-    assert proxy.inserts == 2
-    assert counts(clickhouse, made.database) == (10, 10)
-    sink.insert(ROWS, "token")
-    assert counts(clickhouse, made.database) == (10, 10)
-    sink.close()
-    proxy.close()
-
-
-def test_tls_is_checked_against_our_authority_and_trouble_with_it_is_for_a_human(
-    clickhouse: ClickHouseAddress, made: ClickHouseSettings, tmp_path: Path
-) -> None:
-    ours, other = Certificates(tmp_path / "ours"), Certificates(tmp_path / "other")
-    with TlsProxy(clickhouse.http_port, ours.server, client_ca=ours.ca_file) as proxy:
-        right = {
-            "url": SecretStr(f"https://127.0.0.1:{proxy.port}"),
-            "ca_file": ours.ca_file,
-            "cert_file": ours.client.cert_file,
-            "key_file": ours.client.key_file,
-        }
-        wrong: list[dict[str, Any]] = [
-            {"ca_file": None},
-            {"ca_file": other.ca_file},
-            {"ca_file": tmp_path / "missing.pem"},
-            {"server_host_name": "elsewhere.example"},
-            {"url": SecretStr(f"https://127.0.0.1:{clickhouse.http_port}")},
-        ]
-        for change in wrong:
-            error = failing(ClickHouseSink(lambda change=change: made.model_copy(update=right | change)))
-            assert error.error_class is ErrorClass.ENVIRONMENT, (change, str(error))
-        sink = ClickHouseSink(lambda: made.model_copy(update=right))
-        sink.insert(ROWS, "token")
-        sink.close()
-    assert counts(clickhouse, made.database) == (10, 10)
+def parts(server: ClickHouseServer) -> tuple[int, int]:
+    """Parts of run_steps and of the ledger."""
+    tables = ("run_steps", "run_step_ledger")
+    counted = (
+        server.query(f"SELECT count() FROM system.parts WHERE active AND database='runsteps' AND table='{table}'")  # noqa: S608 - a test's own
+        for table in tables
+    )
+    steps, ledger = (int(count) for count in counted)
+    return steps, ledger
 
 
 def test_client_certificate_beside_a_password_is_for_the_proxy_not_the_login(
@@ -384,16 +267,18 @@ def test_client_certificate_beside_a_password_is_for_the_proxy_not_the_login(
 def test_counted_steps_reads_backwards_and_stops_early(
     clickhouse: ClickHouseAddress, made: ClickHouseSettings, sink: ClickHouseSink
 ) -> None:
+    ledger = f"`{made.database}`.run_step_ledger"
     clickhouse.query(
-        f"INSERT INTO `{made.database}`.run_step_ledger "
-        "(kafka_topic, kafka_partition, kafka_offset, outcome, thread_id, run_id, step_id, status) "
-        "SELECT 'run-steps', number % 2, intDiv(number, 2), 'stored', 't', 'r', toString(number), 'completed' "
-        "FROM numbers(400000)"
+        f"""INSERT INTO {ledger}
+        (kafka_topic, kafka_partition, kafka_offset, outcome, thread_id, run_id, step_id, status)
+        SELECT 'run-steps', number % 2, intDiv(number, 2), 'stored', 't', 'r', toString(number), 'completed'
+        FROM numbers(400000)"""  # noqa: S608 - a test's own
     )
     keys = sink.counted_steps(Partition("run-steps", 1), 150_000, 1_000)
     assert [int(key[2]) for key in keys] == [2 * offset + 1 for offset in range(149_999, 148_999, -1)]
     plan = clickhouse.query(
-        f"EXPLAIN actions=1 SELECT step_id FROM `{made.database}`.run_step_ledger WHERE kafka_topic = 'run-steps' "
-        "AND kafka_partition = 1 AND kafka_offset < 150000 ORDER BY kafka_offset DESC LIMIT 1 BY step_id LIMIT 1000"
+        f"""EXPLAIN actions = 1 SELECT step_id FROM {ledger}
+        WHERE kafka_topic = 'run-steps' AND kafka_partition = 1 AND kafka_offset < 150000
+        ORDER BY kafka_offset DESC LIMIT 1 BY step_id LIMIT 1000"""  # noqa: S608 - a test's own
     )
     assert "InReverseOrder" in plan

@@ -19,7 +19,7 @@ LAYOUTS = (
     Layout(variant="replicated"),
     Layout(variant="replicated", on_cluster=True, replica_path="keeper2:/runstep/{shard}/{table}"),
     Layout(variant="cluster"),
-    Layout(variant="cluster", on_cluster=True, replica_path=""),
+    Layout(variant="cluster", on_cluster=True, shard_replicas=False),
 )
 REPEATABLE = re.compile(
     r"CREATE (DATABASE|TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS |ALTER .* DROP COLUMN IF EXISTS "
@@ -84,7 +84,7 @@ def test_a_file_for_clusters_is_nothing_elsewhere() -> None:
         {"database": "run-steps"},
         {"cluster": "x'y"},
         {"replica_path": "/a'b", "variant": "replicated"},
-        {"replica_path": "", "variant": "replicated"},
+        {"replica_path": ""},
         {"replica_name": ""},
         {"on_cluster": True},
     ],

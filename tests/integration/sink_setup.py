@@ -1,0 +1,37 @@
+"""What the tests of the sink on real servers share: settings, tables, ten rows, and a look at what lies where."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.config import ClickHouseSettings
+from pipeline.errors import SinkUnavailable
+from pipeline.migrations import migrate
+from pipeline.sink import ClickHouseSink, connect
+from tests.fakes.rows import columns_of, step_row
+from tests.servers.addresses import ClickHouseAddress
+
+ROWS = columns_of([step_row(offset) for offset in range(10)])
+
+
+def settings_for(server: ClickHouseAddress, database: str = "runsteps", **changes: Any) -> ClickHouseSettings:
+    return ClickHouseSettings(url=SecretStr(server.url), database=database, **changes)
+
+
+def build(settings: ClickHouseSettings) -> None:
+    client = connect(settings)
+    migrate(client, settings)
+    client.close()
+
+
+def counts(server: ClickHouseAddress, database: str = "runsteps") -> tuple[int, int]:
+    """Rows that lie in run_steps and in the ledger, doubles included."""
+    steps, ledger = (server.query(f"SELECT count() FROM `{database}`.{t}") for t in ("run_steps", "run_step_ledger"))  # noqa: S608 - a test's own
+    return int(steps), int(ledger)
+
+
+def failing(sink: ClickHouseSink, columns: list[list[Any]] = ROWS) -> SinkUnavailable:
+    with pytest.raises(SinkUnavailable) as caught:
+        sink.insert(columns, "token")
+    return caught.value

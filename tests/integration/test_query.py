@@ -1,0 +1,241 @@
+"""`runstep query` on a real server and on an embedded data directory: answers, forms, and one line for every mistake."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.cli import execute
+from pipeline.config import ClickHouseSettings
+from pipeline.reports import reports
+from pipeline.sink import ClickHouseSink
+from schemas.row import Row
+from tests.fakes.rows import CREATED, columns_of, step_row, unstored_row
+from tests.integration.sink_setup import build, settings_for
+from tests.servers.addresses import ClickHouseAddress
+
+CURRENT = (
+    "SELECT step_id, status, duration_ms, created_at, metadata, error_code FROM run_steps_current ORDER BY step_id"
+)
+FAILED: dict[str, Any] = {
+    "status": "failed",
+    "completed_at": None,
+    "failed_at": CREATED + 4_000,
+    "error_code": "rate_limit_exceeded",
+    "error_category": "rate_limit",
+    "error_retryable": True,
+    "error_message": "Rate limit reached \x1b[31mred",
+    "error_fingerprint": "f1",
+}
+WAITING: dict[str, Any] = {
+    "status": "in_progress",
+    "completed_at": None,
+    "ended_at": None,
+    "duration_ms": None,
+    "total_tokens": None,
+}
+
+
+def example_rows() -> list[Row]:
+    """Two steps that ended well, two that failed, one that hangs; a tombstone, a dead letter, and offset 7 missing."""
+    return [
+        step_row(0),
+        step_row(1, duration_ms=8_000, total_tokens=46),
+        step_row(2, **FAILED),
+        step_row(3, **FAILED, kafka_partition=1),
+        step_row(4, **WAITING),
+        unstored_row(5),
+        unstored_row(6, outcome="dead_lettered", reason="invalid_json"),
+        step_row(8, step_index=0, step_id="a"),
+        step_row(8, step_index=1, step_id="b"),
+    ]
+
+
+def fill(settings: ClickHouseSettings) -> None:
+    build(settings)
+    sink = ClickHouseSink(lambda: settings)
+    sink.insert(columns_of(example_rows()), "token")
+    sink.close()
+
+
+@pytest.fixture(autouse=True)
+def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No runstep.toml of the machine takes part."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def server(clickhouse: ClickHouseAddress, database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The database that the command's environment names, filled."""
+    fill(settings_for(clickhouse, database))
+    monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", clickhouse.url)
+    monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", database)
+    return database
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A demo's data directory with an embedded ClickHouse in it."""
+    folder = tmp_path_factory.mktemp("demo")
+    fill(ClickHouseSettings(url=SecretStr(f"chdb:{folder / 'clickhouse'}")))
+    return folder
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    """Run the command; return what it printed, or on failure its one line of complaint."""
+    capsys.readouterr()
+    assert execute(["query", *arguments]) == code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    if code:
+        assert out == ""
+        assert err.count("\n") == 1
+    return err if code else out
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(ask(capsys, *arguments, "--json"))
+    return rows
+
+
+def test_every_form_tells_the_same(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = as_json(capsys, CURRENT)
+    assert rows[0] == {
+        "step_id": "a",
+        "status": "completed",
+        "duration_ms": 4_000,
+        "created_at": "2026-09-21T14:13:20.000Z",
+        "metadata": {"tenant": "acme"},
+        "error_code": "",
+    }
+    assert [json.loads(line) for line in ask(capsys, CURRENT, "--format", "jsonl").splitlines()] == rows
+    in_csv = list(csv.DictReader(io.StringIO(ask(capsys, CURRENT, "--format", "csv"))))
+    assert [row["step_id"] for row in in_csv] == [row["step_id"] for row in rows]
+    table = ask(capsys, CURRENT)
+    assert all(row["step_id"] in table for row in rows)
+    assert "NULL" in table
+
+
+def test_every_report_answers_on_a_server(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in reports():
+        assert as_json(capsys, "--report", name), name
+
+
+def test_every_report_answers_on_a_data_directory(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in reports():
+        assert as_json(capsys, "--report", name, "--data", str(data)), name
+
+
+def test_reports_say_what_is_true(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    counted = {row["status"]: (row["steps"], row["p50_s"]) for row in as_json(capsys, "--report", "steps_by_status")}
+    assert counted == {"completed": (4, 4.0), "failed": (2, 4.0), "in_progress": (1, None)}
+    (error,) = as_json(capsys, "--report", "top_errors")
+    assert (error["fingerprint"], error["category"], error["steps"]) == ("f1", "rate_limit", 2)
+    assert as_json(capsys, "--report", "slowest_steps")[0]["step_id"] == "step_1"
+    (hour,) = as_json(capsys, "--report", "failures_by_hour")
+    assert (hour["ended"], hour["failed"], hour["categories"]) == (6, 2, ["rate_limit"])
+    (tool,) = as_json(capsys, "--report", "tools")
+    assert (tool["tool"], tool["kind"], tool["calls"], tool["failed_steps"]) == ("search", "function", 7, 2)
+    (tokens,) = as_json(capsys, "--report", "tokens_by_assistant")
+    assert (tokens["prompt"], tokens["total"], tokens["steps_without_usage"]) == (7 * 120, 5 * 154 + 46, 1)
+    (stuck,) = as_json(capsys, "--report", "stuck_steps")
+    assert stuck["step_id"] == "step_4"
+
+
+def test_account_adds_up_and_shows_the_gap(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = as_json(capsys, "--report", "account")
+    assert (first["records"], first["stored"], first["dead_lettered"], first["ignored"]) == (7, 5, 1, 1)
+    assert (first["first_offset"], first["last_offset"], first["gaps"]) == (0, 8, 2)
+    assert (second["partition"], second["records"], second["gaps"]) == (1, 1, 0)
+
+
+def test_text_of_producers_cannot_drive_the_terminal(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table = ask(capsys, "--report", "top_errors")
+    assert "\x1b" not in table
+    assert "␛[31mred" in table
+
+
+def test_a_long_answer_is_cut_in_the_table_only(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["query", "SELECT number FROM numbers(1500)"]) == 0
+    out, err = capsys.readouterr()
+    assert " 999 " in out
+    assert " 1000 " not in out
+    assert "the first 1000 rows" in err
+    assert len(ask(capsys, "SELECT number FROM numbers(1500)", "--format", "jsonl").splitlines()) == 1_500
+
+
+def test_sql_may_come_from_standard_input_with_semicolon_and_comments(
+    server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("-- how many\nSELECT count() AS n FROM run_steps_current;\n"))
+    assert as_json(capsys, "-") == [{"n": 7}]
+
+
+def test_it_only_reads(server: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for where in ([], ["--data", str(data)]):
+        complaint = ask(capsys, "DROP TABLE run_steps", *where, code=1)
+        assert "only reads" in complaint
+        assert as_json(capsys, "SELECT count() AS n FROM run_steps_current", *where) == [{"n": 7}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["SELECT nothing FROM run_steps_current"], 1, "nothing"),
+        (["SELECT 1 FROM no_such_table"], 1, "no_such_table"),
+        (["SELEC 1"], 1, "62"),
+        (["SELECT 1 FORMAT CSV"], 1, "--format"),
+        (["--report", "nonsense"], 64, "steps_by_status"),
+        ([], 64, "--list"),
+        (["SELECT 1", "--report", "account"], 64, "--report"),
+        ([" ; "], 64, "empty"),
+        (["SELECT 1", "--data", "nowhere"], 78, "nowhere"),
+    ],
+)
+def test_a_mistake_gets_one_line(
+    server: str, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
+    assert words in ask(capsys, *arguments, code=code)
+
+
+def test_a_server_that_is_away_and_a_database_that_is_missing_are_named(
+    clickhouse: ClickHouseAddress, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", "http://bob:hunter2@127.0.0.1:1")
+    complaint = ask(capsys, "SELECT 1", code=69)
+    assert "cannot connect to http://127.0.0.1:1" in complaint
+    assert "hunter2" not in complaint
+    monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", clickhouse.url)
+    monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "not_made_yet")
+    assert "run `runstep migrate`" in ask(capsys, "SELECT 1", code=69)
+
+
+def test_a_data_directory_in_use_names_the_cure(data: Path) -> None:
+    settings = ClickHouseSettings(url=SecretStr(f"chdb:{data / 'clickhouse'}"))
+    holder = ClickHouseSink(lambda: settings)
+    holder.probe()
+    try:
+        program = [sys.executable, "-m", "pipeline.cli", "query", "SELECT 1", "--data", str(data)]
+        root = Path(__file__).parents[2]
+        asked = subprocess.run(program, capture_output=True, text=True, check=False, cwd=root, timeout=60)
+    finally:
+        holder.close()
+    assert asked.returncode == 69
+    assert "in use by another process" in asked.stderr
+    assert asked.stderr.count("\n") == 1
+    assert asked.stdout == ""
+
+
+def test_list_names_every_report_with_what_it_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = ask(capsys, "--list")
+    for report in reports().values():
+        assert report.name in listed
+        assert report.description in listed
+        assert len(report.description) > 20
