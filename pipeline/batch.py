@@ -139,14 +139,14 @@ class Batch:
 
     def columns(self, start: int, stop: int) -> list[list[Any]]:
         """Return the columns of rows `start` to `stop`, the parts one after the other."""
-        parts = list(self.parts.values())
-        if len(parts) == 1 and start == 0 and stop == parts[0].rows():
-            return parts[0].columns
         slices = list(self._slices(start, stop))
-        return [
-            [value for part, low, high in slices for value in part.columns[position][low:high]]
-            for position in range(_WIDTH)
-        ]
+        if len(slices) == 1 and slices[0][2] - slices[0][1] == slices[0][0].rows():
+            return slices[0][0].columns
+        joined: list[list[Any]] = [[] for _ in range(_WIDTH)]
+        for part, low, high in slices:
+            for column, values in zip(joined, part.columns, strict=True):
+                column += values[low:high]
+        return joined
 
     def refuse(self, row: int, detail: str) -> None:
         """Turn that row into a dead-lettered one."""

@@ -41,7 +41,7 @@ _TOPIC: Final = "run-steps"
 _PARTITIONS: Final = 4
 _PORT: Final = 9464
 _REFRESH: Final = 0.15
-_CATCH_UP: Final = 30.0
+_PATIENCE: Final = 30.0
 _TRICKLE: Final = 25.0
 _PLAIN_WIDTH: Final = 120
 
@@ -121,12 +121,14 @@ class _Demo:
             self._catch_up(producer, daemon, screen)
 
     def _catch_up(self, producer: TrafficProcess, daemon: DaemonThread, screen: Screen) -> None:
-        deadline = time.monotonic() + _CATCH_UP
-        while daemon.numbers().accounted < producer.acknowledged:
+        seen, since = -1, time.monotonic()
+        while (accounted := daemon.numbers().accounted) < producer.acknowledged:
             self._look(producer, daemon, screen)
-            if time.monotonic() > deadline:
-                causes = "; ".join(daemon.status()["causes"]) or "it is slow"
-                raise ServiceUnavailable(f"the pipeline has not read everything after {_CATCH_UP:.0f} s: {causes}")
+            if accounted > seen:
+                seen, since = accounted, time.monotonic()
+            if time.monotonic() - since > _PATIENCE:
+                causes = "; ".join(daemon.status()["causes"]) or "it does not say why"
+                raise ServiceUnavailable(f"the pipeline has read nothing for {_PATIENCE:.0f} s: {causes}")
             time.sleep(_REFRESH)
         self._look(producer, daemon, screen)
 
@@ -165,7 +167,7 @@ class _Demo:
                     raise daemon.failure
         finally:
             producer.stop()
-        deadline = time.monotonic() + _CATCH_UP
+        deadline = time.monotonic() + _PATIENCE
         while daemon.numbers().accounted < already + producer.acknowledged and time.monotonic() < deadline:
             time.sleep(_REFRESH)
 

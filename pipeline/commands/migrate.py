@@ -75,8 +75,13 @@ def migrate(
         typer.echo(json.dumps(answer, indent=2, default=str))
     else:
         _show(answer)
-    if any(host.get("findings") for host in answer["hosts"]):
+    if any(map(_is_bad_news, answer["hosts"])):
         raise typer.Exit(exits.FINDINGS)
+
+
+def _is_bad_news(host: Mapping[str, Any]) -> bool:
+    states = {one["state"] for one in host.get("migrations", ())}
+    return bool(host.get("findings")) or not states <= {"applied", "pending"}
 
 
 def _status(hosts: Sequence[Host]) -> list[Answer]:

@@ -17,6 +17,7 @@ FROM run_steps_current WHERE duration_ms IS NOT NULL AND status != 'expired' ORD
 """Without the expired ones, which all took as long as a run may last."""
 
 _SHORT_TEXT: Final = 24
+_LONGEST_TEXT: Final = 64
 
 
 def print_report(console: Console, client: Any) -> None:
@@ -60,10 +61,12 @@ def _print_table(console: Console, title: str, names: Sequence[str], rows: Seque
     for position, name in enumerate(names):
         is_number = bool(rows) and isinstance(rows[0][position], int | float)
         longest = max((len(_cell(row[position])) for row in rows), default=0)
-        # Only long texts give way on a narrow terminal.
-        width = longest if longest <= _SHORT_TEXT else None
+        # On a narrow terminal only long texts give way.
         table.add_column(
-            name.removesuffix("_s"), justify="right" if is_number else "left", no_wrap=True, min_width=width
+            name.removesuffix("_s"),
+            justify="right" if is_number else "left",
+            no_wrap=longest <= _SHORT_TEXT,
+            overflow="fold",
         )
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
@@ -75,4 +78,7 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else "".join(filter(str.isprintable, str(value)))
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = "".join(filter(str.isprintable, str(value)))
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"

@@ -50,10 +50,13 @@ class TrafficProcess:
 
     def stop(self) -> None:
         """Let it end in good order: no new events, an account of those that were sent. Bounded in time."""
-        if self._process.is_alive() and self.sent is None:
-            self._process.terminate()
+        self._process.terminate()
+        try:
             while self.sent is None and self._told.poll(_STOP_TIMEOUT):
                 self._hear(self._told.recv())
+        except EOFError:
+            # It was told to end before it had begun to listen, and so before it had begun to produce.
+            self.sent = Sent(acknowledged=self.acknowledged)
         self._process.join(_STOP_TIMEOUT)
         if self._process.is_alive():
             self._process.kill()

@@ -50,6 +50,8 @@ def read_details(details: object, content: str, anomalies: list[str]) -> StepDet
             types, ids and names; `none` keeps no text.
         anomalies: gets `unreadable_details`, `id_repaired`, `text_truncated`, each at most once.
     """
+    if details is None:
+        return StepDetails("", "", [], [], [], "")
     if type(details) is not dict:
         return _unreadable(details, content, anomalies)
     if is_camel_case(details):
@@ -70,8 +72,6 @@ def read_details(details: object, content: str, anomalies: list[str]) -> StepDet
 
 
 def _unreadable(details: object, content: str, anomalies: list[str]) -> StepDetails:
-    if details is None:
-        return StepDetails("", "", [], [], [], "")
     _note("unreadable_details", anomalies)
     return StepDetails("", "", [], [], [], _stored_text(details, content))
 

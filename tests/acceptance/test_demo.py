@@ -38,7 +38,8 @@ def runstep(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def number_before(words: str, output: str) -> int:
-    found = re.search(rf"([\d,]+) +{re.escape(words)}", output)
+    """Return what the account at the end says."""
+    found = re.search(rf"([\d,]+) +{re.escape(words)}", output.partition("The account")[2])
     assert found, f"no number before {words!r} in:\n{output}"
     return int(found[1].replace(",", ""))
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
 from pipeline.cli import execute
 from pipeline.commands import exits
 from pipeline.config import ClickHouseSettings, KafkaSettings, Settings
+from pipeline.embedded import embedded_broker
 from pipeline.errors import SinkUnavailable
 from pipeline.migrations import Client, check_schema, connected, migrate, plan
 from pipeline.sink import ClickHouseSink
@@ -78,6 +81,17 @@ def test_the_status_is_a_table_and_json(run: Run) -> None:
     run()
     code, out, _ = run("--status")
     assert (code, "0005_views" in out, "applied" in out, "pending" in out) == (exits.OK, True, True, False)
+
+
+def test_a_status_with_an_edited_file_is_bad_news(run: Run, clickhouse: Any, database: str) -> None:
+    run()
+    clickhouse.query(
+        f"ALTER TABLE {database}.schema_migrations UPDATE checksum = 'x' WHERE version = 2", mutations_sync="1"
+    )
+    code, out, _ = run("--status")
+    assert (code, "edited" in out) == (exits.FINDINGS, True)
+    code, _, err = run()
+    assert (code, "0002_run_steps.sql is not the text" in err) == (exits.CONFIGURATION, True)
 
 
 def test_findings_are_bad_news_with_their_cure(run: Run, clickhouse: Any, database: str) -> None:
@@ -231,10 +245,24 @@ def test_a_server_without_one_of_the_passwords_does_not_start(missing: str) -> N
         users=USERS, environment={name: value for name, value in ENVIRONMENT.items() if name != missing}
     )
     try:
-        with pytest.raises(Exception, match="Password hash .* has length 0"):
+        with pytest.raises(Exception, match=r"Password hash .* has length 0"):
             server.start()
     finally:
         server.close()
+
+
+def test_a_container_gets_the_hashes_and_not_the_passwords() -> None:
+    given = {f"CLICKHOUSE_{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()}
+    script = ["bash", str(USERS.with_name("with-hashed-passwords.sh")), "env"]
+    shown = subprocess.run(script, env={"PATH": "/usr/bin:/bin", **given}, capture_output=True, text=True, check=True)
+    assert {line for line in shown.stdout.splitlines() if line.startswith("CLICKHOUSE")} == {
+        f"{name}={value}" for name, value in ENVIRONMENT.items()
+    }
+    del given["CLICKHOUSE_READER_PASSWORD"]
+    refused = subprocess.run(
+        script, env={"PATH": "/usr/bin:/bin", **given}, capture_output=True, text=True, check=False
+    )
+    assert (refused.returncode, "CLICKHOUSE_READER_PASSWORD" in refused.stderr, refused.stdout) == (1, True, "")
 
 
 def test_a_missing_grant_is_named_with_the_file_that_has_it(run: Run, guarded: ClickHouseServer) -> None:
@@ -356,9 +384,15 @@ def test_topics_are_made_once_with_the_dead_letter_topic(kafka_settings: Setting
     assert [tuple(topic)[1:] for topic in create_topics(kafka_settings, partitions=5)] == [("present", 3)] * 3
 
 
-def test_a_dead_letter_may_be_as_large_as_the_settings_say(kafka_settings: Settings, kafka_admin: Any) -> None:
-    from kafka.admin import ConfigResource, ConfigResourceType  # noqa: PLC0415 - used here only
+def test_the_embedded_broker_takes_the_same_call() -> None:
+    with embedded_broker() as bootstrap:
+        settings = Settings(kafka=KafkaSettings(bootstrap_servers=(bootstrap,)))
+        made = create_topics(settings, partitions=4)
+        assert made == [("run-steps", "created", 4), ("run-steps.dlq", "created", 4)]
+        assert [topic.state for topic in create_topics(settings)] == ["present", "present"]
 
+
+def test_a_dead_letter_may_be_as_large_as_the_settings_say(kafka_settings: Settings, kafka_admin: Any) -> None:
     create_topics(kafka_settings)
     resource = ConfigResource(ConfigResourceType.TOPIC, kafka_settings.dead_letter_topic)
     described = str(kafka_admin.describe_configs([resource]))

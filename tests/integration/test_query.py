@@ -1,11 +1,11 @@
-"""`runstep query` on a real server and on an embedded data directory: answers, forms, and one line for every mistake."""
+"""`runstep query` on a real server and on an embedded data directory: answers, forms, a line for every mistake."""
 
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +72,15 @@ def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server(clickhouse: ClickHouseAddress, database: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The database that the command's environment names, filled."""
+def server(clickhouse: ClickHouseAddress, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command's environment name a filled database."""
     fill(settings_for(clickhouse, database))
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", clickhouse.url)
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", database)
-    return database
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo's data directory with an embedded ClickHouse in it."""
     folder = tmp_path_factory.mktemp("demo")
     fill(ClickHouseSettings(url=SecretStr(f"chdb:{folder / 'clickhouse'}")))
@@ -105,7 +104,8 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
     return rows
 
 
-def test_every_form_tells_the_same(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("server")
+def test_every_form_tells_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     rows = as_json(capsys, CURRENT)
     assert rows[0] == {
         "step_id": "a",
@@ -123,7 +123,8 @@ def test_every_form_tells_the_same(server: str, capsys: pytest.CaptureFixture[st
     assert "NULL" in table
 
 
-def test_every_report_answers_on_a_server(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("server")
+def test_every_report_answers_on_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     for name in reports():
         assert as_json(capsys, "--report", name), name
 
@@ -133,7 +134,8 @@ def test_every_report_answers_on_a_data_directory(data: Path, capsys: pytest.Cap
         assert as_json(capsys, "--report", name, "--data", str(data)), name
 
 
-def test_reports_say_what_is_true(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("server")
+def test_reports_say_what_is_true(capsys: pytest.CaptureFixture[str]) -> None:
     counted = {row["status"]: (row["steps"], row["p50_s"]) for row in as_json(capsys, "--report", "steps_by_status")}
     assert counted == {"completed": (4, 4.0), "failed": (2, 4.0), "in_progress": (1, None)}
     (error,) = as_json(capsys, "--report", "top_errors")
@@ -149,20 +151,23 @@ def test_reports_say_what_is_true(server: str, capsys: pytest.CaptureFixture[str
     assert stuck["step_id"] == "step_4"
 
 
-def test_account_adds_up_and_shows_the_gap(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("server")
+def test_account_adds_up_and_shows_the_gap(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = as_json(capsys, "--report", "account")
     assert (first["records"], first["stored"], first["dead_lettered"], first["ignored"]) == (7, 5, 1, 1)
     assert (first["first_offset"], first["last_offset"], first["gaps"]) == (0, 8, 2)
     assert (second["partition"], second["records"], second["gaps"]) == (1, 1, 0)
 
 
-def test_text_of_producers_cannot_drive_the_terminal(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("server")
+def test_text_of_producers_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     table = ask(capsys, "--report", "top_errors")
     assert "\x1b" not in table
     assert "␛[31mred" in table
 
 
-def test_a_long_answer_is_cut_in_the_table_only(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("server")
+def test_a_long_answer_is_cut_in_the_table_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["query", "SELECT number FROM numbers(1500)"]) == 0
     out, err = capsys.readouterr()
     assert " 999 " in out
@@ -171,18 +176,23 @@ def test_a_long_answer_is_cut_in_the_table_only(server: str, capsys: pytest.Capt
     assert len(ask(capsys, "SELECT number FROM numbers(1500)", "--format", "jsonl").splitlines()) == 1_500
 
 
+@pytest.mark.usefixtures("server")
 def test_sql_may_come_from_standard_input_with_semicolon_and_comments(
-    server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("-- how many\nSELECT count() AS n FROM run_steps_current;\n"))
     assert as_json(capsys, "-") == [{"n": 7}]
 
 
-def test_it_only_reads(server: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for where in ([], ["--data", str(data)]):
-        complaint = ask(capsys, "DROP TABLE run_steps", *where, code=1)
-        assert "only reads" in complaint
-        assert as_json(capsys, "SELECT count() AS n FROM run_steps_current", *where) == [{"n": 7}]
+@pytest.mark.usefixtures("server")
+def test_it_only_reads_on_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "only reads" in ask(capsys, "DROP TABLE run_steps", code=1)
+    assert as_json(capsys, "SELECT count() AS n FROM run_steps_current") == [{"n": 7}]
+
+
+def test_it_only_reads_on_a_data_directory(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "only reads" in ask(capsys, "DROP TABLE run_steps", "--data", str(data), code=1)
+    assert as_json(capsys, "SELECT count() AS n FROM run_steps_current", "--data", str(data)) == [{"n": 7}]
 
 
 @pytest.mark.parametrize(
@@ -199,8 +209,9 @@ def test_it_only_reads(server: str, data: Path, capsys: pytest.CaptureFixture[st
         (["SELECT 1", "--data", "nowhere"], 78, "nowhere"),
     ],
 )
+@pytest.mark.usefixtures("server")
 def test_a_mistake_gets_one_line(
-    server: str, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
 ) -> None:
     assert words in ask(capsys, *arguments, code=code)
 
@@ -228,7 +239,7 @@ def test_a_data_directory_in_use_names_the_cure(data: Path) -> None:
     finally:
         holder.close()
     assert asked.returncode == 69
-    assert "in use by another process" in asked.stderr
+    assert f"in use by process {os.getpid()}; stop that one first" in asked.stderr
     assert asked.stderr.count("\n") == 1
     assert asked.stdout == ""
 

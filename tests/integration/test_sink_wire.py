@@ -5,6 +5,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_tls_is_checked_against_our_authority_and_trouble_with_it_is_for_a_human
             {"url": SecretStr(f"https://127.0.0.1:{clickhouse.http_port}")},
         ]
         for change in wrong:
-            error = failing(ClickHouseSink(lambda change=change: made.model_copy(update=right | change)))
+            error = failing(ClickHouseSink(partial(made.model_copy, update=right | change)))
             assert error.error_class is ErrorClass.ENVIRONMENT, (change, str(error))
         sink = ClickHouseSink(lambda: made.model_copy(update=right))
         sink.insert(ROWS, "token")

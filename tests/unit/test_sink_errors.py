@@ -148,10 +148,7 @@ def test_a_setting_that_may_not_be_changed_is_for_a_human() -> None:
 @pytest.mark.parametrize(
     ("text", "cure"),
     [
-        (
-            "engine at '/data': Code: 76. DB::Exception: Cannot lock file /data/status. (CANNOT_OPEN_FILE)",
-            "stop that one",
-        ),
+        ("engine at '/data': Failed to create connection: Error initializing EmbeddedServer", "cannot be opened"),
         (
             "engine at '/data': Code: 36. DB::Exception: EmbeddedServer already initialized with path '/x'",
             "one process",

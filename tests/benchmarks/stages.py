@@ -1,0 +1,83 @@
+"""The profile of the hot path: CPU microseconds per event of each stage, measured one at a time in this process."""
+
+import gc
+import time
+from collections.abc import Callable
+from itertools import islice
+
+from kafka.record import MemoryRecords, MemoryRecordsBuilder
+from rich.table import Table
+
+from pipeline.batch import Batch, Lease
+from pipeline.config import ClickHouseSettings
+from pipeline.counts import CountedSteps, tally
+from pipeline.decode import RunStepEvent, decode
+from pipeline.normalize.row import Rules, step_row
+from pipeline.records import Partition
+from pipeline.simulation import Traffic, events
+from pipeline.sink import ClickHouseSink
+from tests.fakes.kafka import FakeRecord
+
+COUNT = 50_000
+REPEATS = 3
+SLICE = 500
+
+
+def cost(stage: Callable[[], object]) -> float:
+    """Return the best of several runs, in CPU microseconds per event."""
+    best = float("inf")
+    for _ in range(REPEATS):
+        gc.collect()
+        began = time.process_time()
+        stage()
+        best = min(best, time.process_time() - began)
+    return best / COUNT * 1e6
+
+
+def profile(traffic: Traffic, clickhouse_url: str) -> Table:
+    """Return the table of stages."""
+    made = list(islice(events(traffic, COUNT, time.time() - 3600), COUNT))
+    records = [FakeRecord("bench", 0, offset, int(event.at * 1000), event.key, event.value) for offset, event in enumerate(made)]
+    builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1 << 30)
+    for record in records:
+        builder.append(timestamp=record.timestamp, key=record.key, value=record.value)
+    builder.close()
+    wire = bytes(builder.buffer())
+    rules = Rules()
+    decoded = [event for record in records if isinstance(event := decode(record.value, 1 << 25), RunStepEvent)]
+    rows = [step_row(event, record, 0, rules) for event, record in zip(decoded, records, strict=True)]
+    batch = filled(rows, records)
+    batch.seal(time.time())
+    (part,) = batch.parts.values()
+    sink = ClickHouseSink(lambda: ClickHouseSettings(url=clickhouse_url))
+    number = iter(range(100))
+    stages = {
+        "Kafka records from bytes": lambda: unpack(wire),
+        "decode and validate": lambda: [None for record in records if decode(record.value, 1 << 25) is None],
+        "normalize into rows": lambda: [None for event, record in zip(decoded, records, strict=True) if not step_row(event, record, 0, rules)],
+        "rows into columns": lambda: filled(rows, records),
+        "insert (encode, compress, send)": lambda: sink.insert(part.columns, f"stage-{next(number)}-{time.time()}"),
+        "count": lambda: tally(part.columns, CountedSteps(100_000), time.time(), 86_400_000),
+    }
+    table = Table("stage", "CPU µs/event", title="profile of the hot path")
+    for name, stage in stages.items():
+        table.add_row(name, f"{cost(stage):.2f}")
+    sink.close()
+    return table
+
+
+def unpack(wire: bytes) -> None:
+    """Read records as the consumer does, without its bookkeeping."""
+    batches = MemoryRecords(wire)
+    while (batch := batches.next_batch()) is not None:
+        for _ in batch:
+            pass
+
+
+def filled(rows: list[tuple], records: list[FakeRecord]) -> Batch:
+    """Return a batch of these rows."""
+    batch = Batch()
+    part = batch.part(Lease(Partition("bench", 0)))
+    for start in range(0, len(rows), SLICE):
+        part.extend(rows[start : start + SLICE], records[start : start + SLICE])
+    return batch
