@@ -28,6 +28,7 @@ from pipeline.contracts import Assigned, Change, OffsetsLost, Withdrawn
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka_options import client_options, connect
 from pipeline.records import Partition, Record
+from pipeline.unpacking import install
 
 log = structlog.get_logger(__name__)
 
@@ -190,6 +191,7 @@ class KafkaSource:
                 max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
                 fetch_max_wait_ms=FETCH_WAIT_MS,
             )
+            install(consumer)
             consumer.subscribe(topics=list(settings.topics), listener=_Listener(self._inbox))
             self._consumer = consumer
         return self._consumer

@@ -11,7 +11,7 @@ from pipeline.demo.account import Account
 from pipeline.reports import Report, reports
 
 _SLOWEST: Final = """
-SELECT round(duration_ms / 1000, 1) AS seconds, type, status, arrayStringConcat(tool_names, ', ') AS tools, step_id
+SELECT round(duration_ms / 1000, 1) AS seconds, status, arrayStringConcat(tool_names, ', ') AS tools, step_id
 FROM run_steps_current WHERE duration_ms IS NOT NULL AND status != 'expired' ORDER BY duration_ms DESC LIMIT 5
 """
 """Without the expired ones, which all took as long as a run may last."""

@@ -1,0 +1,120 @@
+"""The three users of deploy/clickhouse/users.xml on a real server: each does its work, and nothing else."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.commands import exits
+from pipeline.migrations import check_schema, connected, migrate
+from tests.integration.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user, command, write
+from tests.servers.clickhouse import ClickHouseServer
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[ClickHouseServer]:
+    """A server with the users of deploy/, migrated by its migrator, with one step written by its writer."""
+    server = ClickHouseServer(users=USERS, environment=ENVIRONMENT)
+    with server:
+        settings = as_user(server, "migrator")
+        with connected(settings) as client:
+            migrate(client, settings)
+            assert migrate(client, settings) == []
+            migrate(client, settings.model_copy(update={"retention_days": 3650, "details_retention_days": 30}))
+            migrate(client, settings)
+            assert check_schema(client, "runsteps") == []
+        write(as_user(server, "writer"), 0)
+        yield server
+
+
+ALLOWED = {
+    "writer": ["SELECT count() FROM runsteps.run_step_ledger FINAL", "DESCRIBE runsteps.run_steps"],
+    "reader": [
+        "SELECT count() FROM runsteps.run_step_ledger FINAL",
+        "SELECT count() FROM runsteps.run_steps_current",
+        "SELECT count() FROM runsteps.run_steps_current SETTINGS max_execution_time = 600",
+    ],
+}
+FORBIDDEN = {
+    "migrator": [
+        "DROP TABLE runsteps.run_steps",
+        "CREATE DATABASE other",
+        "CREATE TABLE default.x (a Int8) ENGINE Null",
+    ],
+    "writer": [
+        "SELECT count() FROM runsteps.run_steps",
+        "SELECT count() FROM runsteps.run_steps_current",
+        "SELECT count() FROM runsteps.schema_migrations",
+        "INSERT INTO runsteps.run_steps (step_id) VALUES ('x')",
+        "INSERT INTO runsteps.run_step_ledger (step_id) VALUES ('x')",
+        "ALTER TABLE runsteps.run_steps DELETE WHERE 1",
+        "TRUNCATE TABLE runsteps.run_steps",
+        "DROP TABLE runsteps.run_step_ingest",
+        "CREATE TABLE runsteps.x (a Int8) ENGINE Null",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')",
+    ],
+    "reader": [
+        "SELECT count() FROM runsteps.run_steps",
+        "SELECT count() FROM runsteps.schema_migrations",
+        "INSERT INTO runsteps.run_step_ingest (step_id) VALUES ('x')",
+        "DROP VIEW runsteps.run_steps_current",
+        "SET readonly = 0",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')",
+    ],
+}
+
+
+@pytest.mark.parametrize(("role", "sql"), [(role, sql) for role, texts in ALLOWED.items() for sql in texts])
+def test_a_user_may_do_its_work(guarded: ClickHouseServer, role: str, sql: str) -> None:
+    with connected(as_user(guarded, role)) as client:
+        assert client.query(sql).result_rows
+
+
+@pytest.mark.parametrize(("role", "sql"), [(role, sql) for role, texts in FORBIDDEN.items() for sql in texts])
+def test_a_user_may_do_nothing_else(guarded: ClickHouseServer, role: str, sql: str) -> None:
+    with pytest.raises(Exception, match=r"Code: (497|164)\. "), connected(as_user(guarded, role)) as client:
+        client.command(sql)
+
+
+def test_the_writer_sees_enough_for_its_start_check(guarded: ClickHouseServer) -> None:
+    with connected(as_user(guarded, "writer")) as client:
+        assert check_schema(client, "runsteps") == []
+
+
+@pytest.mark.parametrize("missing", sorted(ENVIRONMENT))
+def test_a_server_without_one_of_the_passwords_does_not_start(missing: str) -> None:
+    server = ClickHouseServer(
+        users=USERS, environment={name: value for name, value in ENVIRONMENT.items() if name != missing}
+    )
+    try:
+        with pytest.raises(Exception, match=r"Password hash .* has length 0"):
+            server.start()
+    finally:
+        server.close()
+
+
+def test_a_container_gets_the_hashes_and_not_the_passwords() -> None:
+    given = {f"CLICKHOUSE_{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()}
+    script = ["bash", str(USERS.with_name("with-hashed-passwords.sh")), "env"]
+    shown = subprocess.run(script, env={"PATH": "/usr/bin:/bin", **given}, capture_output=True, text=True, check=True)
+    assert {line for line in shown.stdout.splitlines() if line.startswith("CLICKHOUSE")} == {
+        f"{name}={value}" for name, value in ENVIRONMENT.items()
+    }
+    del given["CLICKHOUSE_READER_PASSWORD"]
+    refused = subprocess.run(
+        script, env={"PATH": "/usr/bin:/bin", **given}, capture_output=True, text=True, check=False
+    )
+    assert (refused.returncode, "CLICKHOUSE_READER_PASSWORD" in refused.stderr, refused.stdout) == (1, True, "")
+
+
+def test_a_missing_grant_is_named_with_the_file_that_has_it(
+    guarded: ClickHouseServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = command(monkeypatch, capsys)
+    url = as_user(guarded, "reader").url.get_secret_value()
+    code, _, err = run(CLICKHOUSE__URL=url, CLICKHOUSE__DATABASE="runsteps")
+    assert code == exits.CONFIGURATION
+    assert "applying 0001_database" in err
+    assert "deploy/clickhouse/users.xml" in err

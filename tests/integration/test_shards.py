@@ -1,0 +1,114 @@
+"""The cluster variant on two real servers that are its shards: names, promises, and a shard that is away."""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.commands import exits
+from pipeline.config import ClickHouseSettings
+from pipeline.errors import SinkUnavailable
+from pipeline.migrations import Client, check_schema, connected, migrate
+from tests.integration.migration_rig import ENVIRONMENT, USERS, Run, as_user, command, write
+from tests.servers.clickhouse import ClickHouseServer
+
+Pair = tuple[ClickHouseServer, ClickHouseServer]
+
+
+@pytest.fixture(scope="module", params=["", "<secret>between-shards</secret>"], ids=["as default", "with a secret"])
+def shards(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """Two servers that are the shards of one cluster, with the users of deploy/ and the grants for clusters."""
+    users = re.sub(r'<!-- clickhouse.variant = "cluster":(.*?)-->', r"\1", USERS.read_text(), flags=re.DOTALL)
+    first, second = (ClickHouseServer(users=users, environment=ENVIRONMENT) for _ in range(2))
+    places = "".join(
+        f"<shard><replica><host>127.0.0.1</host><port>{server.tcp_port}</port></replica></shard>"
+        for server in (first, second)
+    )
+    for server in (first, second):
+        server.config = f"<remote_servers><runstep>{request.param}{places}</runstep></remote_servers>"
+    with first, second:
+        yield first, second
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run `runstep migrate`."""
+    monkeypatch.chdir(tmp_path)
+    return command(monkeypatch, capsys)
+
+
+def cluster(server: ClickHouseServer, role: str, **more: Any) -> ClickHouseSettings:
+    return as_user(server, role, variant="cluster", shard_replicas=False, **more)
+
+
+def ask(server: ClickHouseServer, role: str, sql: str) -> int:
+    with connected(cluster(server, role)) as client:
+        return int(client.query(sql).result_rows[0][0])
+
+
+def test_two_shards_keep_the_names_and_the_promises(run: Run, shards: Pair) -> None:
+    first, second = shards
+    code, out, err = run(
+        CLICKHOUSE__URL=cluster(first, "migrator").url.get_secret_value(),
+        CLICKHOUSE__HOSTS=",".join(f"127.0.0.1:{server.http_port}" for server in shards),
+        CLICKHOUSE__DATABASE="runsteps",
+        CLICKHOUSE__VARIANT="cluster",
+        CLICKHOUSE__SHARD_REPLICAS="false",
+    )
+    assert (code, err, out.count("applied 0001_database")) == (exits.OK, "", 2)
+    for server in (first, second, first):
+        write(cluster(server, "writer"), *range(100))  # the same token, over either shard
+    write(cluster(second, "writer"), *range(50))  # the same rows, another token
+    for server in shards:
+        assert ask(server, "reader", "SELECT count() FROM runsteps.run_step_ledger FINAL") == 100
+        assert ask(server, "reader", "SELECT count() FROM runsteps.run_steps_current") == 100
+        assert ask(server, "migrator", "SELECT uniqExact(step_id) FROM runsteps.run_steps_local") < 100
+    with connected(cluster(first, "writer")) as client:
+        assert check_schema(client, "runsteps") == []
+
+
+def test_a_shard_that_is_away_stops_the_migration_before_it_begins(run: Run, shards: Pair) -> None:
+    first, _ = shards
+    database = f"away_{uuid.uuid4().hex[:8]}"
+    code, out, err = run(
+        CLICKHOUSE__URL=f"http://127.0.0.1:{first.http_port}",
+        CLICKHOUSE__HOSTS=f"127.0.0.1:{first.http_port},127.0.0.1:1",
+        CLICKHOUSE__DATABASE=database,
+    )
+    assert (code, out, "127.0.0.1:1" in err) == (exits.UNAVAILABLE, "", True)
+    assert database not in first.query("SHOW DATABASES")
+
+
+def test_a_dead_shard_refuses_the_insert_and_the_same_insert_heals(clickhouse_factory: Callable[..., Any]) -> None:
+    first, second = (clickhouse_factory() for _ in range(2))
+    places = "".join(
+        f"<shard><replica><host>127.0.0.1</host><port>{server.tcp_port}</port></replica></shard>"
+        for server in (first, second)
+    )
+    settings = []
+    for server in (first, second):
+        server.config = f"<remote_servers><runstep>{places}</runstep></remote_servers>"
+        server.restart()
+        settings.append(ClickHouseSettings(url=SecretStr(server.url), variant="cluster", shard_replicas=False))
+    for one in settings:
+        with connected(one) as client:
+            migrate(client, one)
+    second.kill()
+    with pytest.raises(SinkUnavailable):
+        write(settings[0], *range(20))
+    second.start()
+    write(settings[0], *range(20))
+    with connected(settings[1]) as client:
+        assert counts(client) == (20, 20)
+
+
+def counts(client: Client) -> tuple[int, int]:
+    """Return the physical rows of the steps and of the ledger, over all shards."""
+    ((steps, ledger),) = client.query(
+        "SELECT (SELECT count() FROM runsteps.run_steps), (SELECT count() FROM runsteps.run_step_ledger)"
+    ).result_rows
+    return steps, ledger
