@@ -1,7 +1,7 @@
 """The composition root: builds every part from the settings, wires them, and owns their order of start and end.
 
-The only place that knows all parts. Start: endpoints first (so that waiting for a service is visible), then the writer,
-then the owner's loop in the calling thread. End: the loop drains, the group is left, the metrics wait for a last scrape.
+The only place that knows all parts. Start: endpoints first (so that waiting for a service is visible), then the
+writer, then the owner's loop in the calling thread. End: the loop drains, the group is left, the metrics wait for a last scrape.
 """
 
 import gc

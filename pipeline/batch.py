@@ -39,7 +39,7 @@ class Lease:
 
 @dataclass(slots=True)
 class Part:
-    """What a batch holds of one partition. Row i came from `records[i]`; a record with several steps stands repeated."""
+    """What a batch holds of one partition; row i came from `records[i]`, so a record with several steps is repeated."""
 
     lease: Lease
     columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(_WIDTH)])
@@ -145,7 +145,7 @@ class Batch:
         joined: list[list[Any]] = [[] for _ in range(_WIDTH)]
         for part, low, high in slices:
             for column, values in zip(joined, part.columns, strict=True):
-                column += values[low:high]
+                column.extend(values[low:high])
         return joined
 
     def refuse(self, row: int, detail: str) -> None:

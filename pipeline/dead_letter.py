@@ -68,7 +68,9 @@ class KafkaDeadLetters:
         """Send all and wait for each acknowledgement; see `contracts.DeadLetterQueue`."""
         try:
             producer = self._connected()
-            pending = [(letter, self._start(producer, letter, letter.record.value, headers(letter))) for letter in letters]
+            pending = [
+                (letter, self._start(producer, letter, letter.record.value, headers(letter))) for letter in letters
+            ]
             too_large = [letter for letter, future in pending if not self._arrived(future)]
             for letter in too_large:
                 self._send_cut(producer, letter)

@@ -110,7 +110,8 @@ def _json_fault(text: bytes, message: str) -> tuple[Reason, str]:
 def _frames(text: bytes) -> Decoded | list[Decoded]:
     """Read server-sent events as text; frames without blank lines between them occur, so `event:` also parts them."""
     decoded: list[Decoded] = []
-    name, data = "", []
+    name = ""
+    data: list[bytes] = []
     for line in [*text.splitlines(), b"event:"]:
         field, _, content = line.partition(b":")
         if field == b"event" or not line:

@@ -24,6 +24,14 @@ from pipeline.normalize.redaction import redact
 _CREDENTIAL: Final = re.compile(
     r"(?i)(^|_)(password|passwd|passphrase|pwd|secret|token|api_?key|private_?key|authorization|credentials?|cookie)$"
 )
+_LIBRARY_LEVELS: Final = {
+    # KafkaCauses needs the warnings even where they are not shown; below them are passwords.
+    "kafka": logging.WARNING,
+    # What it retries, the sink says better; its warnings come between the lines of an answer.
+    "urllib3": logging.ERROR,
+    # Its debug lines hold what every source gave, secrets included.
+    "pydantic_settings": logging.WARNING,
+}
 _LONGEST_TEXT: Final = 10_000
 _LONGEST_LIST: Final = 100
 
@@ -41,16 +49,8 @@ def configure(settings: LogSettings, *, kafka_level: int = logging.WARNING, stre
     stream = stream or sys.stderr
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     library_level = max(level, logging.WARNING)
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        hide_secrets,
-    ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
@@ -58,24 +58,24 @@ def configure(settings: LogSettings, *, kafka_level: int = logging.WARNING, stre
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[_say_repeats, *shared],
+            foreign_pre_chain=[_say_repeats, *_SHARED],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(settings, stream)],
         )
     )
     handler.addFilter(KafkaLimit(least=max(kafka_level, library_level)))
+    _replace_handler(handler)
+    logging.getLogger().setLevel(library_level)
+    logging.getLogger("pipeline").setLevel(level)
+    for name, least in _LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(least)
+
+
+def _replace_handler(handler: logging.Handler) -> None:
     root = logging.getLogger()
-    for old in [handler for handler in root.handlers if getattr(handler, "runstep", False)]:
+    for old in [old for old in root.handlers if getattr(old, "runstep", False)]:
         root.removeHandler(old)
     vars(handler)["runstep"] = True
     root.addHandler(handler)
-    root.setLevel(library_level)
-    logging.getLogger("pipeline").setLevel(level)
-    # KafkaCauses needs the warnings even where they are not shown.
-    logging.getLogger("kafka").setLevel(logging.WARNING)
-    # What it retries, the sink says better; its warnings come between the lines of an answer.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
-    # Its debug lines hold what every source gave, secrets included.
-    logging.getLogger("pydantic_settings").setLevel(logging.WARNING)
 
 
 def _renderer(settings: LogSettings, stream: TextIO) -> Processor:
@@ -121,6 +121,17 @@ def _shown_text(value: Any) -> str:
 
 def _clean(text: str) -> str:
     return redact(mask_url(text[:_LONGEST_TEXT]))
+
+
+_SHARED: Final[list[Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    hide_secrets,
+]
+"""What every line goes through, whoever logged it; secrets are hidden last, when all text is there."""
 
 
 class KafkaLimit(logging.Filter):

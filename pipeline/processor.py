@@ -1,8 +1,8 @@
 """The pipeline on one screen: poll, decode, normalize, append; insert, dead letters, commit, count.
 
 Owns the order of things and the book of leases; runs on one thread, the owner's, which alone touches the consumer and
-never waits without polling. Bad data is a value; an exception that arrives here is a bug or a lost service, and ends the
-process without a commit.
+never waits without polling. Bad data is a value; an exception that arrives here is a bug, and ends the process without
+a commit.
 
 For each batch, in this order: 1 insert, 2 dead letters (both by the writer), 3 commit of exactly the batch's next
 offsets, 4 its numbers into the metrics. After a crash the next owner does all of it again: the tables are idempotent by
@@ -19,7 +19,7 @@ from pipeline.batch import Batch, Lease, Part
 from pipeline.config import Settings
 from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Withdrawn
 from pipeline.counts import tally
-from pipeline.decode import RunStepEvent, Unstored, decode
+from pipeline.decode import Unstored, decode
 from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.normalize.row import Rules, ledger_row, step_row
@@ -113,7 +113,7 @@ class Processor:
         return polled
 
     def _follow(self, change: Change) -> None:
-        """Keep the book of leases; rows of a partition that is not ours any more are dropped, its next owner has them."""
+        """Keep the book of leases; rows of a partition that is ours no more are dropped, its next owner reads them."""
         partition = change.partition
         match change:
             case Assigned():
@@ -149,9 +149,9 @@ class Processor:
         for record in records:
             decoded = decode(record.value, max_bytes)
             size += len(record.value or b"")
-            for index, event in enumerate(decoded if type(decoded) is list else (decoded,)):
-                row = step_row(event, record, index, rules) if type(event) is RunStepEvent else event
-                if type(row) is Unstored:
+            for index, event in enumerate(decoded if isinstance(decoded, list) else (decoded,)):
+                row = event if isinstance(event, Unstored) else step_row(event, record, index, rules)
+                if isinstance(row, Unstored):
                     part.set_aside(record, row)
                     row = ledger_row(row, record, index)
                 rows.append(row)

@@ -41,7 +41,7 @@ FETCH_WAIT_MS: Final = 100
 _NAMED: Final = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)")
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] (kafka-python has no types)
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python is not typed
     """Runs on the client's IO thread, where blocking would stop the heartbeats: it only enqueues."""
 
     def __init__(self, inbox: deque[tuple[str, TopicPartition]]) -> None:

@@ -7,7 +7,7 @@ What is rare (old message formats, transactions, control batches, compression) s
 Format: Kafka protocol guide, record batch v2.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -62,7 +62,9 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
                 yield from super()._unpack_records(tp, _Chain(batch, records), *deserializers)
                 return
             if self.check_crcs and not batch.validate_crc():
-                raise CorruptRecordError(f"Record batch for partition {tp} at offset {batch.base_offset} failed crc check")
+                raise CorruptRecordError(
+                    f"Record batch for partition {tp} at offset {batch.base_offset} failed crc check"
+                )
             self.leader_epoch = batch.leader_epoch
             for record in unpacked(tp, batch):
                 self.next_fetch_offset = record.offset + 1
@@ -172,10 +174,14 @@ def _fault(consumer: Any) -> str | None:
         return f"the self-test failed: {error}"
 
 
-def _read(unpacker: Callable[..., Any]) -> list[tuple[Any, ...]]:
+def _read(unpacker: Any) -> list[tuple[Any, ...]]:
     """Return what an unpacker makes of two batches with everything that occurs in a record."""
     builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1 << 20, offset=7)
-    samples = ((None, b"v", []), (b"", None, [("h", b"1"), ("h", None), ("é", b"")]), (b"k" * 300, b"v" * 70_000, []))
+    samples: tuple[Any, ...] = (
+        (None, b"v", []),
+        (b"", None, [("h", b"1"), ("h", None), ("é", b"")]),
+        (b"k" * 300, b"v" * 70_000, []),
+    )
     for number, (key, value, headers) in enumerate(samples):
         builder.append(timestamp=1_764_000_000_000 + number * 1_000_000, key=key, value=value, headers=headers)
     builder.close()

@@ -107,7 +107,9 @@ class Writer:
             self._probe()
             while True:
                 try:
-                    batch = self._lent.get(timeout=PROBE_INTERVAL if self.trouble is None else PROBE_INTERVAL_IN_TROUBLE)
+                    batch = self._lent.get(
+                        timeout=PROBE_INTERVAL if self.trouble is None else PROBE_INTERVAL_IN_TROUBLE
+                    )
                 except queue.Empty:
                     self._probe()
                     continue

@@ -91,8 +91,6 @@ LEDGER_COLUMNS: Final = (
 """What the ledger keeps of every row."""
 
 STEP_COLUMNS: Final = tuple(
-    column.name
-    for column in INGEST_COLUMNS
-    if column.name not in {"step_index", "outcome", "reason", "occurred_at"}
+    column.name for column in INGEST_COLUMNS if column.name not in {"step_index", "outcome", "reason", "occurred_at"}
 )
 """What `run_steps` keeps of the stored rows."""

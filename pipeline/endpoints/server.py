@@ -106,22 +106,16 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the connection a place and a thread, or refuse it."""
-        if not self._place(request):
+        if self._place(request):
+            super().process_request(request, client_address)
+        else:
             log.warning("http connection refused: all threads are at work", threads=_PLACES + _STUCK_PLACES)
             self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no more threads on this host
-            self._forget(request)
-            raise
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection, in a thread of its own."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._forget(request)
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection. It leaves the book before: its file descriptor may be another's right after."""
+        self._forget(request)
+        super().shutdown_request(request)
 
     def service_actions(self) -> None:
         """End overdue connections. Called by `serve_forever` after each request, and every `_TICK`."""

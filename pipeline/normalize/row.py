@@ -86,7 +86,7 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         topic,
         partition,
         offset,
-        timestamp if timestamp > 0 else 0,
+        max(0, timestamp),
         0,
         index,
         _STORED,
@@ -285,4 +285,3 @@ def _bounded(text: str, rules: Rules, anomalies: list[str]) -> str:
         return text
     anomalies.append("text_truncated")
     return text[: rules.max_text]
-

@@ -1,7 +1,7 @@
 """The naive reference: a model per message, nested models, datetimes, row tuples, insert, commit.
 
-What a capable engineer writes on a first day with the same four packages. It validates, it batches, it commits after the
-insert; it knows one dialect family less, redacts nothing, accounts for nothing, and stops at the first bad record, so
+What a capable engineer writes on a first day with the same four packages. It validates, it batches, it commits after
+the insert; it knows one dialect family less, redacts nothing, accounts for nothing, and stops at the first bad record, so
 the benchmark feeds both sides good records only. Run as a process of its own; ends when it has read all.
 """
 
@@ -98,7 +98,11 @@ COLUMNS = {
 
 
 def to_row(message: Any) -> tuple[Any, ...]:
-    step = Envelope.model_validate_json(message.value).data if b'"event"' in message.value[:24] else RunStep.model_validate_json(message.value)
+    step = (
+        Envelope.model_validate_json(message.value).data
+        if b'"event"' in message.value[:24]
+        else RunStep.model_validate_json(message.value)
+    )
     ended_at = step.completed_at or step.failed_at or step.cancelled_at or step.expired_at
     duration = max(int((ended_at - step.created_at).total_seconds() * 1000), 0) if ended_at else None
     calls = (step.step_details.tool_calls if step.step_details else None) or []

@@ -37,7 +37,10 @@ def cost(stage: Callable[[], object]) -> float:
 def profile(traffic: Traffic, clickhouse_url: str) -> Table:
     """Return the table of stages."""
     made = list(islice(events(traffic, COUNT, time.time() - 3600), COUNT))
-    records = [FakeRecord("bench", 0, offset, int(event.at * 1000), event.key, event.value) for offset, event in enumerate(made)]
+    records = [
+        FakeRecord("bench", 0, offset, int(event.at * 1000), event.key, event.value)
+        for offset, event in enumerate(made)
+    ]
     builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1 << 30)
     for record in records:
         builder.append(timestamp=record.timestamp, key=record.key, value=record.value)
@@ -54,7 +57,9 @@ def profile(traffic: Traffic, clickhouse_url: str) -> Table:
     stages = {
         "Kafka records from bytes": lambda: unpack(wire),
         "decode and validate": lambda: [None for record in records if decode(record.value, 1 << 25) is None],
-        "normalize into rows": lambda: [None for event, record in zip(decoded, records, strict=True) if not step_row(event, record, 0, rules)],
+        "normalize into rows": lambda: [
+            None for event, record in zip(decoded, records, strict=True) if not step_row(event, record, 0, rules)
+        ],
         "rows into columns": lambda: filled(rows, records),
         "insert (encode, compress, send)": lambda: sink.insert(part.columns, f"stage-{next(number)}-{time.time()}"),
         "count": lambda: tally(part.columns, CountedSteps(100_000), time.time(), 86_400_000),

@@ -15,7 +15,9 @@ from tests.fakes.kafka import FakeDeadLetters, FakeRecord
 TIMEOUT = 4.0
 
 
-def letter(value: bytes = b"{broken", headers: tuple[tuple[str, bytes], ...] = (), detail: str = "why") -> InvalidRecord:
+def letter(
+    value: bytes = b"{broken", headers: tuple[tuple[str, bytes], ...] = (), detail: str = "why"
+) -> InvalidRecord:
     record = FakeRecord("run-steps", 3, 42, 1_764_000_000_123, b"thread_1", value, headers)
     return InvalidRecord(record, Stage.DECODE, Reason.INVALID_JSON, detail)
 
@@ -24,7 +26,9 @@ class Read:
     """Dead letters as someone who reads the topic sees them."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self._consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+        )
         self._consumer.assign([TopicPartition(topic, 0)])
         self.records: list[object] = []
 
@@ -60,7 +64,9 @@ def read(kafka: object, letters_topic: str) -> Iterator[Read]:
 
 
 @pytest.fixture(params=["fake", "real"])
-def queue_and_keys(request: pytest.FixtureRequest) -> tuple[DeadLetterQueue, Callable[[int], list[tuple[bytes, bytes]]]]:
+def queue_and_keys(
+    request: pytest.FixtureRequest,
+) -> tuple[DeadLetterQueue, Callable[[int], list[tuple[bytes, bytes]]]]:
     if request.param == "fake":
         fake = FakeDeadLetters()
         return fake, lambda _count: [(kept.record.key, kept.record.value) for kept in fake.letters]
@@ -126,7 +132,9 @@ def test_a_letter_too_large_for_the_topic_is_cut_and_says_so(real: KafkaDeadLett
 
 
 def test_a_missing_topic_is_named(kafka: object) -> None:
-    queue = KafkaDeadLetters(KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), "there-is-no-such.dlq", 1.0, 1_000_000)
+    queue = KafkaDeadLetters(
+        KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), "there-is-no-such.dlq", 1.0, 1_000_000
+    )
     with pytest.raises(DeadLetterUnavailable, match=r"there-is-no-such\.dlq"):
         queue.send([letter()])
     queue.close()

@@ -42,7 +42,11 @@ class Real:
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.topic = topic
         self._settings = KafkaSettings(
-            bootstrap_servers=(bootstrap,), topics=(topic,), group_id=f"group-{topic}", session_timeout=6.0, heartbeat_interval=0.5
+            bootstrap_servers=(bootstrap,),
+            topics=(topic,),
+            group_id=f"group-{topic}",
+            session_timeout=6.0,
+            heartbeat_interval=0.5,
         )
         self._bootstrap = bootstrap
         self._producer = KafkaProducer(bootstrap_servers=bootstrap)

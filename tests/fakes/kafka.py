@@ -1,7 +1,7 @@
 """An in-memory broker with consumer groups, and the fake of `contracts.Source` and `contracts.DeadLetterQueue` on it.
 
-Owns what the contract suites need of Kafka: offsets with gaps, committed offsets, retention, groups whose rebalances are
-cooperative and sticky, members that are put out. Everything happens when a member polls; nothing blocks.
+Owns what the contract suites need of Kafka: offsets with gaps, committed offsets, retention, groups whose rebalances
+are cooperative and sticky, members that are put out. Everything happens when a member polls; nothing blocks.
 """
 
 from collections.abc import Mapping, Sequence

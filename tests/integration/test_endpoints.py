@@ -21,7 +21,10 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
+    """Close soon, and keep the server's threads from writing to the stdout that pytest is swapping."""
     monkeypatch.setattr(server, "_TICK", 0.02)
+    with capture_logs():
+        yield
 
 
 @pytest.fixture

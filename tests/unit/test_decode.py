@@ -36,13 +36,40 @@ def nested(depth: int) -> bytes:
     [
         pytest.param(wire(step()), "snake_case", "", id="REST"),
         pytest.param(wire(CAMEL), "camel_case", "", id="Azure JS SDK"),
-        pytest.param(wire({"event": "thread.run.step.created", "data": step()}), "envelope", "thread.run.step.created", id="SSE"),
-        pytest.param(wire({"data": step(), "event": "thread.run.step.failed"}), "envelope", "thread.run.step.failed", id="data first"),
-        pytest.param(wire({"event": "thread.run.step.failed", "data": CAMEL}), "envelope", "thread.run.step.failed", id="camel inside"),
+        pytest.param(
+            wire({"event": "thread.run.step.created", "data": step()}), "envelope", "thread.run.step.created", id="SSE"
+        ),
+        pytest.param(
+            wire({"data": step(), "event": "thread.run.step.failed"}),
+            "envelope",
+            "thread.run.step.failed",
+            id="data first",
+        ),
+        pytest.param(
+            wire({"event": "thread.run.step.failed", "data": CAMEL}),
+            "envelope",
+            "thread.run.step.failed",
+            id="camel inside",
+        ),
         pytest.param(wire({"event": "x", "data": json.dumps(step())}), "envelope", "x", id="data as text"),
-        pytest.param(wire({"event": "message", "data": {"event": "thread.run.step.expired", "data": step()}}), "envelope", "thread.run.step.expired", id="twice wrapped"),
-        pytest.param(b"event: thread.run.step.completed\ndata: " + wire(step()) + b"\n\n", "envelope", "thread.run.step.completed", id="SSE text"),
-        pytest.param(b"event:thread.run.step.completed\r\ndata:" + wire(step()), "envelope", "thread.run.step.completed", id="SSE text without blanks"),
+        pytest.param(
+            wire({"event": "message", "data": {"event": "thread.run.step.expired", "data": step()}}),
+            "envelope",
+            "thread.run.step.expired",
+            id="twice wrapped",
+        ),
+        pytest.param(
+            b"event: thread.run.step.completed\ndata: " + wire(step()) + b"\n\n",
+            "envelope",
+            "thread.run.step.completed",
+            id="SSE text",
+        ),
+        pytest.param(
+            b"event:thread.run.step.completed\r\ndata:" + wire(step()),
+            "envelope",
+            "thread.run.step.completed",
+            id="SSE text without blanks",
+        ),
         pytest.param(b"\xef\xbb\xbf" + wire(step()), "snake_case", "", id="byte order mark"),
         pytest.param(wire(step(object="")), "snake_case", "", id="empty object name"),
         pytest.param(wire({"data": [step()], "has_more": False}), "snake_case", "", id="page of one"),
@@ -69,12 +96,30 @@ def test_reads_every_form(value: bytes, dialect: str, name: str) -> None:
         pytest.param(wire({"event": "error", "data": {"error": {"message": "x"}}}), Reason.STREAM_CONTROL, id="error"),
         pytest.param(wire({"object": "list", "data": []}), Reason.EMPTY_LIST, id="empty page"),
         pytest.param(wire({"object": "thread.run.step.delta", "id": "step_1", "delta": {}}), Reason.DELTA, id="delta"),
-        pytest.param(wire({"event": "thread.run.step.delta", "data": {"id": "step_1"}}), Reason.DELTA, id="delta event"),
-        pytest.param(wire({"event": "run.step.delta", "role": "assistant", "content": "{}"}), Reason.DELTA, id="watsonx"),
-        pytest.param(wire({"id": "run_1", "object": "thread.run", "status": "failed"}), Reason.NOT_A_RUN_STEP, id="run"),
-        pytest.param(wire({"id": "m", "object": "thread.message", "run_id": "r", "created_at": 1}), Reason.NOT_A_RUN_STEP, id="message"),
-        pytest.param(wire({"event": "thread.run.failed", "data": {"id": "r", "created_at": 1}}), Reason.NOT_A_RUN_STEP, id="run event"),
-        pytest.param(wire({"id": "f0", "object": "", "created_at": 1, "tools": [], "model": ""}), Reason.NOT_A_RUN_STEP, id="nameless run"),
+        pytest.param(
+            wire({"event": "thread.run.step.delta", "data": {"id": "step_1"}}), Reason.DELTA, id="delta event"
+        ),
+        pytest.param(
+            wire({"event": "run.step.delta", "role": "assistant", "content": "{}"}), Reason.DELTA, id="watsonx"
+        ),
+        pytest.param(
+            wire({"id": "run_1", "object": "thread.run", "status": "failed"}), Reason.NOT_A_RUN_STEP, id="run"
+        ),
+        pytest.param(
+            wire({"id": "m", "object": "thread.message", "run_id": "r", "created_at": 1}),
+            Reason.NOT_A_RUN_STEP,
+            id="message",
+        ),
+        pytest.param(
+            wire({"event": "thread.run.failed", "data": {"id": "r", "created_at": 1}}),
+            Reason.NOT_A_RUN_STEP,
+            id="run event",
+        ),
+        pytest.param(
+            wire({"id": "f0", "object": "", "created_at": 1, "tools": [], "model": ""}),
+            Reason.NOT_A_RUN_STEP,
+            id="nameless run",
+        ),
     ],
 )
 def test_ignores_what_is_known_to_be_no_run_step(value: bytes | None, reason: Reason) -> None:
@@ -116,12 +161,20 @@ def test_refuses_with_a_reason(value: bytes, reason: Reason) -> None:
 
 
 def test_a_page_gives_each_step_its_own_verdict() -> None:
-    decoded = decode(wire({"object": "list", "data": [completed(1), step(2, run_id=""), {"object": "thread.run"}]}), LIMIT)
-    assert [getattr(one, "reason", "event") for one in decoded] == ["event", Reason.MISSING_RUN_ID, Reason.NOT_A_RUN_STEP]
+    decoded = decode(
+        wire({"object": "list", "data": [completed(1), step(2, run_id=""), {"object": "thread.run"}]}), LIMIT
+    )
+    assert [getattr(one, "reason", "event") for one in decoded] == [
+        "event",
+        Reason.MISSING_RUN_ID,
+        Reason.NOT_A_RUN_STEP,
+    ]
 
 
 def test_frames_without_blank_lines_between_them_are_told_apart() -> None:
-    frames = b"".join(b"event: thread.run.step.%s\ndata: %s\n" % (name, wire(step())) for name in (b"created", b"delta", b"completed"))
+    frames = b"".join(
+        b"event: thread.run.step.%s\ndata: %s\n" % (name, wire(step())) for name in (b"created", b"delta", b"completed")
+    )
     names = [getattr(one, "name", None) or one.reason for one in decode(frames, LIMIT)]
     assert names == ["thread.run.step.created", Reason.DELTA, "thread.run.step.completed"]
 
@@ -140,7 +193,10 @@ def test_a_refusal_keeps_the_ids_it_could_read_and_never_the_value() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*step(), "event", "data", "x"]), inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*step(), "event", "data", "x"]), inner, max_size=6)
+    ),
     max_leaves=20,
 )
 
