@@ -7,12 +7,13 @@ columns and the set of steps already counted, and touches no metric.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import compress
+from typing import Any, Final
 
 from pipeline.contracts import Columns, StepKey
 from pipeline.records import Outcome
 from schemas.row import INDEX
-from schemas.vocabulary import FAILURE_STATUSES, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES, label
+from schemas.vocabulary import FAILURE_STATUSES, OTHER, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES, label
 
 
 @dataclass(slots=True)
@@ -85,9 +86,9 @@ def tally(columns: Columns, counted: CountedSteps, acknowledged_at: float, backf
     _tally_records(columns, acknowledged_at, counts)
     for noted in filter(None, columns[INDEX["anomalies"]]):
         counts.anomalies.update(noted)
-    for row, status in enumerate(columns[INDEX["status"]]):
-        if status in TERMINAL_STATUSES:
-            _tally_step(columns, row, counted, backfill_ms, counts)
+    ended = [status in TERMINAL_STATUSES for status in columns[INDEX["status"]]]
+    for step in zip(*[compress(columns[position], ended) for position in _COUNTED], strict=True):
+        _tally_step(step, counted, backfill_ms, counts)
     return counts
 
 
@@ -107,41 +108,51 @@ def _tally_records(columns: Columns, acknowledged_at: float, counts: Counts) -> 
         rows = worst.values()
         outcomes, reasons = [outcomes[row] for row in rows], [reasons[row] for row in rows]
         timestamps = [timestamps[row] for row in rows]
-    counts.records.update(zip(outcomes, reasons, strict=True))
+    unstored = Counter((outcomes[row], reason) for row, reason in enumerate(reasons) if reason)
+    counts.records.update(unstored)
+    counts.records[Outcome.STORED.value, ""] += len(outcomes) - unstored.total()
     counts.delays.extend([max(acknowledged_at - stamp / 1000, 0.0) for stamp in timestamps if stamp])
 
 
-def _tally_step(columns: Columns, row: int, counted: CountedSteps, backfill_ms: int, counts: Counts) -> None:
-    """Count a step that ended, unless it is counted already; what ended long ago is no news."""
-    thread_id, run_id, step_id = (columns[position][row] for position in _KEY)
+_COUNTED: Final = tuple(
+    INDEX[name]
+    for name in (
+        "thread_id",
+        "run_id",
+        "step_id",
+        "type",
+        "status",
+        "ingested_at",
+        "created_at",
+        "ended_at",
+        "duration_ms",
+        "error_category",
+        "prompt_tokens",
+        "completion_tokens",
+        "tool_types",
+    )
+)
+
+
+def _tally_step(step: tuple[Any, ...], counted: CountedSteps, backfill_ms: int, counts: Counts) -> None:
+    """Count a step that ended (the values of `_COUNTED`), unless it is counted already; what is old is no news."""
+    thread_id, run_id, step_id, sent, status, read_at, created_at, ended_at, duration, category, *rest = step
     if not counted.first_time((thread_id, run_id, step_id)):
         return
-    kind = label(columns[_TYPE][row], STEP_TYPES)
-    status = columns[_STATUS][row]
-    ended_at = columns[_ENDED_AT][row] or columns[_CREATED_AT][row]
-    if columns[_INGESTED_AT][row] - ended_at > backfill_ms:
-        counts.backfilled[kind, status] += 1
+    kind = sent if sent in STEP_TYPES else OTHER
+    key = (kind, status)
+    if read_at - (ended_at or created_at) > backfill_ms:
+        counts.backfilled[key] += 1
         return
-    counts.steps[kind, status] += 1
+    counts.steps[key] += 1
     if status in FAILURE_STATUSES:
-        counts.failures[kind, columns[_CATEGORY][row]] += 1
-    duration = columns[_DURATION][row]
+        counts.failures[kind, category] += 1
     if duration is not None:
-        counts.durations.setdefault((kind, status), []).append(Duration(duration / 1000, run_id, step_id))
-    counts.tokens["input"] += columns[_PROMPT][row] or 0
-    counts.tokens["output"] += columns[_COMPLETION][row] or 0
-    for tool in columns[_TOOLS][row]:
+        counts.durations.setdefault(key, []).append(Duration(duration / 1000, run_id, step_id))
+    prompt, completion, tools = rest
+    if prompt:
+        counts.tokens["input"] += prompt
+    if completion:
+        counts.tokens["output"] += completion
+    for tool in tools:
         counts.tool_calls[label(tool, TOOL_TYPES)] += 1
-
-
-_KEY: Final = (INDEX["thread_id"], INDEX["run_id"], INDEX["step_id"])
-_TYPE: Final = INDEX["type"]
-_STATUS: Final = INDEX["status"]
-_CREATED_AT: Final = INDEX["created_at"]
-_ENDED_AT: Final = INDEX["ended_at"]
-_INGESTED_AT: Final = INDEX["ingested_at"]
-_DURATION: Final = INDEX["duration_ms"]
-_CATEGORY: Final = INDEX["error_category"]
-_PROMPT: Final = INDEX["prompt_tokens"]
-_COMPLETION: Final = INDEX["completion_tokens"]
-_TOOLS: Final = INDEX["tool_types"]

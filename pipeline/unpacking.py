@@ -1,18 +1,19 @@
-"""Unpacking of Kafka's record batches, two to three times as fast as the client's own.
+"""Unpacking of Kafka's record batches, twice as fast as the client's own.
 
 Owns the one place where we reach into kafka-python (pinned, and compared with the client's own decoder at every start):
 `Fetcher.PartitionRecords`, the class that turns a fetched chunk into records. Ours reads the varints in place, makes
-records of the seven fields that are used, and after a broken batch raises its error again instead of spinning for ever.
-What is rare (old message formats, transactions, control batches, compression) stays the client's.
-Format: Kafka protocol guide, record batch v2.
+records of the seven fields that are used (a null header is an empty one), and after a broken batch raises its error
+again instead of spinning for ever. Decompression, checksums, the book of aborted transactions and old message formats
+stay the client's. Format: Kafka protocol guide, record batch v2.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import structlog
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
+from kafka.protocol.consumer import IsolationLevel
 from kafka.record import MemoryRecords, MemoryRecordsBuilder
 from kafka.structs import TopicPartition
 
@@ -32,7 +33,7 @@ class KafkaRecord(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes | None]]
+    headers: Sequence[tuple[str, bytes]]
 
 
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python is not typed
@@ -56,9 +57,9 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         return records
 
     def _unpack_records(self, tp: TopicPartition, records: Any, *deserializers: Any) -> Iterator[Any]:
-        """Yield the records of the chunk. Batches with anything out of the ordinary take the client's way."""
+        """Yield the records of the chunk; message formats before v2 take the client's way."""
         while (batch := records.next_batch()) is not None:
-            if batch.magic != _MAGIC_V2 or batch.has_producer_id() or batch.is_control_batch:
+            if batch.magic != _MAGIC_V2:
                 yield from super()._unpack_records(tp, _Chain(batch, records), *deserializers)
                 return
             if self.check_crcs and not batch.validate_crc():
@@ -66,13 +67,24 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
                     f"Record batch for partition {tp} at offset {batch.base_offset} failed crc check"
                 )
             self.leader_epoch = batch.leader_epoch
-            for record in unpacked(tp, batch):
-                self.next_fetch_offset = record.offset + 1
-                yield record
-            self.records_read += batch.records_count
-            self.bytes_read += batch.size_in_bytes
+            if not self._is_hidden(batch):
+                for record in unpacked(tp, batch):
+                    self.next_fetch_offset = record.offset + 1
+                    yield record
+                self.records_read += batch.records_count
+                self.bytes_read += batch.size_in_bytes
             self.next_fetch_offset = batch.next_offset
         self.drain()
+
+    def _is_hidden(self, batch: Any) -> bool:
+        """Return whether a reader of committed data must not see the batch: aborted, or a transaction's marker."""
+        if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
+            self._consume_aborted_transactions_up_to(batch.last_offset)
+            if self._contains_abort_marker(batch):
+                self.aborted_producer_ids.discard(batch.producer_id)
+            elif self._is_batch_aborted(batch):
+                return True
+        return bool(batch.is_control_batch)
 
 
 class _Chain:
@@ -107,7 +119,7 @@ def unpacked(tp: TopicPartition, batch: Any) -> Iterator[KafkaRecord]:
             number, pos = _varint(data, pos)
             key, pos = _bytes(data, pos)
             value, pos = _bytes(data, pos)
-            headers: list[tuple[str, bytes | None]] = []
+            headers: Sequence[tuple[str, bytes]] = ()
             if data[pos]:
                 headers, pos = _headers(data, pos)
             else:
@@ -146,14 +158,14 @@ def _bytes(data: bytes, pos: int) -> tuple[bytes | None, int]:
     return data[pos:end], end
 
 
-def _headers(data: bytes, pos: int) -> tuple[list[tuple[str, bytes | None]], int]:
+def _headers(data: bytes, pos: int) -> tuple[tuple[tuple[str, bytes], ...], int]:
     count, pos = _varint(data, pos)
     headers = []
     for _ in range(count):
         name, pos = _bytes(data, pos)
         value, pos = _bytes(data, pos)
-        headers.append(((name or b"").decode(), value))
-    return headers, pos
+        headers.append(((name or b"").decode(), value or b""))
+    return tuple(headers), pos
 
 
 def install(consumer: Any) -> None:
@@ -186,6 +198,9 @@ def _read(unpacker: Any) -> list[tuple[Any, ...]]:
         builder.append(timestamp=1_764_000_000_000 + number * 1_000_000, key=key, value=value, headers=headers)
     builder.close()
     chunk = unpacker(8, TopicPartition("self-test", 3), MemoryRecords(bytes(builder.buffer()) * 2))
-    fields = KafkaRecord._fields
-    taken = [tuple(getattr(record, field) for field in fields) for record in (*chunk.take(1), *chunk.take())]
+    taken: list[tuple[Any, ...]] = []
+    for record in (*chunk.take(1), *chunk.take()):
+        headers = tuple((name, value or b"") for name, value in record.headers)
+        place = (record.topic, record.partition, record.offset, record.timestamp)
+        taken.append((*place, record.key, record.value, headers))
     return [*taken, (chunk.next_fetch_offset, chunk.leader_epoch)]

@@ -9,24 +9,36 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Annotated, Final
 
 import structlog
+import typer
 
 from pipeline.app import Daemon
 from pipeline.commands import exits
 from pipeline.commands.context import settings_from_context
+from pipeline.config import Settings
+from pipeline.supervisor import Supervisor, WorkersFailed
 
 log = structlog.get_logger(__name__)
 
+MOST_WORKERS: Final = 64
+
 
 @contextmanager
-def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at the first SIGTERM or SIGINT, end the process at the second; the old handlers come back."""
+def stopping(stop: Callable[[], None], abandon: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Call `stop` at the first SIGTERM or SIGINT, end the process at the second; the old handlers come back.
+
+    Args:
+        stop: asks for a clean end.
+        abandon: what else must end with the process, at once.
+    """
     asked = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
+            abandon()
             os._exit(exits.INTERRUPTED)
         asked = True
         log.info("draining", signal=signal.Signals(number).name, again="ends at once")
@@ -40,15 +52,39 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run() -> None:
+def run(
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", "-w", min=1, max=MOST_WORKERS, metavar="N", help="Processes that share the partitions."
+        ),
+    ] = 1,
+) -> None:
     """Run the daemon: Kafka in, ClickHouse and Prometheus out.
 
     It starts and waits when a service is away, and goes on by itself when it is back; /readyz names what is missing.
     SIGTERM or Ctrl-C drains: what was read is written and committed, within `drain_timeout`. A second one ends at once.
 
+    One process uses one core. `--workers N` runs N of them behind one address: counters are their sums, gauges say
+    whose they are, and a worker that dies is started again. More than the topics have partitions is of no use.
+
     Settings come from runstep.toml, the environment (RUNSTEP_KAFKA__BOOTSTRAP_SERVERS, ...) and secret files; see
     `runstep config`. Exit codes: 0 drained, 70 a fault of ours, 78 a setting is wrong.
     """
-    daemon = Daemon(settings_from_context())
+    settings = settings_from_context()
+    if workers > 1:
+        _supervise(settings, workers)
+        return
+    daemon = Daemon(settings)
     with stopping(daemon.stop):
         daemon.run()
+
+
+def _supervise(settings: Settings, workers: int) -> None:
+    supervisor = Supervisor(settings, workers)
+    try:
+        with stopping(supervisor.stop, abandon=supervisor.kill):
+            supervisor.run()
+    except WorkersFailed as error:
+        typer.echo(f"runstep: {error}", err=True)
+        raise typer.Exit(exits.BUG) from None

@@ -38,6 +38,9 @@ MOST_TOOL_CALLS: Final = 65_535
 """As many as `tool_call_count`, a UInt16, can count; the text still holds all of them."""
 
 _LONGEST_NAME: Final = 256
+_NO_CALLS: Final[list[str]] = []
+"""Shared by all rows without calls, and never changed: a batch holds fewer objects for the garbage collector to walk."""
+
 _OWN_NAMES: Final = frozenset({"function", "mcp", "tool_call", ""})
 
 
@@ -51,17 +54,17 @@ def read_details(details: object, content: str, anomalies: list[str]) -> StepDet
         anomalies: gets `unreadable_details`, `id_repaired`, `text_truncated`, each at most once.
     """
     if details is None:
-        return StepDetails("", "", [], [], [], "")
+        return StepDetails("", "", _NO_CALLS, _NO_CALLS, _NO_CALLS, "")
     if type(details) is not dict:
         return _unreadable(details, content, anomalies)
+    if len(details) == 2 and (plain := _plain_message(details, content)) is not None:  # noqa: PLR2004 - type and body
+        return plain
     if is_camel_case(details):
         details = to_wire_form(details)
     get = details.get
     kind = _name(get("type"), anomalies)
     message_id = ""
-    types: list[str] = []
-    names: list[str] = []
-    ids: list[str] = []
+    types = names = ids = _NO_CALLS
     if kind == "tool_calls" or not kind:
         calls = get("tool_calls")
         if calls and type(calls) is list:
@@ -71,9 +74,26 @@ def read_details(details: object, content: str, anomalies: list[str]) -> StepDet
     return StepDetails(kind, message_id, types, names, ids, _stored_text(details, content))
 
 
+def _plain_message(details: dict[str, Any], content: str) -> StepDetails | None:
+    """Return the details of a step that made a message, every second step there is; None for anything else.
+
+    Such details say nothing but the message's id, so their text needs neither a serializer nor redaction.
+    """
+    message = details.get("message_creation")
+    if type(message) is not dict or len(message) != 1 or details.get("type") != "message_creation":
+        return None
+    message_id = message.get("message_id")
+    if type(message_id) is not str or not message_id.isidentifier() or len(message_id) > _LONGEST_NAME:
+        return None
+    text = (
+        f'{{"type":"message_creation","message_creation":{{"message_id":"{message_id}"}}}}' if content != "none" else ""
+    )
+    return StepDetails("message_creation", message_id, _NO_CALLS, _NO_CALLS, _NO_CALLS, text)
+
+
 def _unreadable(details: object, content: str, anomalies: list[str]) -> StepDetails:
     _note("unreadable_details", anomalies)
-    return StepDetails("", "", [], [], [], _stored_text(details, content))
+    return StepDetails("", "", _NO_CALLS, _NO_CALLS, _NO_CALLS, _stored_text(details, content))
 
 
 def _stored_text(details: object, content: str) -> str:

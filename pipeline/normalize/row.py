@@ -30,6 +30,10 @@ _VERSION_OFFSET_MASK: Final = (1 << _VERSION_OFFSET_BITS) - 1
 _TERMINAL_BIT: Final = 1 << (_VERSION_TIME_BITS + _VERSION_OFFSET_BITS)
 
 _UINT64_MAX: Final = (1 << 64) - 1
+_NO_METADATA: Final[dict[str, str]] = {}
+_NO_ANOMALIES: Final[list[str]] = []
+"""Both shared by most rows, and never changed: a batch holds fewer objects for the garbage collector to walk."""
+
 _NO_TOKENS: Final = (None, None, None, None, None)
 _STORED: Final = Outcome.STORED.value
 _FULL: Final = "full"
@@ -119,9 +123,9 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         details.tool_call_ids,
         details.message_id,
         details.text,
-        _metadata(metadata, rules, anomalies) if metadata else {},
+        _metadata(metadata, rules, anomalies) if metadata else _NO_METADATA,
         "" if KNOWN_FIELDS.issuperset(step) else _extra(step, rules, anomalies),
-        anomalies if len(anomalies) < 2 else list(dict.fromkeys(anomalies)),  # noqa: PLR2004 - one has no repeats
+        list(dict.fromkeys(anomalies)) if anomalies else _NO_ANOMALIES,
         version_of(terminal, ended_at or created_at, offset),
     )
 
@@ -212,6 +216,7 @@ _TOKEN_FIELDS: Final = (
     ("completion_tokens", "completionTokens", "output_tokens", "outputTokens"),
     ("total_tokens", "totalTokens"),
 )
+_SNAKE_USAGE: Final = tuple(names[0] for names in _TOKEN_FIELDS)
 _CACHED_FIELDS: Final = (
     ("prompt_token_details", "promptTokenDetails", "prompt_tokens_details", "promptTokensDetails"),
     ("cached_tokens", "cachedTokens"),
@@ -227,11 +232,12 @@ def _tokens(usage: Any, anomalies: list[str]) -> tuple[int | None, ...]:
     if type(usage) is not dict:
         anomalies.append("token_count_unreadable")
         return _NO_TOKENS
-    found = [_first(usage, names) for names in _TOKEN_FIELDS]
-    for group, names in (_CACHED_FIELDS, _REASONING_FIELDS):
+    names = _SNAKE_USAGE if "prompt_tokens" in usage else None
+    found = [usage.get(name) for name in names] if names else [_first(usage, names) for names in _TOKEN_FIELDS]
+    for group, fields in (_CACHED_FIELDS, _REASONING_FIELDS):
         inner = _first(usage, group)
-        found.append(_first(inner, names) if type(inner) is dict else None)
-    return tuple([_count(value, anomalies) for value in found])
+        found.append(_first(inner, fields) if type(inner) is dict else None)
+    return tuple([value if value is None else _count(value, anomalies) for value in found])
 
 
 def _first(values: dict[str, Any], names: tuple[str, ...]) -> Any:

@@ -121,6 +121,10 @@ class Daemon:
         code = self._end(signal.SIGTERM)
         assert code == 0, f"the daemon ended with {code}:\n{self.log()}"
 
+    def wait_until_ended(self) -> int:
+        """Wait until it has ended, after a signal that was sent, and return the exit code."""
+        return self._running().wait(STOP_TIMEOUT)
+
     def kill(self) -> None:
         """End it by SIGKILL, as a crash would."""
         self._end(signal.SIGKILL)
@@ -188,7 +192,7 @@ class Daemon:
 
 @contextmanager
 def running_daemon(
-    kafka: KafkaAddress, clickhouse: ClickHouseAddress, topic: str, database: str, **settings: Any
+    kafka: KafkaAddress, clickhouse: ClickHouseAddress, topic: str, database: str, *, wait: bool = True, **settings: Any
 ) -> Iterator[Daemon]:
     """Start a daemon that is ready, and see that it ends: in good order, or at once when the test has failed.
 
@@ -197,11 +201,12 @@ def running_daemon(
         clickhouse: the server; `migrate` must have made the tables.
         topic: what it reads; it and the dead-letter topic must be there.
         database: where it writes.
+        wait: whether to wait until it is ready; False where something is missing that it shall wait for.
         settings: further settings, such as `kafka__group_id="g"`; the group is named after the topic by default.
     """
     daemon = Daemon(kafka, topic, environment(kafka, clickhouse, topic, database, **settings))
     try:
-        daemon.start()
+        daemon.start(wait=wait)
         yield daemon
         if daemon.running:
             daemon.stop()

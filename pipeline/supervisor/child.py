@@ -1,0 +1,159 @@
+"""One worker process as its supervisor sees it: started, asked, stopped, killed; from its first breath to its last.
+
+A process is never waited for: what it says comes in on a thread of its own here, and what is asked of it is so little
+that a pipe takes it even if nobody reads. A worker that is stopped, stuck or slow holds up nobody.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+import structlog
+
+from pipeline.config import Settings
+from pipeline.worker import LAST, STOP, Report
+
+log = structlog.get_logger(__name__)
+
+_MOST_UNANSWERED: Final = 16
+"""Questions in the pipe; so few that sending one never blocks."""
+
+_PATIENCE: Final = 3.0
+"""Seconds without an answer after which a scrape no longer waits for this worker."""
+
+_PARTING: Final = 5.0
+"""Seconds from the last word of a process to its end, before it is killed."""
+
+
+class Child:
+    """One process of one worker.
+
+    Attributes:
+        name: of the worker; its next process has the same.
+        started_at: monotonic seconds.
+        report: the last one that came.
+        failure: why the process failed, in its own words.
+    """
+
+    def __init__(self, name: str, settings: Settings, heard: Callable[[], None], parted: Callable[[], None]) -> None:
+        """Start the process.
+
+        Args:
+            name: of the worker.
+            settings: of this worker; they go through the pipe, never into arguments or the environment.
+            heard: called after each report, on a thread of ours.
+            parted: called when the process will say nothing more, on a thread of ours.
+
+        Raises:
+            OSError: the host starts no more processes.
+        """
+        self.name = name
+        self.started_at = time.monotonic()
+        self.report: Report | None = None
+        self.failure = ""
+        self._heard, self._parted = heard, parted
+        self._asked = self._answered = LAST
+        self._answered_at = self.started_at
+        self._parted_at: float | None = None
+        self._sending = threading.Lock()
+        self._process, self._connection = _launch()
+        self._send((name, settings))
+        self._listening = threading.Thread(target=self._listen, name=f"runstep-worker-{name}", daemon=True)
+        self._listening.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def ask(self) -> int:
+        """Ask for a report and return the number that answers it; for any thread."""
+        with self._sending:
+            if self._asked - self._answered < _MOST_UNANSWERED:
+                self._asked += 1
+                self._send(self._asked)
+            return self._asked
+
+    def has_answered(self, number: int) -> bool:
+        """Return whether the report of this number, or a later one, is there."""
+        return self._answered >= number
+
+    def silent_for(self) -> float:
+        """Return for how many seconds nothing has come, since the start or the last report."""
+        return time.monotonic() - self._answered_at
+
+    def is_responsive(self) -> bool:
+        """Return whether an answer may be expected soon: not of a process that is just starting, or is stuck."""
+        return self.report is not None and self._parted_at is None and self.silent_for() < _PATIENCE
+
+    def stop(self) -> None:
+        """Ask for a clean end."""
+        with self._sending:
+            self._send(STOP)
+
+    def kill(self) -> None:
+        """End it at once; from any thread, and from a signal handler. What is not committed is read again."""
+        self._process.kill()
+
+    def poll(self) -> int | None:
+        """Return the exit code once the process has ended (negative: the signal), None before."""
+        code = self._process.poll()
+        if code is None and self._parted_at is not None and time.monotonic() - self._parted_at > _PARTING:
+            log.warning("worker hangs at its end and is killed", worker=self.name, pid=self.pid)
+            self.kill()
+        return code
+
+    def close(self) -> None:
+        """Take in what an ended process said last."""
+        self._process.wait()
+        self._listening.join()
+        self._connection.close()
+
+    def _send(self, message: Any) -> None:
+        # A process that is gone is noticed by its end, not by its pipe.
+        with suppress(OSError):
+            self._connection.send(message)
+
+    def _listen(self) -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                self._take(self._connection.recv())
+        self._parted_at = time.monotonic()
+        self._parted()
+
+    def _take(self, message: Any) -> None:
+        if isinstance(message, str):
+            self.failure = message
+            return
+        number, self.report = message
+        self._answered = max(self._answered, number)
+        self._answered_at = time.monotonic()
+        self._heard()
+
+
+def ending(code: int) -> str:
+    """Return an exit code in words."""
+    return f"exit code {code}" if code >= 0 else f"signal {-code} ({signal.strsignal(-code)})"
+
+
+def _launch() -> tuple[subprocess.Popen[bytes], Connection]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            # -P: a folder `pipeline` in the current directory is not ours.
+            [sys.executable, "-P", "-m", "pipeline.worker", str(theirs.fileno())],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path or str(os.getcwd()) for path in sys.path)},  # noqa: PTH109
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            # A terminal's Ctrl-C goes to a whole process group, and how to end is the supervisor's to say.
+            process_group=0,
+        )
+        return process, Connection(ours.detach())

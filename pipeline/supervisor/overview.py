@@ -1,0 +1,151 @@
+"""What all workers together answer: one daemon, to Prometheus, to probes and to people.
+
+Counters and histograms are sums, kept when a worker is restarted; gauges say whose they are. A scrape asks every worker
+and waits for a bounded time: of a worker that does not answer it shows what was heard last.
+"""
+
+import threading
+from collections.abc import Iterable
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.registry import Collector
+
+from pipeline.metrics import MergedMetrics
+from pipeline.supervisor.child import Child
+
+_WAIT: Final = 1.0
+"""Seconds that a scrape waits for the workers' reports; scrapes and probes of others time out after 10 and 1."""
+
+
+class Overview(Collector):
+    """The workers seen as one: metrics and `endpoints.Health`. May be asked by any thread.
+
+    Attributes:
+        state: of the whole; the supervisor's to set.
+        absent: worker to why it has no process now; the supervisor's to set.
+    """
+
+    def __init__(self, stalled_after: float) -> None:
+        """Begin without workers.
+
+        Args:
+            stalled_after: seconds without an answer after which a worker counts as stuck.
+        """
+        self.state = "starting"
+        self.absent: dict[str, str] = {}
+        self._stalled_after = stalled_after
+        self._children: dict[str, Child] = {}
+        self._heard = threading.Condition()
+        self._counting = threading.Lock()
+        self._metrics = MergedMetrics(CollectorRegistry())
+
+    @property
+    def children(self) -> list[Child]:
+        """The processes that run now, in the order of their names."""
+        return sorted(self._children.values(), key=lambda child: int(child.name))
+
+    def add(self, child: Child) -> None:
+        """Take a process that was started into account."""
+        self._children[child.name] = child
+        self.absent.pop(child.name, None)
+
+    def remove(self, child: Child) -> None:
+        """Keep what an ended process has counted, and forget the rest of it."""
+        with self._counting:
+            self._count(child)
+            self._metrics.ended(child.name)
+            del self._children[child.name]
+        self.heard()
+
+    def heard(self) -> None:
+        """Note that a report came, or that one will not come any more."""
+        with self._heard:
+            self._heard.notify_all()
+
+    def refresh(self) -> None:
+        """Get a report of now from every worker that can give one; takes a second at most."""
+        asked = [(child, child.ask()) for child in self.children if child.is_responsive()]
+        with self._heard:
+            self._heard.wait_for(
+                lambda: all(child.has_answered(number) or not child.is_responsive() for child, number in asked), _WAIT
+            )
+
+    def collect(self) -> Iterable[Metric]:
+        """Return what a scrape shows."""
+        self.refresh()
+        with self._counting:
+            self._count(*self.children)
+            return self._metrics.collect()
+
+    def totals(self) -> dict[str, int]:
+        """Return how many records had each outcome, over all workers since the supervisor started."""
+        with self._counting:
+            self._count(*self.children)
+            return self._metrics.totals()
+
+    def alive(self) -> str | None:
+        """Return which workers make no progress, and why; None while all do."""
+        stuck = [f"worker {child.name}: {cause}" for child in self.children if (cause := self._stuck(child))]
+        return "; ".join(stuck) or None
+
+    def ready(self) -> list[str]:
+        """Return what is in the way of records becoming rows, worker by worker; empty when nothing is."""
+        causes = [] if self.state == "running" else [f"the daemon is {self.state}"]
+        for child in self.children:
+            own = ["is starting"] if child.report is None else child.report["status"]["causes"]
+            stuck = self._stuck(child)
+            causes += [f"worker {child.name}: {cause}" for cause in dict.fromkeys([*own, *([stuck] if stuck else [])])]
+        return causes + [f"worker {name}: {cause}" for name, cause in sorted(self.absent.items(), key=_number)]
+
+    def status(self) -> dict[str, Any]:
+        """Return what /status shows: the whole in the form that one process has, then every worker by itself."""
+        self.refresh()
+        causes = self.ready()
+        workers = {child.name: child.report["status"] for child in self.children if child.report is not None}
+        return {
+            "state": "waiting" if self.state == "running" and causes else self.state,
+            "causes": causes,
+            "partitions": {name: place for each in workers.values() for name, place in each["partitions"].items()},
+            "buffer": {
+                "rows": sum(each["buffer"]["rows"] for each in workers.values()),
+                "writing": any(each["buffer"]["writing"] for each in workers.values()),
+            },
+            "sink": _sink(workers),
+            "last_error": {name: error for each in workers.values() for name, error in each["last_error"].items()},
+            "counts": self.totals(),
+            "workers": [self._status(child) for child in self.children]
+            + [
+                {"worker": name, "pid": None, "state": cause}
+                for name, cause in sorted(self.absent.items(), key=_number)
+            ],
+        }
+
+    def _status(self, child: Child) -> dict[str, Any]:
+        own = {"state": "starting"} if child.report is None else child.report["status"]
+        return {"worker": child.name, "pid": child.pid, "heard_seconds_ago": round(child.silent_for(), 1), **own}
+
+    def _stuck(self, child: Child) -> str | None:
+        silent = child.silent_for()
+        if silent > self._stalled_after:
+            return f"has not answered for {silent:.0f} s"
+        return child.report["alive"] if child.report is not None else None
+
+    def _count(self, *children: Child) -> None:
+        # Under the lock from the report's reading on: an older one must not come after a later one.
+        for child in children:
+            if child.report is not None:
+                self._metrics.update(child.name, child.report["metrics"])
+
+
+def _number(entry: tuple[str, str]) -> int:
+    return int(entry[0])
+
+
+def _sink(workers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    troubled = [
+        f"worker {name}: {status['sink']['cause']}"
+        for name, status in workers.items()
+        if not status["sink"]["available"]
+    ]
+    return {"available": bool(workers) and not troubled, "cause": troubled[0] if troubled else None}

@@ -1,0 +1,146 @@
+"""The inside of one worker process of `runstep run --workers N`: a member of the group without endpoints.
+
+`pipeline.supervisor` starts it and owns its outside; they talk over one socket pair. The supervisor sends the worker's
+name and settings first (nothing of them is in arguments or environment), then requests: a number asks for a report,
+`STOP` for the end. The worker sends each report with the number it answers, at its end a last one, and text that says
+why it failed. The end of the pipe is the end of the supervisor: the worker drains and ends by itself.
+
+A thread of its own answers, so that a loop which is stuck can be told from a process which is.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, Final, TypedDict
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from pipeline import logs
+from pipeline.app import Member
+from pipeline.config import Settings
+from pipeline.errors import ConfigError, RunstepError
+from pipeline.normalize.redaction import redact
+
+log = structlog.get_logger(__name__)
+
+STOP: Final = "stop"
+"""The request to drain and end."""
+
+LAST: Final = 0
+"""The number of a report that nobody asked for: the last one."""
+
+ENDING: Final = 10.0
+"""Seconds beyond `drain_timeout` for a commit in flight, for leaving the group and for closing connections."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_LONGEST_FAILURE: Final = 500
+
+
+class Report(TypedDict):
+    """How a worker fares, as plain data: what its own endpoints would answer."""
+
+    alive: str | None
+    status: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+class Worker:
+    """A member that answers its supervisor. `run` is for the main thread."""
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self._connection = connection
+        self._member = Member(settings, CollectorRegistry())
+        self._patience = settings.drain_timeout + ENDING
+        self._sending = threading.Lock()
+        self._stopped = False
+
+    def run(self) -> None:
+        """Run until told to stop, or until the supervisor is gone; drain, and send the last report."""
+        self._follow_signals()
+        threading.Thread(target=self._answer, name="runstep-worker", daemon=True).start()
+        try:
+            self._member.run()
+        finally:
+            self._report(LAST)
+
+    def stop(self) -> None:
+        """Drain, and be ended by the kernel if that takes too long; from any thread, and from a signal handler."""
+        if not self._stopped:
+            self._stopped = True
+            # Whatever hangs by then, nobody may be there to end it.
+            signal.setitimer(signal.ITIMER_REAL, self._patience)
+        self._member.stop()
+
+    def _follow_signals(self) -> None:
+        # Ctrl-C reaches the supervisor, which says what to do.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        if sys.platform == "linux":
+            # The pipe tells the same; this one works even when nobody listens to the pipe any more.
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def _answer(self) -> None:
+        while (request := self._next()) is not None:
+            if request == STOP:
+                self.stop()
+            else:
+                self._report(request)
+        self.stop()
+
+    def _next(self) -> Any:
+        """Return the next request, None when the supervisor is gone; the last of several questions answers all."""
+        try:
+            request = self._connection.recv()
+            while request != STOP and self._connection.poll():
+                request = self._connection.recv()
+        except (EOFError, OSError):
+            return None
+        return request
+
+    def _report(self, number: int) -> None:
+        member = self._member
+        try:
+            report = Report(alive=member.alive(), status=member.status(), metrics=member.metrics.snapshot())
+        except Exception:
+            # The next question comes in a second; a thread that ended would look like a process that is stuck.
+            log.exception("no report")
+            return
+        with self._sending, suppress(OSError):
+            self._connection.send((number, report))
+
+
+def main() -> int:
+    """Be the worker that the process at the other end of the pipe asks for; return the exit code."""
+    connection = Connection(int(sys.argv[1]))
+    try:
+        name, settings = connection.recv()
+    except (EOFError, OSError):
+        return os.EX_OK
+    logs.configure(settings.log, worker=name)
+    try:
+        Worker(connection, settings).run()
+    except Exception as error:
+        log.debug("worker failed", exc_info=error)
+        with suppress(OSError):
+            connection.send(_in_words(error))
+        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+    return os.EX_OK
+
+
+_EXIT_CODES: Final = ((ConfigError, os.EX_CONFIG), (RunstepError, os.EX_UNAVAILABLE), (Exception, os.EX_SOFTWARE))
+"""As those of `runstep run`."""
+
+
+def _in_words(error: Exception) -> str:
+    kind = "" if isinstance(error, RunstepError) else f"{type(error).__name__}: "
+    return redact(" ".join(f"{kind}{error}".split()))[:_LONGEST_FAILURE]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
