@@ -1,7 +1,8 @@
 """The composition root: builds every part from the settings, wires them, and owns their order of start and end.
 
 The only place that knows all parts. Start: endpoints first (so that waiting for a service is visible), then the
-writer, then the owner's loop in the calling thread. End: the loop drains, the group is left, the metrics wait for a last scrape.
+writer, then the owner's loop in the calling thread. End: the loop drains, the group is left, the metrics wait for a
+last scrape.
 """
 
 import gc
@@ -107,7 +108,8 @@ class Member:
         causes += [cause for cause in (self._processor.source_trouble, self._writer.trouble, self.alive()) if cause]
         if not self._processor.source_trouble and not self._source.joined():
             causes.append(f"not yet a member of group {self._settings.kafka.group_id!r}")
-        halted = self._source.halted.items()
+        causes += list(self._source.troubles.values())
+        halted = list(self._source.halted.items())
         return causes + [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
 
     def status(self) -> dict[str, Any]:
@@ -160,4 +162,4 @@ def _calm_collector() -> None:
     """Keep the garbage collector from walking rows: they hold no cycles, and a full walk costs a tenth of the speed."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(int(os.environ.get("XGC", "100000")), 20, 100)

@@ -72,10 +72,14 @@ class Part:
         for column, value in zip(self.columns, ledger_row(verdict, record, step_index), strict=True):
             column[index] = value
         self.columns[_INGESTED_AT][index] = ingested_at
-        self.set_aside(record, verdict)
+        if all(letter.record is not record for letter in self.letters):
+            self.set_aside(record, verdict)
 
     def set_aside(self, record: Record, verdict: Unstored) -> None:
-        """Keep a refused record for the dead letters; a record is sent once, however many of its steps are refused."""
+        """Keep a refused record for the dead letters; a record is sent once, however many of its steps are refused.
+
+        While reading, the steps of one record come one after the other; whatever comes later has to look at all.
+        """
         if verdict.stage is None or (self.letters and self.letters[-1].record is record):
             return
         self.letters.append(InvalidRecord(record, verdict.stage, verdict.reason, verdict.detail))
@@ -114,8 +118,8 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """Number of rows."""
-        return sum(part.rows() for part in self.parts.values())
+        """Number of rows. For any thread, while the batch is filled."""
+        return sum(part.rows() for part in list(self.parts.values()))
 
     def oldest_timestamp(self) -> float:
         """Return the earliest record timestamp in seconds since the epoch, 0 if there is none."""
@@ -149,9 +153,10 @@ class Batch:
         return joined
 
     def refuse(self, row: int, detail: str) -> None:
-        """Turn that row into a dead-lettered one."""
+        """Turn that row into a dead-lettered one; what is inserted from now on are other bytes, under another token."""
         for part, low, _ in self._slices(row, row + 1):
             part.refuse(low, detail)
+        self.token = hashlib.blake2b(f"{self.token}-{row}".encode(), digest_size=16).hexdigest()
 
     def letters(self) -> list[InvalidRecord]:
         """Return what goes to the dead-letter topic."""

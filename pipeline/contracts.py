@@ -65,6 +65,9 @@ class Source(Protocol):
         Returns:
             The partitions whose offset is now committed, or None if nothing was committed and it is worth trying
             again after the next poll (a rebalance is going on, the coordinator is away).
+
+        Raises:
+            ConfigError: another member has taken our place for good; both would fight for it.
         """
 
     def hold(self) -> None:

@@ -6,8 +6,8 @@ Readers tell repeats by `runstep-topic`, `runstep-partition` and `runstep-offset
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
@@ -25,12 +25,14 @@ MAX_DETAIL: Final = 500
 MAX_DIGITS: Final = 6
 ATTEMPT: Final = "runstep-attempt"
 _OURS: Final = "runstep-"
+Headers: TypeAlias = list[tuple[str, bytes]]
 
 CUTS: Final = (900_000, 100_000, 10_000, 0)
-"""Bytes of the value that are kept where the topic takes no more; the first fits Kafka's default limit."""
+"""Bytes of the value that are kept where the topic takes no more; the first fits Kafka's default limit. At the very end
+the key goes too: a record that fits in no way would stop everything behind it."""
 
 
-def headers(letter: InvalidRecord) -> list[tuple[str, bytes]]:
+def headers(letter: InvalidRecord) -> Headers:
     """Return the record's own headers and ours behind them; those of an earlier dead-lettering are replaced."""
     record = letter.record
     attempts = [value for name, value in record.headers if name == ATTEMPT]
@@ -47,6 +49,11 @@ def headers(letter: InvalidRecord) -> list[tuple[str, bytes]]:
     }
     kept = [(name, value or b"") for name, value in record.headers if not name.startswith(_OURS)]
     return kept + [(name, text.encode()) for name, text in ours.items()]
+
+
+def whole(letter: InvalidRecord) -> tuple[bytes | None, Headers]:
+    """Return the value and all headers of a dead letter that is not cut."""
+    return letter.record.value, headers(letter)
 
 
 def _next_attempt(attempts: Sequence[bytes]) -> int:
@@ -68,13 +75,13 @@ class KafkaDeadLetters:
         """Send all and wait for each acknowledgement; see `contracts.DeadLetterQueue`."""
         try:
             producer = self._connected()
-            pending = [
-                (letter, self._start(producer, letter, letter.record.value, headers(letter))) for letter in letters
-            ]
+            pending = [(letter, self._start(producer, letter.record.key, *whole(letter))) for letter in letters]
             too_large = [letter for letter, future in pending if not self._arrived(future)]
             for letter in too_large:
-                self._send_cut(producer, letter)
+                self._send_alone(producer, letter)
         except (KafkaError, SourceUnavailable) as error:
+            # The next attempt connects anew, and so finds brokers that moved and credentials that changed.
+            self.close()
             raise DeadLetterUnavailable(f"dead-letter topic {self._topic!r}: {error}") from error
 
     def close(self) -> None:
@@ -100,12 +107,10 @@ class KafkaDeadLetters:
             self._producer = connect(KafkaProducer, **options)
         return self._producer
 
-    def _start(
-        self, producer: Any, letter: InvalidRecord, value: bytes | None, named: Iterable[tuple[str, bytes]]
-    ) -> Any:
+    def _start(self, producer: Any, key: bytes | None, value: bytes | None, named: Headers) -> Any:
         """Hand a record to the producer; None where it is larger than a request may be."""
         try:
-            return producer.send(self._topic, key=letter.record.key, value=value, headers=list(named))
+            return producer.send(self._topic, key=key, value=value, headers=named)
         except MessageSizeTooLargeError:
             return None
 
@@ -123,15 +128,20 @@ class KafkaDeadLetters:
             return False
         return True
 
-    def _send_cut(self, producer: Any, letter: InvalidRecord) -> None:
-        """Send the head of a record that does not fit, with its size and hash: Kafka still holds the whole."""
+    def _send_alone(self, producer: Any, letter: InvalidRecord) -> None:
+        """Send a record again that did not fit: whole, since others may have filled its batch, then only its head.
+
+        A head says how long the value was and what its hash is; Kafka still holds the whole.
+        """
+        if self._arrived(self._start(producer, letter.record.key, *whole(letter))):
+            return
         value = letter.record.value or b""
         marks = [
             ("runstep-truncated", str(len(value)).encode()),
             ("runstep-sha256", hashlib.sha256(value).hexdigest().encode()),
         ]
         ours = [(name, text) for name, text in headers(letter) if name.startswith(_OURS)]
-        for cut in CUTS:
-            if self._arrived(self._start(producer, letter, value[:cut], ours + marks)):
+        for key, cut in (*((letter.record.key, cut) for cut in CUTS), (None, 0)):
+            if self._arrived(self._start(producer, key, value[:cut], ours + marks)):
                 return
         raise MessageSizeTooLargeError(f"not even an empty record with {len(ours)} headers fits")

@@ -95,9 +95,8 @@ class Processor:
         self._draining = True
         while (self._filling.rows or self._writer.busy or self._durable) and self._clock.monotonic() < deadline:
             self.turn()
-        left = self._filling.rows
-        if left or self._writer.busy:
-            log.warning("drain ran out of time; the rest stays uncommitted and is read again", rows=left)
+        if self._filling.rows or self._writer.busy or self._durable:
+            log.warning("drain ran out of time; the rest stays uncommitted and is read again", rows=self._filling.rows)
 
     def _poll(self) -> Mapping[Partition, Sequence[Record]]:
         """Poll; while Kafka is away, say why and try again."""
@@ -107,7 +106,8 @@ class Processor:
             if self.source_trouble != str(error):
                 log.warning("Kafka cannot be read", cause=str(error))
             self.source_trouble = str(error)
-            self._clock.wait(self._stop, SOURCE_RETRY)
+            # While draining the stop is set, and would end every wait at once.
+            self._clock.wait(threading.Event() if self._draining else self._stop, SOURCE_RETRY)
             return {}
         self.source_trouble = None
         return polled

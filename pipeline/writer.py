@@ -9,6 +9,7 @@ producer's `send` blocks while a topic's metadata is missing, and a member that 
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -29,6 +30,9 @@ PROBE_INTERVAL_IN_TROUBLE: Final = 0.5
 
 HOPELESS_REFUSALS: Final = 20
 """So many rows refused in a row, across batches: it is the table that is wrong, not the rows."""
+
+LETTERS_AT_ONCE: Final = 500
+"""So few that their time-out means a fault, not their number; what a slice has delivered is not sent again."""
 
 T = TypeVar("T")
 
@@ -142,8 +146,8 @@ class Writer:
         _Insertion(self, batch).run()
         batch.acknowledged_at = self._clock.now()
         letters = batch.letters()
-        if letters:
-            self.persist(lambda: self._dead_letters.send(letters))
+        for start in range(0, len(letters), LETTERS_AT_ONCE):
+            self.persist(partial(self._dead_letters.send, letters[start : start + LETTERS_AT_ONCE]))
 
     def _know_counted(self, lease: Lease, below: int) -> None:
         """Read from the ledger which steps earlier owners of the partition have counted."""

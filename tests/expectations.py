@@ -19,9 +19,7 @@ EXAMPLES: Final = Path(__file__).parent / "examples"
 
 OUTCOMES: Final = {
     "": "stored",
-    **dict.fromkeys(
-        ("tombstone", "empty_value", "empty_list", "delta", "not_a_run_step", "stream_control"), "ignored"
-    ),
+    **dict.fromkeys(("tombstone", "empty_value", "empty_list", "delta", "not_a_run_step", "stream_control"), "ignored"),
     **dict.fromkeys(
         (
             "not_utf8",
@@ -44,15 +42,13 @@ TIMES: Final = ("created_at", "completed_at", "failed_at", "cancelled_at", "expi
 _JSON: Final = ("step_details", "extra_fields")
 _TEXTS: Final = ("thread_id", "run_id", "step_id", "assistant_id", "type", "status", "dialect", "message_id")
 _ERROR: Final = ("error_code", "error_category", "error_message")
-_NUMBERS: Final = (
-    ("duration_ms", "error_retryable")
-    + ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
-)  # fmt: skip
+_TOKENS: Final = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
+_NUMBERS: Final = ("duration_ms", "error_retryable", *_TOKENS)
 _LISTS: Final = ("tool_types", "tool_names", "tool_call_ids", "anomalies")
 _BLANK: Final[Columns] = {
     **dict.fromkeys(_TEXTS + _ERROR + _JSON, ""),
     **dict.fromkeys(TIMES + _NUMBERS),
-    **dict.fromkeys(_LISTS, []),
+    **{name: [] for name in _LISTS},
     "tool_call_count": 0,
     "metadata": {},
 }

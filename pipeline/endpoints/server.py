@@ -37,7 +37,7 @@ _TICK: Final = 0.25
 """Seconds between looks at overdue connections."""
 
 _PARTING: Final = 1.0
-"""Seconds that `close` waits for the threads of connections it has ended; they do not keep the process alive."""
+"""Seconds that `close` waits for answers under way, and again for the threads of connections it then ends."""
 
 
 class Endpoints:
@@ -63,6 +63,8 @@ class Endpoints:
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
+            # An answer that is under way may be the last scrape.
+            server.wait_until_idle(_PARTING)
             server.server_close()
             server.wait_until_idle(_PARTING)
 

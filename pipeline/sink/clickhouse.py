@@ -16,7 +16,7 @@ from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
 from pipeline.records import Outcome, Partition
 from pipeline.sink.classify import sink_error
-from pipeline.sink.client import address, connect
+from pipeline.sink.client import address, connect, is_embedded
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
 
@@ -96,11 +96,17 @@ class ClickHouseSink:
             settings={**self._insert_settings, "insert_deduplication_token": token},
         )
         try:
-            client.insert(data=columns, context=context)
+            summary = client.insert(data=columns, context=context).summary
         except Exception as error:  # noqa: BLE001 - values that do not fit raise whatever they like; all are classified
             # Set where a value did not fit but the broken-off request was seen first: then that is not the cause.
             unfit = context.insert_exception
             raise self._failed(unfit or error, getattr(context, "column_name", None)) from None
+        if any(columns) and not (summary.get("query_id") or is_embedded(self._settings)):
+            # Whoever said 200, the rows are nowhere: a proxy's own page; ClickHouse names the query in its answer.
+            message = (
+                f"{address(self._settings)} answered an insert, but not as ClickHouse does: is a proxy in between?"
+            )
+            raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
         """Return keys of steps that ended below that offset, the latest first, see `contracts.Sink`."""
@@ -138,7 +144,11 @@ class ClickHouseSink:
     def _connected(self) -> Client:
         if self._client is None:
             self._settings = self._current_settings()
-            self._client = connect(self._settings)
+            try:
+                self._client = connect(self._settings)
+            except SinkError as error:
+                # Short of memory, say, the server refuses us already here; that is no fault of rows.
+                raise self._unanswered(error) from None
             # A server that does not know a setting has not the trap either.
             known = self._client.server_settings
             self._insert_settings = {key: value for key, value in self._pinned().items() if key in known}

@@ -115,7 +115,9 @@ class Child:
         """Take in what an ended process said last."""
         self._process.wait()
         self._listening.join()
-        self._connection.close()
+        with self._sending:
+            # Somebody may be asking right now, and the descriptor's number may soon be another worker's.
+            self._connection.close()
 
     def _send(self, message: Any) -> None:
         # A process that is gone is noticed by its end, not by its pipe.

@@ -23,17 +23,20 @@ class Overview(Collector):
 
     Attributes:
         state: of the whole; the supervisor's to set.
-        absent: worker to why it has no process now; the supervisor's to set.
+        absent: worker to why it has no process now.
     """
 
-    def __init__(self, stalled_after: float) -> None:
-        """Begin without workers.
+    # The supervisor's thread changes what others read: by replacing dictionaries, never inside one.
+
+    def __init__(self, workers: Iterable[str], stalled_after: float) -> None:
+        """Begin with workers that have no process yet.
 
         Args:
+            workers: their names.
             stalled_after: seconds without an answer after which a worker counts as stuck.
         """
         self.state = "starting"
-        self.absent: dict[str, str] = {}
+        self.absent = dict.fromkeys(workers, "is not started yet")
         self._stalled_after = stalled_after
         self._children: dict[str, Child] = {}
         self._heard = threading.Condition()
@@ -47,16 +50,22 @@ class Overview(Collector):
 
     def add(self, child: Child) -> None:
         """Take a process that was started into account."""
-        self._children[child.name] = child
-        self.absent.pop(child.name, None)
+        self._children = self._children | {child.name: child}
+        self.absent = {name: cause for name, cause in self.absent.items() if name != child.name}
 
-    def remove(self, child: Child) -> None:
-        """Keep what an ended process has counted, and forget the rest of it."""
+    def remove(self, child: Child, cause: str) -> None:
+        """Keep what an ended process has counted, and forget the rest of it; `cause` says how it ended."""
+        # First, so that at no moment a worker is missed by nobody.
+        self.miss(child.name, cause)
         with self._counting:
             self._count(child)
             self._metrics.ended(child.name)
-            del self._children[child.name]
+            self._children = {name: other for name, other in self._children.items() if other is not child}
         self.heard()
+
+    def miss(self, worker: str, cause: str) -> None:
+        """Show that a worker has no process now, and why."""
+        self.absent = self.absent | {worker: cause}
 
     def heard(self) -> None:
         """Note that a report came, or that one will not come any more."""

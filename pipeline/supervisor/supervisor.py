@@ -34,7 +34,7 @@ POLL_INTERVAL: Final = 1.0
 """Seconds between questions to the workers: what a worker that dies has counted since the last one is lost."""
 
 EARLY: Final = 60.0
-"""A worker that lives less long dies early; so long are early deaths remembered, and so long does a delay grow."""
+"""Seconds: a worker that lives less long dies early, and so long are early deaths remembered."""
 
 MOST_EARLY_DEATHS: Final = 5
 """Early deaths within `EARLY` seconds, of all workers together, at which the supervisor gives up."""
@@ -63,14 +63,14 @@ class Supervisor:
         if settings.clickhouse.url.get_secret_value().startswith("chdb:"):
             raise ConfigError("clickhouse.url: chdb: is for one process alone; use a server, or --workers 1")
         self._settings = settings
-        self._overview = Overview(settings.http.stalled_after)
+        self._due = {str(number): 0.0 for number in range(1, count + 1)}
+        self._overview = Overview(self._due, settings.http.stalled_after)
         self._last_scrape = LastScrape()
         registry = CollectorRegistry()
         registry.register(self._overview)
         registry.register(self._last_scrape)
         self.endpoints = Endpoints(settings.http, registry, self._overview)
         self.status = self._overview.status
-        self._due = {str(number): 0.0 for number in range(1, count + 1)}
         self._delays: dict[str, Iterator[float]] = {}
         self._early_deaths: deque[float] = deque(maxlen=MOST_EARLY_DEATHS)
         self._hints: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -138,19 +138,19 @@ class Supervisor:
             code = child.poll()
             if code is not None:
                 child.close()
-                self._overview.remove(child)
-                self._follow_end(child, code)
+                how = f"ended with {ending(code)}" + (f": {child.failure}" if child.failure else "")
+                self._overview.remove(child, how)
+                self._follow_end(child, code, how)
 
-    def _follow_end(self, child: Child, code: int) -> None:
+    def _follow_end(self, child: Child, code: int, how: str) -> None:
         if self._stopping:
-            log.info("worker ended", worker=child.name, how=ending(code), cause=child.failure or None)
+            log.info("worker ended", worker=child.name, how=how)
         elif code == os.EX_CONFIG:
-            self._give_up(ConfigError(child.failure or f"worker {child.name} ended with {ending(code)}"))
+            self._give_up(ConfigError(child.failure or f"worker {child.name} {how}"))
         else:
             early = time.monotonic() - child.started_at < EARLY
             if not early:
                 self._delays.pop(child.name, None)
-            how = f"ended with {ending(code)}" + (f": {child.failure}" if child.failure else "")
             self._start_again(child.name, how, early=early)
 
     def _start_again(self, name: str, how: str, *, early: bool) -> None:
@@ -167,7 +167,7 @@ class Supervisor:
             )
             return
         self._due[name] = now + delay
-        self._overview.absent[name] = f"{how}; is started again"
+        self._overview.miss(name, f"{how}; is started again")
         log.error("worker died", worker=name, how=how, started_again_in=round(delay, 1))
 
     def _give_up(self, failure: RunstepError) -> None:
@@ -177,7 +177,6 @@ class Supervisor:
     def _drain(self) -> None:
         """Let all workers write and commit what they have read; those that take too long are killed."""
         self._overview.state = "draining"
-        self._overview.absent.clear()
         for child in self._overview.children:
             child.stop()
         self._wait_for_end(self._settings.drain_timeout + ENDING)

@@ -57,11 +57,18 @@ class Daemon:
         topic: the topic it reads.
     """
 
-    def __init__(self, kafka: KafkaAddress, topic: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, kafka: KafkaAddress, topic: str, environment: Mapping[str, str], workers: int = 1) -> None:
         self._kafka = kafka
         self._folder = Path(tempfile.mkdtemp(prefix="runstep-daemon-"))
         self._log = self._folder / "daemon.log"
         self._environment = environment
+        self._command = [
+            sys.executable,
+            "-m",
+            "pipeline.cli",
+            "run",
+            *(["--workers", str(workers)] if workers > 1 else []),
+        ]
         self._process: subprocess.Popen[bytes] | None = None
         self.topic = topic
         self.group = environment["RUNSTEP_KAFKA__GROUP_ID"]
@@ -82,7 +89,7 @@ class Daemon:
         assert not self.running, "the daemon runs already"
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.cli", "run"],
+                self._command,
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -136,7 +143,7 @@ class Daemon:
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of an endpoint; status 0 where nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:  # noqa: S310 - http
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -192,7 +199,14 @@ class Daemon:
 
 @contextmanager
 def running_daemon(
-    kafka: KafkaAddress, clickhouse: ClickHouseAddress, topic: str, database: str, *, wait: bool = True, **settings: Any
+    kafka: KafkaAddress,
+    clickhouse: ClickHouseAddress,
+    topic: str,
+    database: str,
+    *,
+    wait: bool = True,
+    workers: int = 1,
+    **settings: Any,
 ) -> Iterator[Daemon]:
     """Start a daemon that is ready, and see that it ends: in good order, or at once when the test has failed.
 
@@ -202,9 +216,10 @@ def running_daemon(
         topic: what it reads; it and the dead-letter topic must be there.
         database: where it writes.
         wait: whether to wait until it is ready; False where something is missing that it shall wait for.
+        workers: of `--workers`.
         settings: further settings, such as `kafka__group_id="g"`; the group is named after the topic by default.
     """
-    daemon = Daemon(kafka, topic, environment(kafka, clickhouse, topic, database, **settings))
+    daemon = Daemon(kafka, topic, environment(kafka, clickhouse, topic, database, **settings), workers)
     try:
         daemon.start(wait=wait)
         yield daemon

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
@@ -14,8 +14,8 @@ from tests.acceptance.daemon import Samples, migrate, running_daemon
 from tests.expectations import COLUMNS
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 
-_ONE_BY_ONE = {"kafka__poll_records": 1, "kafka__poll_timeout": 0.02, "batch__max_rows": 1}
-_KEPT = {"retention.ms": "-1"}
+_ONE_BY_ONE: Final[dict[str, Any]] = {"kafka__poll_records": 1, "kafka__poll_timeout": 0.02, "batch__max_rows": 1}
+_KEPT: Final = {"retention.ms": "-1"}
 """So that records may have whatever timestamp."""
 
 

@@ -188,9 +188,15 @@ class Truth:
         database = self._there.database
         ledger = self.model.ledger
         with clickhouse_connect.get_client(dsn=self._there.clickhouse.url) as client:
-            table = f"{database}.run_step_ledger {'' if written_once else 'FINAL'}"
-            sql = f"SELECT count(), uniqExact(kafka_partition, kafka_offset, step_index) FROM {table}"  # noqa: S608
-            assert client.query(sql).result_rows == [(len(ledger), len(ledger))], "rows in the ledger, and distinct ones"
+            final = "" if written_once else "FINAL"
+            place = "kafka_partition, kafka_offset"
+            sql = f"SELECT count(), uniqExact({place}, step_index) FROM {database}.run_step_ledger {final}"  # noqa: S608
+            assert client.query(sql).result_rows == [(len(ledger), len(ledger))], (
+                "rows in the ledger, and distinct ones"
+            )
+            sql = f"SELECT count(), uniqExact({place}, step_id) FROM {database}.run_steps {final}"  # noqa: S608
+            rows, distinct = client.query(sql).result_rows[0]
+            assert rows == distinct, "rows in run_steps, and distinct ones"
             assert difference(ledger, read_ledger(client, database)) == ""
             assert difference(self.model.current, read_current(client, database)) == ""
 

@@ -52,7 +52,9 @@ def test_refused_records_are_dead_letters_byte_for_byte(delivery: Delivery) -> N
     refused = {one.name: one for one in EXAMPLES if "dead_lettered" in [OUTCOMES[reason] for reason in reasons(one)]}
     letters = {letter.key.decode(): letter for letter in delivery.letters}
     assert len(delivery.letters) == len(refused)
-    assert {name: letter.value for name, letter in letters.items()} == {name: one.value for name, one in refused.items()}
+    assert {name: letter.value for name, letter in letters.items()} == {
+        name: one.value for name, one in refused.items()
+    }
     for name, letter in letters.items():
         headers = dict(letter.headers)
         assert headers["runstep-reason"].decode() in reasons(refused[name])

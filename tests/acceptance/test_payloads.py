@@ -177,7 +177,8 @@ def test_the_current_row_is_the_latest_state(delivery: Delivery, key: tuple[str,
     rows = [
         row
         for row in delivery.current
-        if (row["thread_id"], row["run_id"], row["step_id"], row["created_at"][:10]) == (thread_id, run_id, step_id, day)
+        if (row["thread_id"], row["run_id"], row["step_id"], row["created_at"][:10])
+        == (thread_id, run_id, step_id, day)
     ]
     assert [row["kafka_offset"] for row in rows] == [delivery.offsets[name]]
 
@@ -189,7 +190,9 @@ def test_the_current_view_shows_every_stored_step_once(delivery: Delivery) -> No
     shown = Counter(map(key, delivery.current))
     assert set(shown) == {key(row) for rows in delivery.steps.values() for row in rows}
     assert set(shown.values()) == {1}
-    in_ledger = {(row["thread_id"], row["run_id"], row["step_id"]) for row in delivery.ledger if row["outcome"] == "stored"}
+    in_ledger = {
+        (row["thread_id"], row["run_id"], row["step_id"]) for row in delivery.ledger if row["outcome"] == "stored"
+    }
     assert {one[:3] for one in shown} == in_ledger
 
 

@@ -6,7 +6,19 @@ from itertools import islice
 
 from pipeline.commands.exits import INTERRUPTED
 from tests.acceptance.daemon import running_daemon
-from tests.acceptance.oracle import Load, Truth, committed, drained, place, repeating, status, summed, traffic, until
+from tests.acceptance.oracle import (
+    Load,
+    Truth,
+    committed,
+    drained,
+    place,
+    repeating,
+    status,
+    summed,
+    traffic,
+    until,
+    wait_until_counted,
+)
 
 QUICK = {"batch__max_rows": 1_000, "http__final_scrape": 20}
 NOT_READY = 503
@@ -32,13 +44,34 @@ def test_three_restarts_under_load_lose_and_double_nothing_and_count_every_step_
         assert all(summed([text]) for text in last), "each of the processes was to count something"
 
 
+def test_members_that_come_and_go_lose_and_double_nothing_and_count_every_step_once(kafka, clickhouse):
+    """Partitions change hands in the middle of batches: what the old owner has not committed, the new one counts."""
+    with place(kafka, clickhouse) as there, Load(there, repeating(traffic(34), 34), rate=1_500) as load:
+        with running_daemon(*there, **QUICK) as one, running_daemon(*there, **QUICK) as other:
+            last = []
+            for leaving in (other, one, other):
+                load.go_on(2_000)
+                last.append(drained(leaving))
+                load.go_on(1_000)
+                leaving.start()
+            load.go_on(2_000)
+            load.stop()
+            one.wait_until_accounted()
+            last += [drained(one), drained(other)]
+
+        truth = Truth(there, load.produced)
+        truth.check_tables()
+        truth.check_letters()
+        assert truth.difference(summed(last)) == ""
+
+
 def test_a_drain_while_clickhouse_is_away_ends_in_time_and_commits_nothing_unwritten(kafka, clickhouse_factory):
     server = clickhouse_factory()
     with place(kafka, server.address) as there, running_daemon(*there, drain_timeout=3, **QUICK) as daemon:
         stream = traffic(32)
         with Load(there, islice(stream, 500)) as before:
             before.finish()
-        daemon.wait_until_accounted()
+        wait_until_counted(daemon, 500)
         stored = committed(there, daemon.group)
 
         server.kill()

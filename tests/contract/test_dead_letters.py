@@ -138,3 +138,28 @@ def test_a_missing_topic_is_named(kafka: object) -> None:
     with pytest.raises(DeadLetterUnavailable, match=r"there-is-no-such\.dlq"):
         queue.send([letter()])
     queue.close()
+
+
+def test_a_key_that_alone_is_too_large_goes_last_and_holds_nobody_up(real: KafkaDeadLetters, read: Read) -> None:
+    key = __import__("random").Random(2).randbytes(50_000)
+    record = FakeRecord("run-steps", 3, 42, 1_764_000_000_123, key, b"{broken")
+    real.send([InvalidRecord(record, Stage.DECODE, Reason.INVALID_JSON, "why")])
+    (cut,) = read(1)
+    assert (cut.key, cut.value) == (None, b"")
+    assert dict(cut.headers)["runstep-truncated"] == b"7"
+    assert dict(cut.headers)["runstep-offset"] == b"42"
+
+
+def test_letters_that_fit_alone_are_sent_whole_also_when_together_they_fill_a_batch(
+    real: KafkaDeadLetters, read: Read
+) -> None:
+    # The producer puts several of them into one batch, which is then too large for the topic.
+    values = [__import__("random").Random(number).randbytes(9_000) for number in range(6)]
+    real._delivery_ms, real._producer = 4_000, None
+    producer = real._connected()
+    producer.config["linger_ms"] = 200
+    real.send([letter(value, headers=(("trace", b"abc"),)) for value in values])
+    records = read(6)
+    assert sorted(record.value for record in records) == sorted(values)
+    assert all(dict(record.headers)["trace"] == b"abc" for record in records)
+    assert not any("runstep-truncated" in dict(record.headers) for record in records)

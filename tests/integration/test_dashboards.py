@@ -26,8 +26,10 @@ from pipeline.migrations import connected, migrate
 from pipeline.producing import EventProducer, timeline
 from pipeline.simulation import Traffic, events
 from tests.dashboards import FILES as DASHBOARDS
-from tests.dashboards import Range, Target, expand_promql, expand_sql, load, panels, promql_targets, sql_targets
+from tests.dashboards import HOUR, Range, Target, expand_promql, expand_sql, load, panels, promql_targets, sql_targets
+from tests.integration.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
+from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.process import ServerProcess, free_port
 from tests.servers.prometheus import PrometheusAddress
 
@@ -157,6 +159,22 @@ def test_prometheus_answers_with_data(run: Run, target: Target) -> None:
 def test_clickhouse_answers_with_rows(run: Run, target: Target) -> None:
     chosen = {"step": [_slowest(run)["step_id"]]}
     assert run.sql(target.text, chosen)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[ClickHouseServer]:
+    """A server with the users of deploy/ and the tables, which are empty."""
+    with ClickHouseServer(users=USERS, environment=ENVIRONMENT) as server:
+        settings = as_user(server, "migrator")
+        with connected(settings) as client:
+            migrate(client, settings)
+        yield server
+
+
+@pytest.mark.parametrize("target", SQL)
+def test_grafanas_user_may_ask_all_of_it(guarded: ClickHouseServer, target: Target) -> None:
+    sql = expand_sql(target.text, HOUR)
+    assert guarded.query(sql, user="runstep_reader", password=PASSWORDS["reader"], database="runsteps") == ""
 
 
 def test_a_chosen_type_and_assistant_leave_only_their_rows(run: Run) -> None:

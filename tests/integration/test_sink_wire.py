@@ -3,9 +3,11 @@
 import socket
 import struct
 import threading
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.config import ClickHouseSettings
-from pipeline.errors import ErrorClass
+from pipeline.errors import ErrorClass, SinkRefused
 from pipeline.sink import ClickHouseSink
 from tests.integration.sink_setup import ROWS, build, counts, failing, settings_for
 from tests.servers.addresses import ClickHouseAddress
@@ -147,3 +149,67 @@ def test_tls_is_checked_against_our_authority_and_trouble_with_it_is_for_a_human
         sink.insert(ROWS, "token")
         sink.close()
     assert counts(clickhouse, made.database) == (10, 10)
+
+
+class MaintenancePage(BaseHTTPRequestHandler):
+    """A proxy that hands questions to the server, and answers INSERTs itself: 200, and a page."""
+
+    protocol_version = "HTTP/1.1"
+    server_url = ""
+
+    def do_POST(self) -> None:
+        body = b"".join(self._chunks())
+        if "INSERT" in self.path or b"INSERT" in body[:200]:
+            self._answer(200, b"<html>back soon</html>", {})
+            return
+        dropped = {"host", "transfer-encoding", "content-length"}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+        request = urllib.request.Request(self.server_url + self.path, data=body, headers=headers)  # noqa: S310 - http
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - http
+            said = {name: value for name, value in answer.headers.items() if name.startswith("X-ClickHouse")}
+            self._answer(answer.status, answer.read(), said)
+
+    def log_message(self, *_: Any) -> None:
+        """Stay quiet."""
+
+    def _chunks(self) -> Iterator[bytes]:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            yield self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_a_success_that_is_not_clickhouses_is_no_success(
+    clickhouse: ClickHouseAddress, made: ClickHouseSettings
+) -> None:
+    handler = type("Handler", (MaintenancePage,), {"server_url": clickhouse.url})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        way = {"url": SecretStr(f"http://127.0.0.1:{proxy.server_port}"), "compression": "none"}
+        sink = ClickHouseSink(lambda: made.model_copy(update=way))
+        error = failing(sink)
+        sink.close()
+        proxy.shutdown()
+    assert error.error_class is ErrorClass.AMBIGUOUS
+    assert "not as ClickHouse does" in str(error)
+    assert counts(clickhouse, made.database) == (0, 0)
+
+
+def test_a_server_that_refuses_already_the_connection_does_not_refuse_rows(
+    made: ClickHouseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_settings: ClickHouseSettings) -> None:
+        raise SinkRefused("ClickHouse error 241 (MEMORY_LIMIT_EXCEEDED)", ErrorClass.SHAPE, 241)
+
+    monkeypatch.setattr("pipeline.sink.clickhouse.connect", refuse)
+    assert failing(ClickHouseSink(lambda: made)).error_class is ErrorClass.TRANSIENT

@@ -51,7 +51,9 @@ class PrometheusAddress:
         """Wait for a successful scrape that began after this call; `TimeoutError` when none came."""
         called = time.time()
         deadline = time.monotonic() + timeout
-        expression = f'timestamp(up{{job="{job}"}} == 1)'
+        # Of anything but a plain selector, timestamp() gives the time of the question.
+        up = f'up{{job="{job}"}}'
+        expression = f"timestamp({up}) and {up} == 1"
         while time.monotonic() < deadline:
             if any(float(sample["value"][1]) > called for sample in self.query(expression)):
                 return

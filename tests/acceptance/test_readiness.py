@@ -1,0 +1,138 @@
+"""/readyz tells the truth: it names what is missing while it is missing, and the pipeline goes on by itself after."""
+
+from itertools import islice
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from tests.acceptance.daemon import Daemon, migrate, running_daemon
+from tests.acceptance.oracle import Load, Place, Truth, committed, drained, place, status, summed, traffic, until
+
+QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20, "kafka__metadata_max_age": 1}
+READY, NOT_READY = 200, 503
+SOON = 30.0
+"""Seconds within which an outage must be told."""
+
+
+@pytest.mark.parametrize("away", ["clickhouse", "kafka"])
+def test_an_idle_daemon_tells_which_service_is_away_and_when_it_is_back(kafka_factory, clickhouse_factory, away):
+    servers = {"kafka": kafka_factory(), "clickhouse": clickhouse_factory()}
+    names = {"kafka": "Kafka", "clickhouse": servers["clickhouse"].url}
+    with (
+        place(servers["kafka"].address, servers["clickhouse"].address) as there,
+        running_daemon(*there, **QUICK) as daemon,
+    ):
+        servers[away].kill()
+        wait_until_named(daemon, names[away])
+        assert daemon.get("/healthz")[0] == READY, "a service that is away is no reason to restart the daemon"
+        servers[away].start()
+        daemon.wait_until_ready()
+        check_delivery(there, daemon, 51)
+
+
+def test_a_daemon_that_is_started_before_everything_else_waits_and_then_works(kafka_factory, clickhouse_factory):
+    broker, server = kafka_factory(), clickhouse_factory()
+    with place(broker.address, server.address, tables=False) as there:
+        broker.kill()
+        server.kill()
+        with running_daemon(*there, wait=False, **QUICK, kafka__bootstrap_timeout=2) as daemon:
+            wait_until_named(daemon, server.url)
+            wait_until_named(daemon, broker.bootstrap)
+            server.start()
+            wait_until_named(daemon, "run_step_ingest is missing; run `runstep migrate`")
+            broker.start()
+            migrate(*there)
+            daemon.wait_until_ready()
+            check_delivery(there, daemon, 52)
+
+
+def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_there(kafka, kafka_admin, clickhouse):
+    with place(kafka, clickhouse) as there:
+        letters = f"{there.topic}.dlq"
+        kafka_admin.delete_topics([letters])
+        until(lambda: letters not in kafka_admin.list_topics(), "the topic is still there")
+        with running_daemon(*there, **QUICK, dead_letter__delivery_timeout=2) as daemon:
+            stream = traffic(53)
+            clean = [event for event in islice(stream, 300) if event.kind != "poison"]
+            with Load(there, clean) as load:
+                load.finish()
+            daemon.wait_until_accounted()
+            before = committed(there, daemon.group)
+
+            poisoned = [*islice((event for event in stream if event.kind == "poison"), 3), *islice(stream, 1_500)]
+            with Load(there, poisoned) as load:
+                load.finish()
+            wait_until_named(daemon, letters)
+            reached = committed(there, daemon.group)
+            kafka_admin.create_topics([NewTopic(letters, 1, 1)])
+            daemon.wait_until_ready()
+            daemon.wait_until_accounted()
+            last = drained(daemon)
+
+        truth = Truth(there, clean + poisoned)
+        truth.check_tables()
+        truth.check_letters()
+        assert truth.difference(summed([last])) == ""
+        assert reached == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "mending"),
+    [
+        ("RENAME TABLE {t} TO {t}_away", "RENAME TABLE {t}_away TO {t}"),
+        # The insert fails when the steps have their rows and the ledger has none: doing the same again completes both.
+        ("ALTER TABLE {t} ADD CONSTRAINT c CHECK throwIf(1) = 0", "ALTER TABLE {t} DROP CONSTRAINT c"),
+    ],
+    ids=["missing", "failing after the steps"],
+)
+def test_a_ledger_that_takes_nothing_for_a_while_is_complete_afterwards(kafka, clickhouse, fault, mending):
+    with place(kafka, clickhouse) as there, running_daemon(*there, **QUICK) as daemon:
+        ledger = f"{there.database}.run_step_ledger"
+        # What was written twice is to be seen, not merged.
+        clickhouse.query(f"SYSTEM STOP MERGES {there.database}.run_steps")
+        with Load(there, traffic(54), rate=1_000) as load:
+            load.go_on(1_000)
+            clickhouse.query(fault.format(t=ledger))
+            wait_until_named(daemon, "run_step_ledger")
+            load.go_on(1_000)
+            clickhouse.query(mending.format(t=ledger))
+            daemon.wait_until_ready()
+            load.stop()
+        daemon.wait_until_accounted()
+        last = drained(daemon)
+        truth = Truth(there, load.produced)
+        truth.check_tables(written_once=True)
+        truth.check_letters(sent_once=True)
+        assert truth.difference(summed([last])) == ""
+
+
+def test_partitions_that_are_added_are_read_however_short_the_polls_are(kafka, kafka_admin, clickhouse):
+    """A join that outlasts the poll it began in used to be forgotten, and with it the member and all its partitions."""
+    short = {"kafka__poll_timeout": 0.002, "kafka__metadata_max_age": 0.5}
+    with place(kafka, clickhouse) as there, running_daemon(*there, **{**QUICK, **short}) as daemon:
+        kafka_admin.create_partitions({there.topic: 8})
+        until(lambda: len(status(daemon)["partitions"]) == 8, lambda: f"{daemon.get('/status')}\n{daemon.log()}", SOON)
+        check_delivery(there, daemon, 55)
+
+
+def check_delivery(there: Place, daemon: Daemon, seed: int) -> None:
+    """Produce a little, end the daemon, and compare everything with the model."""
+    with Load(there, islice(traffic(seed), 1_000)) as load:
+        load.finish()
+    daemon.wait_until_accounted()
+    last = drained(daemon)
+    truth = Truth(there, load.produced)
+    truth.check_tables()
+    truth.check_letters()
+    assert truth.difference(summed([last])) == ""
+
+
+def wait_until_named(daemon: Daemon, cause: str) -> None:
+    """Wait until /readyz says 503 and names a cause."""
+
+    def named() -> bool:
+        code, text = daemon.get("/readyz")
+        return code == NOT_READY and cause in text
+
+    until(named, lambda: f"/readyz does not name {cause}: {daemon.get('/readyz')}\n{daemon.log()}", SOON)

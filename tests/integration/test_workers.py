@@ -1,0 +1,290 @@
+"""`runstep run --workers N`: several processes behind one address, and what becomes of them."""
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.cli import execute
+from pipeline.config import ClickHouseSettings, HttpSettings, KafkaSettings, Settings
+from pipeline.errors import ConfigError
+from pipeline.supervisor import Supervisor
+from pipeline.supervisor.supervisor import member_settings
+from tests.acceptance.daemon import HTTP_OK, Daemon, Samples, running_daemon
+from tests.acceptance.oracle import Load, Place, Truth, drained, place, status, summed, traffic, until
+from tests.servers.addresses import ClickHouseAddress, KafkaAddress
+
+SUMMED = ("_total", "_bucket", "_count", "_sum")
+"""How the samples of counters and histograms end."""
+
+
+@pytest.fixture
+def there(kafka: KafkaAddress, clickhouse: ClickHouseAddress) -> Iterator[Place]:
+    """Four partitions and the tables."""
+    with place(kafka, clickhouse) as made:
+        yield made
+
+
+@pytest.fixture
+def nowhere() -> Place:
+    """A Kafka and a ClickHouse that nobody runs: enough where only processes matter."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    return Place(KafkaAddress(f"127.0.0.1:{port}"), ClickHouseAddress(f"http://127.0.0.1:{port}"), "steps", "steps")
+
+
+def pids(daemon: Daemon) -> dict[str, int]:
+    """Return the workers that run, by name."""
+    return {worker["worker"]: worker["pid"] for worker in status(daemon)["workers"] if worker["pid"] is not None}
+
+
+def ends(pid: int) -> Callable[[], bool]:
+    """Return what says whether a process has ended; a pid that was given to another one is not mistaken for it."""
+    stat = Path(f"/proc/{pid}/cmdline")
+    told = stat.read_bytes()
+    assert b"pipeline.worker" in told
+
+    def ended() -> bool:
+        try:
+            return stat.read_bytes() != told
+        except OSError:
+            return True
+
+    return ended
+
+
+def reporting(shown: Callable[[], dict[str, Any]]) -> dict[str, int]:
+    """Wait until both workers have reported to what shows the status, and return their pids."""
+
+    def workers() -> dict[str, int]:
+        return {worker["worker"]: worker["pid"] for worker in shown()["workers"] if "causes" in worker}
+
+    until(lambda: len(workers()) == 2, lambda: f"the workers do not report: {shown()}")
+    return workers()
+
+
+def wait_for_workers(daemon: Daemon) -> dict[str, int]:
+    """Wait until both workers have reported, and return their pids."""
+    until(lambda: daemon.get("/status")[0] == HTTP_OK, daemon.log)
+    return reporting(lambda: status(daemon))
+
+
+def settings(**given: Any) -> Settings:
+    """Return settings of services that nobody runs."""
+    kafka = KafkaSettings(bootstrap_servers=("127.0.0.1:1",), bootstrap_timeout=0.5)
+    clickhouse = ClickHouseSettings(url=SecretStr("http://127.0.0.1:1"))
+    return Settings(**{"kafka": kafka, "clickhouse": clickhouse, "http": HttpSettings(bind="127.0.0.1:0")} | given)
+
+
+@contextmanager
+def supervising(given: Settings) -> Iterator[Supervisor]:
+    """Run two workers whose supervisor is in this process, and see them end."""
+    supervisor = Supervisor(given, 2)
+    running = threading.Thread(target=supervisor.run)
+    running.start()
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+        running.join()
+
+
+def test_two_workers_share_the_partitions_and_account_for_all_of_them(
+    there: Place, promtool: Callable[..., Any]
+) -> None:
+    stream = islice(traffic(1, poison_ratio=0.02), 4_000)
+    chosen = {"http__final_scrape": 10, "kafka__group_instance_id": "static"}
+    with (
+        Load(there, stream) as load,
+        running_daemon(*there, workers=2, **chosen) as daemon,
+    ):
+        until(lambda: [len(worker["partitions"]) for worker in status(daemon)["workers"]] == [2, 2], daemon.log)
+        load.finish()
+        daemon.wait_until_accounted()
+        shown = status(daemon)
+        assert shown["state"] == "running"
+        assert len(shown["partitions"]) == 4
+        assert all({"position", "committed", "lag"} == set(place) for place in shown["partitions"].values())
+        assert shown["sink"] == {"available": True, "cause": None}
+        assert shown["buffer"]["rows"] == 0
+        check_labels(daemon.metrics())
+        checked = promtool("check", "metrics", stdin=daemon.scrape())
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+        workers = [ends(pid) for pid in pids(daemon).values()]
+        last = drained(daemon)
+        assert all(ended() for ended in workers)
+        spoken = [json.loads(line) for line in daemon.log(1_000).splitlines()]
+    truth = Truth(there, load.produced)
+    truth.check_tables()
+    truth.check_letters()
+    assert truth.difference(summed([last])) == ""
+    assert {line["worker"] for line in spoken if line["logger"] == "pipeline.processor"} == {"1", "2"}
+
+
+def check_labels(samples: Samples) -> None:
+    """See that gauges say whose they are, and that sums do not."""
+    whose: dict[str, set[str | None]] = {}
+    for name, labels in samples:
+        whose.setdefault(name, set()).add(dict(labels).get("worker"))
+    for gauge in ("runstep_assigned_partitions", "runstep_consumer_position_timestamp_seconds", "runstep_build_info"):
+        assert whose[gauge] == {"1", "2"}
+    assert whose["process_resident_memory_bytes"] == {"1", "2", "supervisor"}
+    assert all(
+        names == {None} for sample, names in whose.items() if sample.startswith("runstep_") and sample.endswith(SUMMED)
+    )
+
+
+def test_a_killed_worker_is_started_again_and_no_counter_falls_or_is_above_the_truth(there: Place) -> None:
+    fallen: list[Any] = []
+    with (
+        Load(there, traffic(2), rate=1_500) as load,
+        running_daemon(*there, workers=2, http__final_scrape=10) as daemon,
+    ):
+        load.go_on(1_500)
+        before = daemon.metrics()
+        for name in ("1", "2"):
+            victim = pids(daemon)[name]
+            os.kill(victim, signal.SIGKILL)
+
+            def is_back(name: str = name, victim: int = victim) -> bool:
+                nonlocal before
+                now = daemon.metrics()
+                fallen.extend(
+                    (key, now.get(key)) for key in before if key[0].endswith(SUMMED) and now.get(key, 0) < before[key]
+                )
+                before = now
+                return pids(daemon).get(name, victim) != victim
+
+            until(is_back, daemon.log)
+        load.go_on(1_500)
+        daemon.wait_until_ready()
+        load.stop()
+        daemon.wait_until_accounted()
+        last = drained(daemon)
+        told = daemon.log(1_000)
+    truth = Truth(there, load.produced)
+    truth.check_tables()
+    assert truth.excess(summed([last])) == ""
+    assert fallen == []
+    assert "ended with signal 9 (Killed)" in told
+
+
+def test_workers_end_by_themselves_when_the_supervisor_is_killed(there: Place) -> None:
+    with running_daemon(*there, workers=2) as daemon:
+        workers = [ends(pid) for pid in wait_for_workers(daemon).values()]
+        daemon.kill()
+        until(lambda: all(ended() for ended in workers), "workers are left behind")
+        until(lambda: daemon.log(1_000).count('"event": "drained"') == 2, daemon.log)
+
+
+def test_a_worker_that_hangs_holds_up_no_scrape_and_is_named(nowhere: Place) -> None:
+    with running_daemon(*nowhere, wait=False, workers=2, http__stalled_after=3) as daemon:
+        stuck = wait_for_workers(daemon)["2"]
+        assert any(cause.startswith("worker 2: ") for cause in daemon.get("/readyz")[1].splitlines())
+        os.kill(stuck, signal.SIGSTOP)
+        until(lambda: "worker 2: has not answered for " in daemon.get("/healthz")[1], daemon.log)
+        assert daemon.get("/healthz")[0] == 503
+        assert ("runstep_sink_available", frozenset({("worker", "2")})) in daemon.metrics()
+        os.kill(stuck, signal.SIGCONT)
+        until(lambda: "worker 2: has not" not in daemon.get("/healthz")[1], daemon.log)
+        daemon.send(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
+        daemon.wait_until_ended()
+
+
+def test_a_second_signal_ends_everything_at_once(nowhere: Place) -> None:
+    with running_daemon(*nowhere, wait=False, workers=2) as daemon:
+        workers = wait_for_workers(daemon)
+        ended = [ends(pid) for pid in workers.values()]
+        os.kill(workers["1"], signal.SIGSTOP)  # it cannot drain
+        daemon.send(signal.SIGTERM)
+        until(lambda: status(daemon)["state"] == "draining", daemon.log)
+        assert "the daemon is draining" in daemon.get("/readyz")[1]
+        daemon.send(signal.SIGINT)
+        assert daemon.wait_until_ended() == 130
+        until(lambda: all(gone() for gone in ended), "workers are left behind")
+
+
+def test_a_worker_that_does_not_drain_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.supervisor.supervisor.ENDING", 0.5)
+    with supervising(settings(drain_timeout=0.5)) as supervisor:
+        workers = reporting(supervisor.status)
+        ended = [ends(pid) for pid in workers.values()]
+        os.kill(workers["2"], signal.SIGSTOP)
+    assert all(gone() for gone in ended)
+    assert supervisor.status()["state"] == "drained"
+
+
+def test_workers_that_die_again_and_again_end_the_daemon(nowhere: Place) -> None:
+    with running_daemon(*nowhere, wait=False, workers=2, kafka__bootstrap_timeout=0.5) as daemon:
+        killed: set[int] = set()
+        while daemon.running:
+            try:
+                new = set(pids(daemon).values()) - killed
+            except (json.JSONDecodeError, KeyError):
+                continue  # not there yet, or not any more
+            for pid in sorted(new)[: 5 - len(killed)]:
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        assert daemon.wait_until_ended() == 70
+        said = daemon.log(3)
+    assert "runstep: 5 times within 60 s a worker died right after its start; worker " in said
+    assert "ended with signal 9 (Killed)" in said
+    assert "Traceback" not in said
+
+
+def test_a_setting_that_a_worker_finds_wrong_ends_all_of_them() -> None:
+    wrong = settings(clickhouse=ClickHouseSettings(url=SecretStr("ftp://user:hunter2hunter2@nowhere")))
+    with pytest.raises(ConfigError, match=r"^clickhouse.url is not http") as caught:
+        Supervisor(wrong, 2).run()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_are_in_no_argument_and_no_variable_of_a_worker() -> None:
+    secret = settings(clickhouse=ClickHouseSettings(url=SecretStr("http://user:hunter2hunter2@127.0.0.1:1")))
+    with supervising(secret) as supervisor:
+        for pid in reporting(supervisor.status).values():
+            assert b"hunter2" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            variables = Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"hunter2" not in variables
+            assert {variable.split(b"=")[0] for variable in variables.split(b"\0") if variable} <= {
+                *map(os.fsencode, os.environ),
+                b"PYTHONPATH",
+            }
+        assert "hunter2" not in json.dumps(supervisor.status())
+        supervisor.kill()
+
+
+def test_each_worker_has_names_of_its_own_in_kafka() -> None:
+    given = settings(kafka=KafkaSettings(client_id="steps", group_instance_id="host"))
+    own = [member_settings(given, name).kafka for name in ("1", "2")]
+    assert [(kafka.client_id, kafka.group_instance_id) for kafka in own] == [
+        ("steps-1", "host-1"),
+        ("steps-2", "host-2"),
+    ]
+    assert member_settings(settings(), "1").kafka.group_instance_id is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url", "code", "line"),
+    [
+        (["--workers", "0"], "http://localhost", 64, "'--workers'"),
+        (["--workers", "65"], "http://localhost", 64, "'--workers'"),
+        (["--workers", "2"], "chdb:/nowhere", 78, "chdb: is for one process alone"),
+    ],
+)
+def test_a_number_of_workers_that_cannot_be_is_refused(
+    arguments: list[str], url: str, code: int, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", url)
+    assert execute(["run", *arguments]) == code
+    assert line in capsys.readouterr().err

@@ -1,0 +1,124 @@
+"""Batches: what a token covers, what a refused row becomes, what a slice of rows is, what an old lease leaves."""
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.batch import Batch, Lease
+from pipeline.decode import Unstored
+from pipeline.normalize.row import ledger_row
+from pipeline.records import Partition, Reason, Record, Stage
+from schemas.row import INDEX, Row
+from tests.fakes.kafka import FakeRecord
+from tests.fakes.rows import step_row
+
+NOW = 1_790_000_000.0
+
+
+def record(offset: int, partition: int = 0, timestamp: int = 1_000) -> FakeRecord:
+    return FakeRecord("run-steps", partition, offset, timestamp, b"key", b"value")
+
+
+def fill(batch: Batch, lease: Lease, records: list[Record], row: Callable[..., Row] = step_row) -> None:
+    rows = [row(r.offset, kafka_partition=r.partition) for r in records]
+    batch.part(lease).extend(rows, records)
+
+
+def sealed(*records: Record, now: float = NOW) -> Batch:
+    batch = Batch()
+    for one in records:
+        lease = batch.parts[key].lease if (key := Partition(one.topic, one.partition)) in batch.parts else Lease(key)
+        fill(batch, lease, [one])
+    batch.seal(now)
+    return batch
+
+
+def column(batch: Batch, name: str) -> list[object]:
+    return batch.columns(0, batch.rows)[INDEX[name]]
+
+
+def test_other_bytes_never_have_the_same_token() -> None:
+    tokens = [
+        sealed(record(0)).token,
+        sealed(record(1)).token,
+        sealed(record(0), record(1)).token,
+        sealed(record(0, partition=1)).token,
+        sealed(record(0, timestamp=2_000)).token,
+        sealed(record(0), now=NOW + 0.001).token,
+    ]
+    assert len(set(tokens)) == len(tokens)
+    assert sealed(record(0)).token == tokens[0]
+
+
+def test_a_refused_row_changes_the_token_since_it_changes_the_bytes() -> None:
+    batch = sealed(record(0), record(1))
+    before = batch.token
+    batch.refuse(1, "why")
+    assert batch.token != before
+    assert column(batch, "outcome") == ["stored", "dead_lettered"]
+    assert column(batch, "reason") == ["", "refused_by_sink"]
+    assert column(batch, "step_id") == ["step_0", "step_1"]
+    assert column(batch, "ingested_at") == [int(NOW * 1000)] * 2
+    assert column(batch, "version")[1] == 0
+
+
+def test_two_refused_steps_of_one_record_are_one_letter_also_when_others_came_between() -> None:
+    lease = Lease(Partition("run-steps", 0))
+    page, other = record(0), record(1)
+    batch = Batch()
+    part = batch.part(lease)
+    verdict = Unstored(Reason.MISSING_STEP_ID, Stage.NORMALIZE, "no id")
+    part.set_aside(page, verdict)
+    part.set_aside(page, verdict)
+    part.set_aside(other, verdict)
+    rows = [ledger_row(verdict, page, 0), step_row(0, step_index=1), step_row(0, step_index=2)]
+    part.extend([*rows, ledger_row(verdict, other, 0)], [page, page, page, other])
+    batch.seal(NOW)
+    batch.refuse(1, "why")
+    batch.refuse(2, "why")
+    assert [letter.record.offset for letter in batch.letters()] == [0, 1]
+    assert column(batch, "outcome") == ["dead_lettered"] * 4
+    assert column(batch, "step_index") == [0, 1, 2, 0]
+
+
+def test_slices_run_over_the_parts_in_their_order() -> None:
+    batch = sealed(record(5, partition=1), record(0), record(1), record(6, partition=1))
+    everything = batch.columns(0, 4)[INDEX["kafka_offset"]]
+    assert everything == [0, 1, 5, 6]
+    for start in range(4):
+        for stop in range(start + 1, 5):
+            assert batch.columns(start, stop)[INDEX["kafka_offset"]] == everything[start:stop]
+    batch.refuse(2, "why")
+    assert [letter.record.offset for letter in batch.letters()] == [5]
+
+
+def test_a_part_knows_its_range_also_over_holes() -> None:
+    batch = sealed(record(3), record(9))
+    (part,) = batch.parts.values()
+    assert (part.first_offset, part.next_offset, part.lease.next_offset) == (3, 10, 10)
+
+
+def test_rows_of_an_earlier_lease_give_way_to_those_of_the_new_one() -> None:
+    partition = Partition("run-steps", 0)
+    batch = Batch()
+    old, new = Lease(partition), Lease(partition)
+    fill(batch, old, [record(0), record(1)])
+    fill(batch, new, [record(0)])
+    assert batch.rows == 1
+    assert batch.parts[partition].lease is new
+
+
+def test_a_batch_whose_partitions_are_gone_has_nothing_to_write() -> None:
+    batch = Batch()
+    lease = Lease(Partition("run-steps", 0))
+    fill(batch, lease, [record(0)])
+    batch.drop(lease.partition)
+    batch.seal(NOW)
+    assert not batch.parts
+    assert batch.oldest_timestamp() == 0
+
+
+@pytest.mark.parametrize(("stamps", "oldest"), [((5_000, 2_000), 2.0), ((-1, 5_000), 0.0)])
+def test_the_oldest_timestamp_is_that_of_the_parts_first_records(stamps: tuple[int, int], oldest: float) -> None:
+    batch = sealed(record(0, 0, stamps[0]), record(0, 1, stamps[1]))
+    assert batch.oldest_timestamp() == oldest

@@ -1,0 +1,232 @@
+"""The writer on fakes: every row and every letter, or nothing; the same token for the same bytes and for no others."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from pipeline.batch import Batch, Lease
+from pipeline.contracts import Columns, StepKey
+from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
+from pipeline.metrics import Metrics
+from pipeline.records import InvalidRecord, Partition
+from pipeline.retry import RetryPolicy
+from pipeline.writer import LETTERS_AT_ONCE, Writer
+from schemas.row import INDEX
+from tests.fakes.clock import FakeClock
+from tests.fakes.kafka import FakeDeadLetters, FakeRecord
+from tests.fakes.rows import step_row
+from tests.fakes.sink import FakeSink, Fault
+
+AWAY = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)
+TOPIC = "run-steps"
+
+
+class WatchedSink(FakeSink):
+    """Keeps what came under each token, and what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contents: dict[str, set[str]] = {}
+        self.asked: list[tuple[Partition, int, int]] = []
+        self.refuse_account = 0
+        self.bug: Exception | None = None
+
+    def insert(self, columns: Columns, token: str) -> None:
+        if self.bug is not None:
+            raise self.bug
+        self.contents.setdefault(token, set()).add(repr(columns))
+        if "refused_by_sink" in columns[INDEX["reason"]] and self.refuse_account:
+            self.refuse_account -= 1
+            raise SinkRefused("the ledger refuses", ErrorClass.SCHEMA, 469)
+        super().insert(columns, token)
+
+    def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
+        self.asked.append((partition, below, limit))
+        return super().counted_steps(partition, below, limit)
+
+
+class CountingLetters(FakeDeadLetters):
+    """Keeps the size of each sending; fails at those that are named."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sendings: list[int] = []
+        self.fail_at: set[int] = set()
+
+    def send(self, letters: Sequence[InvalidRecord]) -> None:
+        self.sendings.append(len(letters))
+        self.failures = int(len(self.sendings) in self.fail_at)
+        super().send(letters)
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.sink = WatchedSink()
+        self.letters = CountingLetters()
+        self.registry = CollectorRegistry()
+        metrics = Metrics(self.registry, (1.0,))
+        self.writer = Writer(self.sink, self.letters, metrics, FakeClock(), RetryPolicy(0.01, 0.02), 1_000)
+        self.lease = Lease(Partition(TOPIC, 0))
+        self.next = 0
+
+    def lend(self, rows: int) -> Batch:
+        batch = Batch()
+        offsets = range(self.next, self.next + rows)
+        records = [FakeRecord(TOPIC, 0, offset, 1_000, b"k", b"v") for offset in offsets]
+        batch.part(self.lease).extend([step_row(offset) for offset in offsets], records)
+        batch.seal(1_790_000_000.0)
+        self.next += rows
+        self.writer.lend(batch)
+        return batch
+
+    def deliver(self, rows: int) -> Batch:
+        lent = self.lend(rows)
+        assert self.until(self.writer.take_back) is lent
+        return lent
+
+    def until(self, question: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 10
+        while not (answer := question()):
+            assert time.monotonic() < deadline, self.writer.trouble
+            time.sleep(0.001)
+        return answer
+
+    def outcomes(self) -> dict[int, str]:
+        return {row["kafka_offset"]: row["outcome"] for row in self.sink.ledger().values()}
+
+    def check_tokens(self) -> None:
+        """No token stood for two contents."""
+        assert all(len(contents) == 1 for contents in self.sink.contents.values())
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = Rig()
+    made.writer.start()
+    yield made
+    made.writer.close(5.0)
+    made.check_tokens()
+
+
+def refusing(*offsets: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda row: row["kafka_offset"] in offsets
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+def test_what_may_have_been_written_is_sent_again_under_the_same_token(rig: Rig, when: Any) -> None:
+    rig.sink.faults.extend([Fault(AWAY, when)] * 3)
+    rig.deliver(10)
+    assert len({token for token, _ in rig.sink.attempts}) == 1
+    assert rig.sink.physical_rows() == (10, 10)
+
+
+@pytest.mark.parametrize("guilty", [(0,), (99,), (37,), (3, 4), (0, 99), tuple(range(10, 25))])
+def test_guilty_rows_are_found_by_halving_and_only_they_become_letters(rig: Rig, guilty: tuple[int, ...]) -> None:
+    rig.sink.refuse = refusing(*guilty)
+    rig.deliver(100)
+    assert tuple(letter.record.offset for letter in rig.letters.letters) == guilty
+    assert {offset for offset, outcome in rig.outcomes().items() if outcome == "dead_lettered"} == set(guilty)
+    assert len(rig.outcomes()) == 100
+    assert len(rig.sink.rows_current()) == 100 - len(guilty)
+    if len(guilty) == 1:
+        assert len(rig.sink.attempts) <= 2 * 7 + 2
+
+
+def test_an_outage_in_the_middle_of_halving_loses_and_doubles_nothing(rig: Rig) -> None:
+    rig.sink.refuse = refusing(5)
+    rig.lend(16)
+    rig.until(lambda: len(rig.sink.attempts) >= 2)
+    rig.sink.down = AWAY
+    rig.until(lambda: rig.writer.trouble is not None or rig.writer.take_back())
+    rig.sink.down = None
+    rig.until(lambda: len(rig.outcomes()) == 16 and rig.letters.letters)
+    assert [letter.record.offset for letter in rig.letters.letters] == [5]
+    assert len(rig.sink.rows_current()) == 15
+
+
+def test_a_ledger_that_takes_no_account_is_waited_for_and_what_is_sent_then_has_its_own_token(rig: Rig) -> None:
+    rig.sink.refuse = refusing(3)
+    rig.sink.refuse_account = 4
+    rig.deliver(8)
+    assert rig.outcomes()[3] == "dead_lettered"
+    assert [letter.record.offset for letter in rig.letters.letters] == [3]
+    assert len(rig.sink.rows_current()) == 7
+
+
+def test_a_table_that_refuses_every_row_is_waited_for(rig: Rig) -> None:
+    rig.sink.refuse = lambda _row: True
+    rig.lend(50)
+    rig.until(lambda: "no row passes" in str(rig.writer.trouble))
+    assert rig.writer.take_back() is None
+    assert not rig.letters.letters
+    rig.sink.refuse = lambda _row: False
+    rig.until(rig.writer.take_back)
+    assert set(rig.outcomes().values()) == {"stored"}
+    assert not rig.letters.letters
+
+
+def test_a_row_that_is_too_much_alone_is_waited_for_and_never_dropped(rig: Rig) -> None:
+    rig.sink.most_rows = 0
+    rig.lend(2)
+    rig.until(lambda: "no row passes" in str(rig.writer.trouble))
+    assert not rig.letters.letters
+    rig.sink.most_rows = 1
+    rig.until(rig.writer.take_back)
+    assert set(rig.outcomes().values()) == {"stored"}
+
+
+def test_letters_go_in_slices_and_what_was_delivered_is_not_sent_again(rig: Rig) -> None:
+    rows = 2 * LETTERS_AT_ONCE + 10
+    batch = Batch()
+    records = [FakeRecord(TOPIC, 0, offset, 1_000, b"k", b"v") for offset in range(rows)]
+    part = batch.part(rig.lease)
+    part.extend([step_row(offset) for offset in range(rows)], records)
+    batch.seal(1_790_000_000.0)
+    for row in range(rows):
+        part.refuse(row, "why")
+    rig.letters.fail_at = {2, 3}
+    rig.writer.lend(batch)
+    assert rig.until(rig.writer.take_back) is batch
+    assert rig.letters.sendings == [LETTERS_AT_ONCE] * 4 + [10]
+    assert [letter.record.offset for letter in rig.letters.letters] == list(range(rows))
+
+
+def test_steps_counted_before_are_asked_for_once_a_lease_below_its_first_record(rig: Rig) -> None:
+    rig.deliver(3)
+    rig.deliver(3)
+    assert rig.sink.asked == [(Partition(TOPIC, 0), 0, 1_000)]
+    rig.lease = Lease(Partition(TOPIC, 0))
+    rig.sink.down = AWAY
+    rig.lend(2)
+    rig.until(lambda: len(rig.sink.asked) >= 3)
+    rig.sink.down = None
+    rig.until(rig.writer.take_back)
+    assert set(rig.sink.asked[1:]) == {(Partition(TOPIC, 0), 6, 1_000)}
+    assert rig.lease.counted is not None
+    assert len(rig.lease.counted) == 6
+
+
+def test_a_bug_is_raised_where_the_owner_asks(rig: Rig) -> None:
+    rig.until(lambda: rig.writer.trouble is None)
+    rig.sink.bug = ZeroDivisionError("a bug")
+    rig.lend(1)
+    with pytest.raises(ZeroDivisionError):
+        rig.until(rig.writer.take_back)
+    with pytest.raises(ZeroDivisionError):
+        rig.writer.take_back()
+
+
+def test_closed_during_an_outage_it_gives_up_at_once_and_gives_nothing_back(rig: Rig) -> None:
+    rig.until(lambda: rig.writer.trouble is None)
+    rig.sink.down = AWAY
+    rig.lend(1)
+    rig.until(lambda: rig.writer.trouble is not None)
+    began = time.monotonic()
+    rig.writer.close(5.0)
+    assert time.monotonic() - began < 4
+    assert rig.writer.take_back() is None
+    assert rig.sink.closed
+    assert not rig.outcomes()
