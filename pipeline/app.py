@@ -29,6 +29,7 @@ from pipeline.writer import Writer
 log = structlog.get_logger(__name__)
 
 WRITER_JOIN: Final = 2.0
+COLLECT_INTERVAL: Final = 60.0
 
 
 class LastScrape(Collector):
@@ -80,11 +81,13 @@ class Member:
     def run(self) -> None:
         """Run until `stop`, drain, leave the group. Blocks; the calling thread is the owner."""
         self._writer.start()
-        _calm_collector()
+        ended = threading.Event()
+        threading.Thread(target=_collect_now_and_then, args=(ended,), name="runstep-garbage", daemon=True).start()
         try:
             self._state = "running"
             self._processor.run()
         finally:
+            ended.set()
             self._state = "drained"
             self._writer.close(WRITER_JOIN)
             self._source.close()
@@ -158,8 +161,13 @@ class Daemon:
             self.endpoints.close()
 
 
-def _calm_collector() -> None:
-    """Keep the garbage collector from walking rows: they hold no cycles, and a full walk costs a tenth of the speed."""
+def _collect_now_and_then(ended: threading.Event) -> None:
+    """Collect garbage once a minute, not at every hundred thousand rows: rows hold no cycles, to walk them is waste.
+
+    Not less often either: kafka-python leaves the socket of every refused connection in a cycle.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(int(os.environ.get("XGC", "100000")), 20, 100)
+    gc.set_threshold(1_000_000, 20, 100)
+    while not ended.wait(COLLECT_INTERVAL):
+        gc.collect()

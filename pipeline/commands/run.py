@@ -6,6 +6,7 @@ what is not committed is read again by the next owner.
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -29,6 +30,9 @@ MOST_WORKERS: Final = 64
 def stopping(stop: Callable[[], None], abandon: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Call `stop` at the first SIGTERM or SIGINT, end the process at the second; the old handlers come back.
 
+    `stop` runs on a thread of its own: a handler interrupts code that may hold the very lock which `stop`, or a line of
+    the log, would wait for.
+
     Args:
         stop: asks for a clean end.
         abandon: what else must end with the process, at once.
@@ -41,7 +45,10 @@ def stopping(stop: Callable[[], None], abandon: Callable[[], None] = lambda: Non
             abandon()
             os._exit(exits.INTERRUPTED)
         asked = True
-        log.info("draining", signal=signal.Signals(number).name, again="ends at once")
+        threading.Thread(target=drain, args=(signal.Signals(number).name,), name="runstep-stop", daemon=True).start()
+
+    def drain(name: str) -> None:
+        log.info("draining", signal=name, again="ends at once")
         stop()
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}

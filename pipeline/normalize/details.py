@@ -39,7 +39,7 @@ MOST_TOOL_CALLS: Final = 65_535
 
 _LONGEST_NAME: Final = 256
 _NO_CALLS: Final[list[str]] = []
-"""Shared by all rows without calls, and never changed: a batch holds fewer objects for the garbage collector to walk."""
+"""Shared by all rows without calls, and never changed: so a batch holds fewer objects to be walked as garbage."""
 
 _OWN_NAMES: Final = frozenset({"function", "mcp", "tool_call", ""})
 

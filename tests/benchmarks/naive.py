@@ -1,8 +1,8 @@
 """The naive reference: a model per message, nested models, datetimes, row tuples, insert, commit.
 
 What a capable engineer writes on a first day with the same four packages. It validates, it batches, it commits after
-the insert; it knows one dialect family less, redacts nothing, accounts for nothing, and stops at the first bad record, so
-the benchmark feeds both sides good records only. Run as a process of its own; ends when it has read all.
+the insert; it knows one dialect family less, redacts nothing, accounts for nothing, and stops at the first bad record,
+so the benchmark feeds both sides good records only. Run as a process of its own; ends when it has read all.
 """
 
 import json
