@@ -4,7 +4,7 @@ Owns the counting rules: a step counts once, old steps count as backfill only, l
 columns and the set of steps already counted, and touches no metric.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import compress
@@ -57,16 +57,18 @@ class CountedSteps:
 
     def __init__(self, limit: int, known: Iterable[StepKey] = ()) -> None:
         self._limit = limit
-        self._hashes = dict.fromkeys(map(hash, known))
+        self._order = deque(dict.fromkeys(map(hash, known)))
+        self._hashes = set(self._order)
 
     def first_time(self, key: StepKey) -> bool:
         """Return whether the step is new, and remember it."""
         code = hash(key)
         if code in self._hashes:
             return False
-        self._hashes[code] = None
-        if len(self._hashes) > self._limit:
-            del self._hashes[next(iter(self._hashes))]
+        self._hashes.add(code)
+        self._order.append(code)
+        if len(self._order) > self._limit:
+            self._hashes.discard(self._order.popleft())
         return True
 
     def __len__(self) -> int:
