@@ -17,6 +17,7 @@ the private ones are always started. Tests in integration/ and acceptance/, and 
 get the marker `servers`: `pytest -m "not servers"` runs the rest.
 """
 
+import logging
 import os
 import re
 import subprocess
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import structlog
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
@@ -71,6 +73,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         used = SERVER_FIXTURES.intersection(getattr(item, "fixturenames", ()))
         if used or any(folder in item.path.parents for folder in SERVER_FOLDERS):
             item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Give back the loggers as they were: commands that run in this process set them up."""
+    root = logging.getLogger()
+    names = ("", "pipeline", "kafka", "urllib3", "pydantic_settings")
+    levels = {name: logging.getLogger(name).level for name in names}
+    handlers = list(root.handlers)
+    yield
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

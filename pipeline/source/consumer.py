@@ -9,6 +9,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import LeaderNotAvailableError
+from kafka.future import Future
+from kafka.structs import MemberState
 
 from pipeline.config import KafkaSettings
 from pipeline.kafka_options import client_options, connect, milliseconds
@@ -100,8 +102,30 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox) -> An
         fetch_max_wait_ms=FETCH_WAIT_MS,
     )
     install(consumer)
+    keep_joins(consumer)
     consumer.subscribe(topics=list(settings.topics), listener=inbox)
     return consumer
+
+
+def keep_joins(consumer: Any) -> None:
+    """Let a join that ended between two polls count.
+
+    The client looks at the end of a join only while a poll waits for it. One that ended earlier it throws away, with
+    the assignment, and joins again, which makes all others join again: two busy members can go on like that for ever.
+    Here such a join is made to end once more, while the poll waits. Runs on the client's IO thread.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001 - the client is pinned, and a test holds this
+    join = coordinator.join_group_async
+
+    async def join_group(timeout_ms: float | None = None) -> Any:
+        ended = coordinator._join_task  # noqa: SLF001 - same
+        if ended is not None and ended.is_done and coordinator.state is MemberState.REBALANCING:
+            again = Future()
+            coordinator._join_task = again  # noqa: SLF001 - same
+            coordinator._manager.call_soon(lambda: ended.chain(again))  # noqa: SLF001 - same
+        return await join(timeout_ms=timeout_ms)
+
+    coordinator.join_group_async = join_group
 
 
 def offsets(

@@ -3,7 +3,6 @@
 from itertools import islice
 
 import pytest
-from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from tests.acceptance.daemon import Daemon, migrate, running_daemon

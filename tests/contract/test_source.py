@@ -143,6 +143,23 @@ def test_tells_of_an_assignment_before_or_with_its_first_records(kafka_world: Fa
     reader.member.close()
 
 
+def test_a_join_that_ends_between_two_polls_counts(kafka_world: Fake | Real) -> None:
+    members = [kafka_world.member(), kafka_world.member()]
+    owned: list[set[Partition]] = [set(), set()]
+    for _ in range(20):
+        for member, partitions in zip(members, owned, strict=True):
+            member.poll(0.001)
+            for change in member.changes():
+                (partitions.add if isinstance(change, Assigned) else partitions.discard)(change.partition)
+        if len(owned[0]) == len(owned[1]) == 1:
+            break
+        # Busy with something else, while the coordinator answers.
+        time.sleep(0.2)
+    assert len(owned[0] | owned[1]) == 2
+    for member in members:
+        member.close()
+
+
 def test_a_successor_starts_at_the_committed_offset(kafka_world: Fake | Real) -> None:
     first = Reader(kafka_world.member())
     kafka_world.produce(b"a", b"b", b"c")

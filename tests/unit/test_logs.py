@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,20 +29,6 @@ class Opaque:
     """An object whose text nobody has looked at."""
 
     value: str
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """Give back the loggers as they were."""
-    root = logging.getLogger()
-    names = ("", "pipeline", "kafka", "urllib3", "pydantic_settings")
-    levels = {name: logging.getLogger(name).level for name in names}
-    handlers = list(root.handlers)
-    yield
-    root.handlers[:] = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    structlog.reset_defaults()
 
 
 def logged(stream: io.StringIO) -> list[dict[str, Any]]:
