@@ -105,8 +105,6 @@ class RetrySettings(Section):
     """Seconds before the first repetition; doubled each time, with jitter."""
     max_delay: Seconds = 15.0
     """Longest wait between two attempts in seconds."""
-    unknown_attempts: Annotated[int, Field(ge=1)] = 10
-    """Attempts at an insert that fails for an unknown reason, before the partition is halted."""
 
 
 class HttpSettings(Section):

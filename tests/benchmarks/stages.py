@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 
+from kafka import TopicPartition
 from kafka.record import MemoryRecords, MemoryRecordsBuilder
 from rich.table import Table
 
@@ -16,11 +17,13 @@ from pipeline.normalize.row import Rules, step_row
 from pipeline.records import Partition
 from pipeline.simulation import Traffic, events
 from pipeline.sink import ClickHouseSink
+from pipeline.unpacking import PartitionRecords
 from tests.fakes.kafka import FakeRecord
 
 COUNT = 50_000
 REPEATS = 3
 SLICE = 500
+POLL = 20_000
 
 
 def cost(stage: Callable[[], object]) -> float:
@@ -72,11 +75,10 @@ def profile(traffic: Traffic, clickhouse_url: str) -> Table:
 
 
 def unpack(wire: bytes) -> None:
-    """Read records as the consumer does, without its bookkeeping."""
-    batches = MemoryRecords(wire)
-    while (batch := batches.next_batch()) is not None:
-        for _ in batch:
-            pass
+    """Read records as the consumer does, in the portions of its polls."""
+    chunk = PartitionRecords(0, TopicPartition("bench", 0), MemoryRecords(wire))
+    while chunk.take(POLL):
+        pass
 
 
 def filled(rows: list[tuple], records: list[FakeRecord]) -> Batch:
