@@ -51,10 +51,18 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             raise self._failure
         try:
             records: list[Any] = super().take(n)
-        except Exception as error:
-            self._failure = error
-            raise
+        except Exception as error:  # noqa: BLE001 - codecs raise whatever they like
+            self._failure = self._named(error)
+            raise self._failure from (None if self._failure is error else error)
         return records
+
+    def _named(self, error: Exception) -> Exception:
+        """Return an error that says which partition cannot be read on, so that only that one is halted."""
+        if str(self.topic_partition) in str(error):
+            return error
+        place = f"{self.topic_partition} at offset {self.next_fetch_offset}"
+        named: Exception = CorruptRecordError(f"{place}: {type(error).__name__}: {error}")
+        return named
 
     def _unpack_records(self, tp: TopicPartition, records: Any, *deserializers: Any) -> Iterator[Any]:
         """Yield the records of the chunk; message formats before v2 take the client's way."""

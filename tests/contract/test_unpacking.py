@@ -204,6 +204,17 @@ def test_lengths_that_do_not_add_up_are_an_error_that_names_the_partition() -> N
             broken.take()
 
 
+@pytest.mark.parametrize("codec", [1, 2, 3, 4, 7])
+def test_what_no_codec_can_read_is_an_error_that_names_the_partition(codec: int) -> None:
+    data = bytearray(batch(5, [(0, b"abc"), (1, b"def")]))
+    struct.pack_into(">h", data, 21, codec)
+    struct.pack_into(">I", data, 17, calc_crc32c(memoryview(bytes(data))[21:]))
+    broken = chunk(bytes(data))
+    for _ in range(2):
+        with pytest.raises(CorruptRecordError, match="TopicPartition"):
+            broken.take()
+
+
 def test_a_client_that_reads_otherwise_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     class Consumer:
         _fetcher = type("Fetcher", (), {"PartitionRecords": Fetcher.PartitionRecords})()
