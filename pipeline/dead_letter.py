@@ -1,6 +1,6 @@
 """The dead-letter queue: refused records, byte for byte, with where they came from and why.
 
-Owns the headers (design on interfaces) and what is done when a record does not fit. Only the writer's thread calls it.
+Owns the headers (listed in the README) and what is done when a record does not fit. Only the writer's thread calls it.
 The producer is not idempotent: kafka-python's idempotent one is dead for good after one record that the broker refuses.
 Readers tell repeats by `runstep-topic`, `runstep-partition` and `runstep-offset`.
 """

@@ -2,7 +2,7 @@
 
 Owns the sniffing of the wire's form and the sorting of what is not a run step. Pure: no IO, no clock, no log.
 The common forms take one validator call; whatever that refuses is looked at again, slowly, so that each record gets
-its reason. Rules: `reference` on wire formats, sections 1, 3 and 8.
+its reason. The forms come from recorded traffic of the APIs and their compatibles; see the README, "What it accepts".
 """
 
 from collections.abc import Mapping

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 
 class ErrorClass(StrEnum):
-    """What a failed insert means; each has one action (design: six classes)."""
+    """What a failed insert means; each has one action."""
 
     AMBIGUOUS = "ambiguous"
     TRANSIENT = "transient"

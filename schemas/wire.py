@@ -1,4 +1,4 @@
-"""The wire models: a run step as producers send it, in the forms that `reference` calls A to G.
+"""The wire models: a run step as producers send it, in the forms that the README calls A to G.
 
 Owns which keys are read and what makes a step a step: `id` and `run_id` are non-empty strings, `object` does not say
 that it is something else. Every other value is `Any`: `pipeline.normalize` repairs or flags it, nothing rejects it.

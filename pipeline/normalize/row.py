@@ -1,7 +1,7 @@
 """From an event to the row that is stored: the hot path's second half.
 
-Owns which value goes to which column, the version of a step, and what an anomaly is about. Pure. Rules: design on
-storage and normalization; `reference` on wire formats, section 8.
+Owns which value goes to which column, the version of a step, and what an anomaly is about. Pure. The rules
+come from what servers and SDKs were seen to send; `schemas.vocabulary` lists the anomalies.
 """
 
 from collections.abc import Sequence
@@ -232,7 +232,7 @@ def _tokens(usage: Any, anomalies: list[str]) -> tuple[int | None, ...]:
     if type(usage) is not dict:
         anomalies.append("token_count_unreadable")
         return _NO_TOKENS
-    names = _SNAKE_USAGE if "prompt_tokens" in usage else None
+    names = _SNAKE_USAGE if "prompt_tokens" in usage and "completion_tokens" in usage else None
     found = [usage.get(name) for name in names] if names else [_first(usage, names) for names in _TOKEN_FIELDS]
     for group, fields in (_CACHED_FIELDS, _REASONING_FIELDS):
         inner = _first(usage, group)
