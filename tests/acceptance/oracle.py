@@ -23,7 +23,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeAlias
@@ -63,17 +63,17 @@ def place(kafka: KafkaAddress, clickhouse: ClickHouseAddress, *, tables: bool = 
     """Make topics of four partitions and, unless told otherwise, the tables; remove all of it at the end."""
     topic = f"acceptance-{uuid.uuid4().hex[:8]}"
     there = Place(kafka, clickhouse, topic, topic.replace("-", "_"))
-    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    try:
-        admin.create_topics([NewTopic(name, 4, 1) for name in (topic, f"{topic}.dlq")])
-        if tables:
-            migrate(*there)
-        yield there
-        # After a failure the servers may be away, and the failure is what matters.
-        clickhouse.query(f"DROP DATABASE IF EXISTS {there.database}")
-        admin.delete_topics([topic, f"{topic}.dlq"])
-    finally:
-        admin.close()
+    names = (topic, f"{topic}.dlq")
+    with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
+        admin.create_topics([NewTopic(name, 4, 1) for name in names])
+    if tables:
+        migrate(*there)
+    yield there
+    # After a failure the servers may be away, and the failure is what matters. A client of its own, since one that has
+    # seen a broker killed may still keep away from it.
+    clickhouse.query(f"DROP DATABASE IF EXISTS {there.database}")
+    with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
+        admin.delete_topics(list(names))
 
 
 def traffic(seed: int, *, ago: int = HOUR, **ratios: float) -> Iterator[SimulatedEvent]:
