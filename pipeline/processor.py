@@ -50,7 +50,8 @@ class Processor:
     """
 
     def __init__(self, source: Source, writer: Writer, metrics: Metrics, clock: Clock, settings: Settings) -> None:
-        self._stop = threading.Event()
+        self._stopping = False
+        self._never = threading.Event()
         self._source = source
         self._writer = writer
         self._metrics = metrics
@@ -69,13 +70,13 @@ class Processor:
 
     def run(self) -> None:
         """Process until told to stop, then drain."""
-        while not self._stop.is_set():
+        while not self._stopping:
             self.turn()
         self.drain(self._settings.drain_timeout)
 
     def stop(self) -> None:
-        """Ask for the end; from any thread, and from a signal handler."""
-        self._stop.set()
+        """Ask for the end; from any thread, and from a signal handler, hence without a lock."""
+        self._stopping = True
 
     def turn(self) -> None:
         """Do once what the daemon does for ever."""
@@ -106,8 +107,7 @@ class Processor:
             if self.source_trouble != str(error):
                 log.warning("Kafka cannot be read", cause=str(error))
             self.source_trouble = str(error)
-            # While draining the stop is set, and would end every wait at once.
-            self._clock.wait(threading.Event() if self._draining else self._stop, SOURCE_RETRY)
+            self._clock.wait(self._never, SOURCE_RETRY)
             return {}
         self.source_trouble = None
         return polled
