@@ -77,8 +77,8 @@ def profile(traffic: Traffic, clickhouse_url: str) -> Table:
 def unpack(wire: bytes) -> None:
     """Read records as the consumer does, in the portions of its polls."""
     chunk = PartitionRecords(0, TopicPartition("bench", 0), MemoryRecords(wire))
-    while chunk.take(POLL):
-        pass
+    while chunk:
+        chunk.take(POLL)
 
 
 def filled(rows: list[tuple], records: list[FakeRecord]) -> Batch:
