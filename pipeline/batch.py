@@ -13,6 +13,7 @@ from pipeline.counts import CountedSteps
 from pipeline.decode import Unstored
 from pipeline.normalize.row import ledger_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
+from pipeline.refusals import Refusals
 from schemas.row import INDEX, INGEST_COLUMNS, Row
 
 _WIDTH: Final = len(INGEST_COLUMNS)
@@ -27,12 +28,14 @@ class Lease:
 
     Attributes:
         counted: the steps already in the metrics; None until the writer has read them from the ledger.
+        refusals: how many of its latest records were refused.
         next_offset: what will be read next, None before the first record.
         committed: what the group would start from, None before our first commit.
     """
 
     partition: Partition
     counted: CountedSteps | None = None
+    refusals: Refusals = field(default_factory=Refusals)
     next_offset: int | None = None
     committed: int | None = None
 
@@ -48,11 +51,12 @@ class Part:
     first_offset: int = -1
     next_offset: int = -1
 
-    def extend(self, rows: Sequence[Row], records: Sequence[Record]) -> None:
-        """Append rows, in offset order, with the records they came from."""
+    def extend(self, rows: Sequence[Row], records: Sequence[Record], letters: Sequence[InvalidRecord] = ()) -> None:
+        """Append rows, in offset order, with the records they came from, and the dead letters among these."""
         for column, values in zip(self.columns, zip(*rows, strict=True), strict=True):
             column.extend(values)
         self.records.extend(records)
+        self.letters.extend(letters)
         if self.first_offset < 0:
             self.first_offset = records[0].offset
         self.next_offset = self.lease.next_offset = records[-1].offset + 1
@@ -73,16 +77,17 @@ class Part:
             column[index] = value
         self.columns[_INGESTED_AT][index] = ingested_at
         if all(letter.record is not record for letter in self.letters):
-            self.set_aside(record, verdict)
+            set_aside(self.letters, record, verdict)
 
-    def set_aside(self, record: Record, verdict: Unstored) -> None:
-        """Keep a refused record for the dead letters; a record is sent once, however many of its steps are refused.
 
-        While reading, the steps of one record come one after the other; whatever comes later has to look at all.
-        """
-        if verdict.stage is None or (self.letters and self.letters[-1].record is record):
-            return
-        self.letters.append(InvalidRecord(record, verdict.stage, verdict.reason, verdict.detail))
+def set_aside(letters: list[InvalidRecord], record: Record, verdict: Unstored) -> None:
+    """Add a refused record to the dead letters; a record is sent once, however many of its steps are refused.
+
+    While reading, the steps of one record come one after the other; whatever comes later has to look at all.
+    """
+    if verdict.stage is None or (letters and letters[-1].record is record):
+        return
+    letters.append(InvalidRecord(record, verdict.stage, verdict.reason, verdict.detail))
 
 
 class Batch:
@@ -90,6 +95,7 @@ class Batch:
 
     Attributes:
         parts: by partition.
+        given_up: parts that the sink does not take, for a reason nobody understands, with how it failed last.
         size: bytes of the records' values.
         opened_at: monotonic seconds when the first record came, None while empty.
         ingested_at: milliseconds since the epoch at sealing; part of every row, so sealing fixes the bytes.
@@ -99,6 +105,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.parts: dict[Partition, Part] = {}
+        self.given_up: list[tuple[Part, str]] = []
         self.size = 0
         self.opened_at: float | None = None
         self.ingested_at = 0
@@ -124,7 +131,7 @@ class Batch:
     def oldest_timestamp(self) -> float:
         """Return the earliest record timestamp in seconds since the epoch, 0 if there is none."""
         firsts = [part.records[0].timestamp for part in self.parts.values() if part.records]
-        return max(min(firsts, default=0), 0) / 1000
+        return min((first for first in firsts if first > 0), default=0) / 1000
 
     def seal(self, now: float) -> None:
         """Fix the content at `now` (seconds since the epoch) and name it.
@@ -158,9 +165,20 @@ class Batch:
             part.refuse(low, detail)
         self.token = hashlib.blake2b(f"{self.token}-{row}".encode(), digest_size=16).hexdigest()
 
+    def give_up(self, partition: Partition, cause: str) -> None:
+        """Leave a partition's rows out: they are neither committed nor counted, whatever of them was inserted."""
+        self.given_up.append((self.parts.pop(partition), cause))
+
     def letters(self) -> list[InvalidRecord]:
         """Return what goes to the dead-letter topic."""
         return [letter for part in self.parts.values() for letter in part.letters]
+
+    def spans(self, start: int, stop: int) -> Iterator[tuple[Partition, int, int]]:
+        """Yield the partitions that rows `start` to `stop` belong to, each with its rows' bounds."""
+        begin = start
+        for part, low, high in self._slices(start, stop):
+            yield part.lease.partition, begin, begin + high - low
+            begin += high - low
 
     def _slices(self, start: int, stop: int) -> Iterator[tuple[Part, int, int]]:
         """Yield the parts that rows `start` to `stop` lie in, each with the bounds inside it."""

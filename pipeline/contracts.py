@@ -43,11 +43,30 @@ class OffsetsLost:
     last: int
 
 
-Change: TypeAlias = Assigned | Withdrawn | OffsetsLost
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Kafka holds the offsets from `first` to `last`, both included, but nothing can read them; reading goes on behind.
+
+    It comes after everything before `first` was returned by `poll`, and before anything behind `last` is.
+    """
+
+    partition: Partition
+    first: int
+    last: int
+    detail: str
+
+
+Change: TypeAlias = Assigned | Withdrawn | OffsetsLost | Unreadable
 
 
 class Source(Protocol):
-    """A member of a consumer group. Used by one thread, the owner's, except where a method says otherwise."""
+    """A member of a consumer group. Used by one thread, the owner's, except where a method says otherwise.
+
+    Attributes:
+        halted: partitions that are not read on while the others are, with the cause. For any thread.
+    """
+
+    halted: dict[Partition, str]
 
     def poll(self, timeout: float) -> Mapping[Partition, Sequence[Record]]:
         """Return what arrived within `timeout` seconds; empty during an outage.
@@ -75,6 +94,12 @@ class Source(Protocol):
 
     def release(self) -> None:
         """Deliver again."""
+
+    def halt(self, partition: Partition, cause: str) -> None:
+        """Deliver nothing more of one of our partitions, for that cause; the others flow on."""
+
+    def resume(self, partition: Partition) -> None:
+        """Read a halted partition again, from its committed offset on; no `Assigned` comes."""
 
     def lags(self) -> Mapping[Partition, int]:
         """Return, for each of our partitions, the number of records Kafka holds that `poll` has not returned."""

@@ -15,15 +15,15 @@ from typing import Final
 
 import structlog
 
-from pipeline.batch import Batch, Lease, Part
+from pipeline.batch import Batch, Lease, Part, set_aside
 from pipeline.config import Settings
-from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Withdrawn
+from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Unreadable, Withdrawn
 from pipeline.counts import tally
 from pipeline.decode import Unstored, decode
 from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.normalize.row import Rules, ledger_row, step_row
-from pipeline.records import Partition, Record
+from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, UnreadRecord
 from pipeline.writer import Writer
 from schemas.row import Row
 
@@ -63,6 +63,7 @@ class Processor:
         self._durable: Batch | None = None
         self._draining = False
         self._measured_at = -LAG_INTERVAL
+        self._halted_since: dict[Partition, float] = {}
         self.leases: dict[Partition, Lease] = {}
         self.lags: dict[Partition, int] = {}
         self.source_trouble: str | None = "Kafka was not reached yet"
@@ -87,6 +88,7 @@ class Processor:
             self._read(partition, records)
         self._conclude()
         self._hand_over()
+        self._resume_halted()
         self._hold_or_release()
         self._observe()
 
@@ -126,6 +128,8 @@ class Processor:
                 self._metrics.rebalanced("lost" if lost else "revoked")
             case OffsetsLost(first=first, last=last):
                 self._metrics.records_lost(partition, last - first + 1)
+            case Unreadable():
+                self._refuse_unread(change)
         self._metrics.assigned(len(self.leases))
         log.info("partition", change=type(change).__name__, topic=partition.topic, partition=partition.number)
 
@@ -134,17 +138,23 @@ class Processor:
         lease = self.leases.get(partition)
         if lease is None or not records:
             return
+        part = self._open_part(lease)
+        for start in range(0, len(records), SLICE):
+            if partition in self._source.halted:
+                return
+            self._append(part, records[start : start + SLICE])
+
+    def _open_part(self, lease: Lease) -> Part:
         if self._filling.opened_at is None:
             self._filling.opened_at = self._clock.monotonic()
-        part = self._filling.part(lease)
-        for start in range(0, len(records), SLICE):
-            self._append(part, records[start : start + SLICE])
+        return self._filling.part(lease)
 
     def _append(self, part: Part, records: Sequence[Record]) -> None:
         """Decode and normalize a slice of records into rows of a part: the hot path."""
         max_bytes, rules = self._settings.normalize.max_event_bytes, self._rules
         rows: list[Row] = []
         origins: list[Record] = []
+        letters: list[InvalidRecord] = []
         size = 0
         for record in records:
             decoded = decode(record.value, max_bytes)
@@ -152,12 +162,35 @@ class Processor:
             for index, event in enumerate(decoded if isinstance(decoded, list) else (decoded,)):
                 row = event if isinstance(event, Unstored) else step_row(event, record, index, rules)
                 if isinstance(row, Unstored):
-                    part.set_aside(record, row)
+                    set_aside(letters, record, row)
                     row = ledger_row(row, record, index)
                 rows.append(row)
                 origins.append(record)
-        part.extend(rows, origins)
-        self._filling.size += size
+        if self._bearable(part.lease, records, letters):
+            part.extend(rows, origins, letters)
+            self._filling.size += size
+
+    def _bearable(self, lease: Lease, records: Sequence[Record], letters: Sequence[InvalidRecord]) -> bool:
+        """Return whether so many dead letters may be; else halt the partition in front of these records."""
+        last = 0
+        while last < len(letters) and letters[-1 - last].record is records[-1 - last]:
+            last += 1
+        lease.refusals.note(len(records), len(letters), last)
+        limits = self._settings.dead_letter
+        excess = lease.refusals.excess(limits.max_consecutive, limits.max_ratio) if letters else None
+        if excess is not None:
+            self._source.halt(lease.partition, excess)
+        return excess is None
+
+    def _refuse_unread(self, change: Unreadable) -> None:
+        """Account for offsets that nobody can read: dead-lettered by their place."""
+        lease = self.leases.get(change.partition)
+        if lease is None:
+            return
+        verdict = Unstored(Reason.UNREADABLE, Stage.FETCH, change.detail)
+        records = [UnreadRecord(*change.partition, offset) for offset in range(change.first, change.last + 1)]
+        letters = [InvalidRecord(record, Stage.FETCH, Reason.UNREADABLE, change.detail) for record in records]
+        self._open_part(lease).extend([ledger_row(verdict, record, 0) for record in records], records, letters)
 
     def _hand_over(self) -> None:
         """Lend the writer a batch that is due, unless it still has one or one waits for its commit."""
@@ -180,15 +213,39 @@ class Processor:
             return
         for partition in committed:
             self._publish(ours[partition], self._durable.acknowledged_at)
-        self._metrics.committed("ok" if len(committed) == len(self._durable.parts) else "fenced")
+        if self._durable.parts:
+            self._metrics.committed("ok" if len(committed) == len(self._durable.parts) else "fenced")
+        for part, cause in self._durable.given_up:
+            self._give_up(part, cause)
         self._durable = None
+
+    def _give_up(self, part: Part, cause: str) -> None:
+        """Halt a partition whose rows the sink does not take; what was read behind them is read again, too."""
+        partition = part.lease.partition
+        if self.leases.get(partition) is part.lease:
+            self._filling.drop(partition)
+            self._source.halt(partition, cause)
+
+    def _resume_halted(self) -> None:
+        """Read halted partitions again now and then, from what is committed: what stopped them may be mended."""
+        now = self._clock.monotonic()
+        halted = self._source.halted
+        if halted or self._halted_since:
+            self._halted_since = {partition: self._halted_since.get(partition, now) for partition in halted}
+        for partition, since in self._halted_since.items():
+            lease = self.leases.get(partition)
+            if lease is not None and now - since >= self._settings.retry.halted_delay:
+                self._filling.drop(partition)
+                self.leases[partition] = Lease(partition, refusals=lease.refusals)
+                self._halted_since[partition] = now
+                self._source.resume(partition)
 
     def _publish(self, part: Part, acknowledged_at: float) -> None:
         lease = part.lease
         lease.committed = part.next_offset
         if lease.counted is not None:
             self._metrics.publish(tally(part.columns, lease.counted, acknowledged_at, self._backfill_ms))
-        self._metrics.position(lease.partition, part.records[-1].timestamp / 1000)
+        self._metrics.position(lease.partition, max(part.records[-1].timestamp, 0) / 1000)
 
     def _due(self) -> bool:
         opened_at = self._filling.opened_at

@@ -48,6 +48,18 @@ class Record(Protocol):
         """The headers as sent, in order, names may repeat."""
 
 
+class UnreadRecord(NamedTuple):
+    """What stands for a record that Kafka holds and nobody can read: its place, and nothing else."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int = -1
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
 class Outcome(StrEnum):
     """What became of a record; together they account for every offset."""
 
@@ -59,6 +71,7 @@ class Outcome(StrEnum):
 class Stage(StrEnum):
     """Where a record was refused."""
 
+    FETCH = "fetch"
     DECODE = "decode"
     NORMALIZE = "normalize"
     SINK = "sink"
@@ -67,6 +80,8 @@ class Stage(StrEnum):
 class Reason(StrEnum):
     """Why a record is not a row of `run_steps`."""
 
+    # dead-lettered by position: nobody can read it
+    UNREADABLE = "unreadable"
     # dead-lettered by decode
     NOT_UTF8 = "not_utf8"
     INVALID_JSON = "invalid_json"

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt.
+"""How long to wait before the next attempt, and how often to try what nobody understands.
 
 Owns the back-off: exponential, capped, with jitter so that many workers do not come back in step.
 """
@@ -15,11 +15,13 @@ class RetryPolicy:
     Attributes:
         first: the first delay.
         longest: no delay is longer.
+        unknown_attempts: failures of unknown meaning, in a row, after which the partition is halted.
         chance: source of the jitter.
     """
 
     first: float = 0.2
     longest: float = 15.0
+    unknown_attempts: int = 10
     chance: random.Random = field(default_factory=random.Random)
 
     def delays(self) -> Iterator[float]:

@@ -81,6 +81,10 @@ class DeadLetterSettings(Section):
     """Seconds to wait for the acknowledgement of a dead letter."""
     max_request_size: Bytes = 33_554_432
     """Largest dead letter in bytes; the topic's max.message.bytes must allow it."""
+    max_consecutive: Annotated[int, Field(ge=0)] = 1_000
+    """Refused records in a row beyond which a partition is halted, not emptied into the dead letters; 0: no limit."""
+    max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of refused records, among the latest 1,000 or more, beyond which a partition is halted; 1: no limit."""
 
 
 class NormalizeSettings(Section):
@@ -105,6 +109,10 @@ class RetrySettings(Section):
     """Seconds before the first repetition; doubled each time, with jitter."""
     max_delay: Seconds = 15.0
     """Longest wait between two attempts in seconds."""
+    unknown_attempts: Annotated[int, Field(ge=1)] = 10
+    """Failures in a row that nobody understands after which the partitions that have them are halted."""
+    halted_delay: Seconds = 300.0
+    """Seconds after which a halted partition is read again from its committed offset, to see whether it is mended."""
 
 
 class HttpSettings(Section):

@@ -4,7 +4,7 @@ import threading
 
 
 class FakeClock:
-    """`contracts.Clock`; waiting moves it, and does not wait."""
+    """`contracts.Clock`; only the test moves it, and whoever waits does not wait long."""
 
     def __init__(self, now: float = 1_764_000_000.0) -> None:
         self._now = now
@@ -19,8 +19,8 @@ class FakeClock:
         return self._monotonic
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Move on by `seconds`; a moment of real time lets other threads in."""
-        self.advance(seconds)
+        """Return after a moment of real time, which lets other threads in, and move on by that."""
+        self.advance(0.001)
         return event.wait(0.001)
 
     def advance(self, seconds: float) -> None:

@@ -101,6 +101,7 @@ class FakeSource:
         self.broker = broker
         self.max_records = max_records
         self.positions: dict[Partition, int] = {}
+        self.halted: dict[Partition, str] = {}
         self.evicted = False
         self.held = False
         self._joined = False
@@ -120,6 +121,8 @@ class FakeSource:
             return {}
         delivered: dict[Partition, Sequence[Record]] = {}
         for partition, position in list(self.positions.items()):
+            if partition in self.halted:
+                continue
             start = self._in_range(partition, position)
             records = [record for record in self.broker.logs[partition] if record.offset >= start][: self.max_records]
             self.positions[partition] = records[-1].offset + 1 if records else max(start, self.broker.ends[partition])
@@ -148,6 +151,15 @@ class FakeSource:
         """Deliver again."""
         self.held = False
 
+    def halt(self, partition: Partition, cause: str) -> None:
+        """Deliver nothing more of a partition."""
+        self.halted[partition] = cause
+
+    def resume(self, partition: Partition) -> None:
+        """Deliver it again, from its committed offset."""
+        del self.halted[partition]
+        self.positions[partition] = self.broker.committed.get(partition, self.broker.begin(partition))
+
     def lags(self) -> Mapping[Partition, int]:
         """Return the records not yet read."""
         return {partition: self.broker.ends[partition] - position for partition, position in self.positions.items()}
@@ -166,6 +178,7 @@ class FakeSource:
     def withdraw(self, partition: Partition, *, lost: bool) -> None:
         """Give a partition up."""
         del self.positions[partition]
+        self.halted.pop(partition, None)
         self._changes.append(Withdrawn(partition, lost))
 
     def _rejoin(self) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.batch import Batch, Lease
+from pipeline.batch import Batch, Lease, set_aside
 from pipeline.decode import Unstored
 from pipeline.normalize.row import ledger_row
-from pipeline.records import Partition, Reason, Record, Stage
+from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
 from schemas.row import INDEX, Row
 from tests.fakes.kafka import FakeRecord
 from tests.fakes.rows import step_row
@@ -68,11 +68,11 @@ def test_two_refused_steps_of_one_record_are_one_letter_also_when_others_came_be
     batch = Batch()
     part = batch.part(lease)
     verdict = Unstored(Reason.MISSING_STEP_ID, Stage.NORMALIZE, "no id")
-    part.set_aside(page, verdict)
-    part.set_aside(page, verdict)
-    part.set_aside(other, verdict)
+    letters: list[InvalidRecord] = []
+    for refused in (page, page, other):
+        set_aside(letters, refused, verdict)
     rows = [ledger_row(verdict, page, 0), step_row(0, step_index=1), step_row(0, step_index=2)]
-    part.extend([*rows, ledger_row(verdict, other, 0)], [page, page, page, other])
+    part.extend([*rows, ledger_row(verdict, other, 0)], [page, page, page, other], letters)
     batch.seal(NOW)
     batch.refuse(1, "why")
     batch.refuse(2, "why")
@@ -118,7 +118,7 @@ def test_a_batch_whose_partitions_are_gone_has_nothing_to_write() -> None:
     assert batch.oldest_timestamp() == 0
 
 
-@pytest.mark.parametrize(("stamps", "oldest"), [((5_000, 2_000), 2.0), ((-1, 5_000), 0.0)])
+@pytest.mark.parametrize(("stamps", "oldest"), [((5_000, 2_000), 2.0), ((-1, 5_000), 5.0), ((-1, -1), 0.0)])
 def test_the_oldest_timestamp_is_that_of_the_parts_first_records(stamps: tuple[int, int], oldest: float) -> None:
     batch = sealed(record(0, 0, stamps[0]), record(0, 1, stamps[1]))
     assert batch.oldest_timestamp() == oldest

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from pipeline.batch import Batch, Lease
+from pipeline.breaker import OPENS_AFTER, BreakerState
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.metrics import Metrics
@@ -176,6 +177,20 @@ def test_a_row_that_is_too_much_alone_is_waited_for_and_never_dropped(rig: Rig) 
     rig.sink.most_rows = 1
     rig.until(rig.writer.take_back)
     assert set(rig.outcomes().values()) == {"stored"}
+
+
+def test_a_sink_that_is_away_gets_small_questions_instead_of_the_batch(rig: Rig) -> None:
+    rig.until(lambda: rig.writer.trouble is None)
+    rig.deliver(1)
+    rig.sink.down = AWAY
+    rig.lend(10)
+    rig.until(lambda: rig.writer.breaker.failures >= 3 * OPENS_AFTER)
+    assert rig.writer.breaker.state is not BreakerState.CLOSED
+    assert [rows for _, rows in rig.sink.attempts] == [1, *[10] * OPENS_AFTER]
+    rig.sink.down = None
+    rig.until(rig.writer.take_back)
+    assert rig.writer.breaker.state is BreakerState.CLOSED
+    assert [rows for _, rows in rig.sink.attempts] == [1, *[10] * (OPENS_AFTER + 1)]
 
 
 def test_letters_go_in_slices_and_what_was_delivered_is_not_sent_again(rig: Rig) -> None:

@@ -1,0 +1,149 @@
+"""When one partition stands still: too many refusals, failures nobody understands, bytes that nobody can read."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pipeline.contracts import Columns, Unreadable
+from pipeline.errors import ErrorClass, SinkUnavailable
+from pipeline.processor import SLICE
+from pipeline.records import Partition
+from schemas.row import INDEX
+from tests.fakes.kafka import FakeBroker
+from tests.fakes.sink import FakeSink
+from tests.unit.events import completed, wire
+from tests.unit.processor_rig import Rig, rig_factory
+
+STRICT = {"max_consecutive": 100, "max_ratio": 0.5}
+
+
+class CursedSink(FakeSink):
+    """Fails for an unknown reason while a partition in `cursed` is in an insert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cursed: set[int] = set()
+
+    def insert(self, columns: Columns, token: str) -> None:
+        if self.cursed.intersection(columns[INDEX["kafka_partition"]]):
+            raise SinkUnavailable("ClickHouse error 4711 (NOBODY_KNOWS)", ErrorClass.UNKNOWN, 4711)
+        super().insert(columns, token)
+
+
+@pytest.fixture
+def rigs() -> Iterator[Callable[..., Rig]]:
+    with rig_factory() as make:
+        yield make
+
+
+def produce(broker: FakeBroker, partition: int, *kinds: str) -> None:
+    for kind in kinds:
+        number = broker.ends[broker.partitions[partition]]
+        event = completed(number, run_id=f"run_{partition}")
+        broker.produce(b"poison" if kind == "bad" else wire(event), partition)
+
+
+def test_a_flood_of_bad_records_halts_its_partition_before_it_reaches_the_dead_letters(
+    rigs: Callable[..., Rig],
+) -> None:
+    broker = FakeBroker(partitions=2)
+    produce(broker, 0, *["good"] * SLICE, *["bad"] * 5_000)
+    produce(broker, 1, *["good"] * 10)
+    rig = rigs(broker, dead_letter=STRICT)
+    rig.turn(lambda: bool(rig.source.halted) and rig.committed(1) == 10)
+    assert rig.source.halted.keys() == {Partition("run-steps", 0)}
+    assert "records in a row were refused (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
+    rig.turn(lambda: rig.committed(0) == SLICE)
+    assert rig.letters.letters == []
+    assert len(rig.ledger()) == SLICE + 10
+    produce(broker, 1, "good")
+    rig.turn(lambda: rig.committed(1) == 11)
+
+
+def test_a_halted_partition_is_tried_again_and_does_not_leak_into_the_dead_letters(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    produce(broker, 0, *["bad"] * 5_000)
+    rig = rigs(broker, dead_letter=STRICT, retry={"halted_delay": 10.0})
+    rig.turn(lambda: bool(rig.source.halted))
+    for _ in range(100):
+        rig.turn(lambda: True)
+        rig.clock.advance(1.0)
+        rig.processor.turn()
+    assert rig.letters.letters == []
+    assert rig.committed() == 0
+    broker.expire(0, below=5_000)
+    produce(broker, 0, "good")
+    rig.turn(lambda: rig.committed() == 5_001)
+    assert rig.source.halted == {}
+
+
+def test_scattered_bad_records_halt_nothing(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    produce(broker, 0, *["bad", "good", "good"] * 1_000)
+    rig = rigs(broker, dead_letter=STRICT)
+    rig.turn(lambda: rig.committed() == 3_000)
+    assert len(rig.letters.letters) == 1_000
+
+
+def test_a_failure_nobody_understands_halts_its_partition_after_a_few_attempts_and_commits_nothing_of_it(
+    rigs: Callable[..., Rig],
+) -> None:
+    broker, sink = FakeBroker(partitions=2), CursedSink()
+    sink.cursed = {1}
+    for number in (0, 1):
+        produce(broker, number, *["good"] * 3)
+    rig = rigs(broker, sink=sink, retry={"halted_delay": 50.0})
+    rig.turn(lambda: rig.committed(0) == 3 and bool(rig.source.halted))
+    assert rig.source.halted == {Partition("run-steps", 1): "ClickHouse error 4711 (NOBODY_KNOWS)"}
+    produce(broker, 0, "good")
+    produce(broker, 1, "good")
+    rig.turn(lambda: rig.committed(0) == 4)
+    assert rig.committed(1) == 0
+    assert rig.value("runstep_steps_total", type="message_creation", status="completed") == 4
+
+    sink.cursed = set()
+    rig.turn(lambda: rig.committed(1) == 4)
+    assert rig.source.halted == {}
+    assert len(rig.ledger()) == 8
+    assert rig.value("runstep_steps_total", type="message_creation", status="completed") == 8
+
+
+def test_what_was_read_behind_rows_that_were_given_up_is_not_committed(rigs: Callable[..., Rig]) -> None:
+    broker, sink = FakeBroker(), CursedSink()
+    sink.cursed = {0}
+    rig = rigs(broker, sink=sink, max_rows=3, retry={"halted_delay": 50.0})
+    produce(broker, 0, *["good"] * 3)
+    rig.turn(lambda: rig.writer.busy)
+    produce(broker, 0, *["good"] * 2)
+    rig.turn(lambda: bool(rig.source.halted))
+    sink.cursed = set()
+    for _ in range(20):
+        rig.processor.turn()
+    assert rig.committed() == 0
+    rig.turn(lambda: rig.committed() == 5)
+    assert len(rig.ledger()) == 5
+
+
+def test_offsets_that_nobody_can_read_are_dead_lettered_by_their_place(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    produce(broker, 0, "good", "good")
+    rig = rigs(broker)
+    rig.turn(lambda: rig.committed() == 2)
+    rig.source._changes.append(Unreadable(Partition("run-steps", 0), 2, 4, "CRC mismatch"))
+    broker.skip(0, 3)
+    produce(broker, 0, "good")
+    rig.turn(lambda: rig.committed() == 6)
+    told: list[dict[str, Any]] = sorted(rig.ledger(), key=lambda row: row["kafka_offset"])
+    assert [(row["outcome"], row["reason"]) for row in told] == [
+        ("stored", ""),
+        ("stored", ""),
+        *[("dead_lettered", "unreadable")] * 3,
+        ("stored", ""),
+    ]
+    assert [(letter.record.offset, letter.detail) for letter in rig.letters.letters] == [
+        (2, "CRC mismatch"),
+        (3, "CRC mismatch"),
+        (4, "CRC mismatch"),
+    ]
+    assert rig.value("runstep_records_total", outcome="dead_lettered", reason="unreadable") == 3
