@@ -245,7 +245,7 @@ class Processor:
         lease.committed = part.next_offset
         if lease.counted is not None:
             self._metrics.publish(tally(part.columns, lease.counted, acknowledged_at, self._backfill_ms))
-        self._metrics.position(lease.partition, max(part.records[-1].timestamp, 0) / 1000)
+        self._metrics.position(lease.partition, part.records[-1].timestamp / 1000)
 
     def _due(self) -> bool:
         opened_at = self._filling.opened_at
@@ -268,6 +268,7 @@ class Processor:
         """Tell where we are; lags cost the broker a request, so they are asked for now and then."""
         now = self.turned_at = self._clock.monotonic()
         self._metrics.polled(self._clock.now())
+        self._metrics.halted(len(self._source.halted))
         self._metrics.buffered(self._filling.rows, self._filling.oldest_timestamp())
         if now - self._measured_at >= LAG_INTERVAL:
             self._measured_at = now

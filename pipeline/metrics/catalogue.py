@@ -55,6 +55,7 @@ _COMMITTED: Final = ("ok", "deferred", "fenced", "failed")
 _REBALANCED: Final = ("assigned", "revoked", "lost")
 
 _DEAD_LETTERED: Final = (
+    Reason.UNREADABLE,
     Reason.NOT_UTF8,
     Reason.INVALID_JSON,
     Reason.TOO_DEEP,
@@ -226,6 +227,12 @@ ASSIGNED: Final = Spec(
     "How many partitions are ours.",
     _UNLABELLED,
 )
+HALTED: Final = Spec(
+    "gauge",
+    "runstep_halted_partitions",
+    "How many of our partitions stand still until a person looks.",
+    _UNLABELLED,
+)
 COMMITS: Final = Spec(
     "counter",
     "runstep_commits_total",
@@ -268,6 +275,7 @@ SPECS: Final = (
     LAST_POLL,
     LAST_INSERT,
     ASSIGNED,
+    HALTED,
     COMMITS,
     REBALANCES,
     BUILD_INFO,

@@ -109,6 +109,10 @@ class Metrics(Collector):
         """Show how many partitions are ours."""
         self._set(catalogue.ASSIGNED, (), count)
 
+    def halted(self, count: int) -> None:
+        """Show how many of our partitions stand still."""
+        self._set(catalogue.HALTED, (), count)
+
     def buffered(self, rows: int, oldest: float | None) -> None:
         """Show how many rows wait to be inserted, and since when (seconds since the epoch; None: none waits)."""
         with self._lock:

@@ -121,6 +121,7 @@ class Overview(Collector):
                 "writing": any(each["buffer"]["writing"] for each in workers.values()),
             },
             "sink": _sink(workers),
+            "halted": {name: cause for each in workers.values() for name, cause in each["halted"].items()},
             "last_error": {name: error for each in workers.values() for name, error in each["last_error"].items()},
             "counts": self.totals(),
             "workers": [self._status(child) for child in self.children]
@@ -152,9 +153,13 @@ def _number(entry: tuple[str, str]) -> int:
 
 
 def _sink(workers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    troubled = [
-        f"worker {name}: {status['sink']['cause']}"
-        for name, status in workers.items()
-        if not status["sink"]["available"]
-    ]
-    return {"available": bool(workers) and not troubled, "cause": troubled[0] if troubled else None}
+    """Return the sink as the worker sees it that has the most trouble with it."""
+    if not workers:
+        return {"available": False, "cause": None}
+    name, worst = max(workers.items(), key=lambda entry: _severity(entry[1]["sink"]))
+    cause = worst["sink"]["cause"]
+    return {**worst["sink"], "cause": None if cause is None else f"worker {name}: {cause}"}
+
+
+def _severity(sink: dict[str, Any]) -> tuple[bool, int]:
+    return not sink["available"], sink["failures_in_a_row"]

@@ -114,7 +114,8 @@ def test_two_workers_share_the_partitions_and_account_for_all_of_them(
         assert shown["state"] == "running"
         assert len(shown["partitions"]) == 4
         assert all({"position", "committed", "lag"} == set(place) for place in shown["partitions"].values())
-        assert shown["sink"] == {"available": True, "cause": None}
+        assert (shown["sink"]["available"], shown["sink"]["cause"], shown["sink"]["breaker"]) == (True, None, "closed")
+        assert shown["halted"] == {}
         assert shown["buffer"]["rows"] == 0
         check_labels(daemon.metrics())
         checked = promtool("check", "metrics", stdin=daemon.scrape())

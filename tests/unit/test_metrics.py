@@ -44,6 +44,7 @@ CONTRACT = {
     "runstep_last_poll_timestamp_seconds": ("gauge", set()),
     "runstep_last_insert_timestamp_seconds": ("gauge", set()),
     "runstep_assigned_partitions": ("gauge", set()),
+    "runstep_halted_partitions": ("gauge", set()),
     "runstep_commits_total": ("counter", {"outcome"}),
     "runstep_rebalances_total": ("counter", {"kind"}),
     "runstep_build_info": ("gauge", {"version", "revision", "python"}),
@@ -224,10 +225,12 @@ def test_gauges_show_the_last_value(metrics, value):
     metrics.sink_available(up=True)
     metrics.polled(NOW)
     metrics.assigned(4)
+    metrics.halted(1)
     metrics.buffered(120, NOW - 1)
     assert value("runstep_sink_available") == 1
     assert value("runstep_last_poll_timestamp_seconds") == NOW
     assert value("runstep_assigned_partitions") == 4
+    assert value("runstep_halted_partitions") == 1
     assert value("runstep_buffer_rows") == 120
     assert value("runstep_buffer_oldest_timestamp_seconds") == NOW - 1
     metrics.buffered(0, None)
