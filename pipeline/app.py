@@ -6,16 +6,17 @@ last scrape.
 """
 
 import gc
+import math
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
-from pipeline.config import Settings
+from pipeline.config import Reloadable, Settings
 from pipeline.contracts import SystemClock
 from pipeline.dead_letter import KafkaDeadLetters
 from pipeline.endpoints import Endpoints
@@ -24,6 +25,7 @@ from pipeline.processor import Processor
 from pipeline.retry import RetryPolicy
 from pipeline.sink import ClickHouseSink
 from pipeline.source import KafkaSource
+from pipeline.watchdog import Watchdog, Watched
 from pipeline.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -57,29 +59,43 @@ class Member:
         metrics: what the parts tell.
     """
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
-        """Wire the parts; nothing is opened before `run`."""
+    def __init__(
+        self, settings: Settings, registry: CollectorRegistry, load: Callable[[], Settings] | None = None
+    ) -> None:
+        """Wire the parts; nothing is opened before `run`.
+
+        Args:
+            settings: as read at the start.
+            registry: where the metrics go.
+            load: reads the settings again, for secrets that were rotated; see `Reloadable`.
+        """
         self._settings = settings
+        self._reloadable = Reloadable(settings, load)
         self._clock = SystemClock()
         self.registry = registry
         self.metrics = Metrics(registry, settings.http.buckets, os.environ.get("RUNSTEP_REVISION", ""))
-        self._source = KafkaSource(settings.kafka, settings.batch.max_rows)
+        self._source = KafkaSource(lambda: self._reloadable.current().kafka, settings.batch.max_rows)
         letters = settings.dead_letter
         self._writer = Writer(
-            ClickHouseSink(lambda: settings.clickhouse),
+            ClickHouseSink(lambda: self._reloadable.current().clickhouse),
             KafkaDeadLetters(
-                settings.kafka, settings.dead_letter_topic, letters.delivery_timeout, letters.max_request_size
+                lambda: self._reloadable.current().kafka,
+                settings.dead_letter_topic,
+                letters.delivery_timeout,
+                letters.max_request_size,
             ),
             self.metrics,
             self._clock,
-            RetryPolicy(settings.retry.first_delay, settings.retry.max_delay),
+            RetryPolicy(settings.retry.first_delay, settings.retry.max_delay, settings.retry.unknown_attempts),
             settings.normalize.counted_steps,
         )
         self._processor = Processor(self._source, self._writer, self.metrics, self._clock, settings)
+        self._watchdog = Watchdog(self._clock, _watched(self._processor, self._writer, settings))
         self._state = "starting"
 
     def run(self) -> None:
         """Run until `stop`, drain, leave the group. Blocks; the calling thread is the owner."""
+        self._watchdog.start()
         self._writer.start()
         ended = threading.Event()
         threading.Thread(target=_collect_now_and_then, args=(ended,), name="runstep-garbage", daemon=True).start()
@@ -91,6 +107,7 @@ class Member:
             self._state = "drained"
             self._writer.close(WRITER_JOIN)
             self._source.close()
+            self._watchdog.close()
             log.info("drained", **self.metrics.totals())
 
     def stop(self) -> None:
@@ -99,11 +116,8 @@ class Member:
         self._processor.stop()
 
     def alive(self) -> str | None:
-        """Return why the loop makes no progress, None while it does."""
-        still = self._clock.monotonic() - self._processor.turned_at
-        if still > self._settings.http.stalled_after:
-            return f"the loop has made no progress for {still:.0f} s"
-        return None
+        """Return what makes no progress, the loop or the writer, and for how long; None while both do."""
+        return self._watchdog.cause()
 
     def ready(self) -> list[str]:
         """Return what is in the way of records becoming rows; empty when nothing is."""
@@ -117,16 +131,47 @@ class Member:
 
     def status(self) -> dict[str, Any]:
         """Return what /status shows."""
-        causes = self.ready()
+        causes, halted = self.ready(), dict(self._source.halted)
         return {
             "state": "waiting" if self._state == "running" and causes else self._state,
             "causes": causes,
             "partitions": self._processor.status(),
             "buffer": {"rows": self._processor.buffered(), "writing": self._writer.busy},
-            "sink": {"available": self._writer.trouble is None, "cause": self._writer.trouble},
-            "last_error": dict(self._writer.last_errors),
+            "sink": {
+                "available": self._writer.trouble is None,
+                "cause": self._writer.trouble,
+                "breaker": self._writer.breaker.state,
+                "failures_in_a_row": self._writer.breaker.failures,
+                "most_rows": _finite(self._writer.insertion.appetite.most),
+            },
+            "halted": {f"{partition.topic}/{partition.number}": cause for partition, cause in halted.items()},
+            "last_error": self._last_errors(),
             "counts": self.metrics.totals(),
         }
+
+    def _last_errors(self) -> dict[str, str]:
+        settings = {} if self._reloadable.trouble is None else {"settings": self._reloadable.trouble}
+        return {**self._writer.last_errors, **settings}
+
+
+def _watched(processor: Processor, writer: Writer, settings: Settings) -> list[Watched]:
+    """Return who has to show signs of life, and how often.
+
+    The writer shows one before each attempt; that, and the wait behind it, may last as long as the settings allow.
+    """
+    store, patience = settings.clickhouse, settings.http.stalled_after
+    longest = settings.retry.max_delay + max(
+        store.connect_timeout + store.insert_timeout,
+        settings.kafka.bootstrap_timeout + settings.dead_letter.delivery_timeout,
+    )
+    return [
+        Watched("the loop", lambda: processor.turned_at, patience),
+        Watched("the writer", lambda: writer.stirred_at, patience + longest, lambda: writer.failure),
+    ]
+
+
+def _finite(rows: float) -> int | None:
+    return None if math.isinf(rows) else int(rows)
 
 
 class Daemon:
@@ -136,10 +181,16 @@ class Daemon:
         endpoints: the HTTP server; its `address` is known once `run` has started it.
     """
 
-    def __init__(self, settings: Settings, *, registry: CollectorRegistry | None = None) -> None:
-        """Wire the parts; nothing is opened before `run`."""
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings] | None = None,
+        *,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        """Wire the parts; nothing is opened before `run`. For the arguments see `Member`."""
         self._settings = settings
-        self._member = Member(settings, registry or CollectorRegistry())
+        self._member = Member(settings, registry or CollectorRegistry(), load)
         self._last_scrape = LastScrape()
         self._member.registry.register(self._last_scrape)
         self.endpoints = Endpoints(settings.http, self._member.registry, self._member)

@@ -1,9 +1,10 @@
 """The inside of one worker process of `runstep run --workers N`: a member of the group without endpoints.
 
 `pipeline.supervisor` starts it and owns its outside; they talk over one socket pair. The supervisor sends the worker's
-name and settings first (nothing of them is in arguments or environment), then requests: a number asks for a report,
-`STOP` for the end. The worker sends each report with the number it answers, at its end a last one, and text that says
-why it failed. The end of the pipe is the end of the supervisor: the worker drains and ends by itself.
+name, settings and how to read them again first (nothing of them is in arguments or environment), then requests: a
+number asks for a report, `STOP` for the end. The worker sends each report with the number it answers, at its end a last
+one, and text that says why it failed. The end of the pipe is the end of the supervisor: the worker drains and ends by
+itself.
 
 A thread of its own answers, so that a loop which is stuck can be told from a process which is.
 """
@@ -13,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final, TypedDict
@@ -52,9 +54,9 @@ class Report(TypedDict):
 class Worker:
     """A member that answers its supervisor. `run` is for the main thread."""
 
-    def __init__(self, connection: Connection, settings: Settings) -> None:
+    def __init__(self, connection: Connection, settings: Settings, load: Callable[[], Settings] | None) -> None:
         self._connection = connection
-        self._member = Member(settings, CollectorRegistry())
+        self._member = Member(settings, CollectorRegistry(), load)
         self._patience = settings.drain_timeout + ENDING
         self._sending = threading.Lock()
         self._stopped = False
@@ -119,12 +121,12 @@ def main() -> int:
     """Be the worker that the process at the other end of the pipe asks for; return the exit code."""
     connection = Connection(int(sys.argv[1]))
     try:
-        name, settings = connection.recv()
+        name, settings, load = connection.recv()
     except (EOFError, OSError):
         return os.EX_OK
     logs.configure(settings.log, worker=name)
     try:
-        Worker(connection, settings).run()
+        Worker(connection, settings, load).run()
     except Exception as error:
         log.debug("worker failed", exc_info=error)
         with suppress(OSError):

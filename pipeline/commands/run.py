@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Annotated, Final
 
@@ -17,8 +18,8 @@ import typer
 
 from pipeline.app import Daemon
 from pipeline.commands import exits
-from pipeline.commands.context import settings_from_context
-from pipeline.config import Settings
+from pipeline.commands.context import config_file, settings_from_context
+from pipeline.config import load
 from pipeline.supervisor import Supervisor, WorkersFailed
 
 log = structlog.get_logger(__name__)
@@ -75,20 +76,22 @@ def run(
     One process uses one core. `--workers N` runs N of them behind one address: counters are their sums, gauges say
     whose they are, and a worker that dies is started again. More than the topics have partitions is of no use.
 
+    A secret that is rotated in its file is read again when a login with the old one fails; no restart is needed.
+
     Settings come from runstep.toml, the environment (RUNSTEP_KAFKA__BOOTSTRAP_SERVERS, ...) and secret files; see
     `runstep config`. Exit codes: 0 drained, 70 a fault of ours, 78 a setting is wrong.
     """
     settings = settings_from_context()
+    load_again = partial(load, config_file.get())
     if workers > 1:
-        _supervise(settings, workers)
+        _supervise(Supervisor(settings, workers, load_again))
         return
-    daemon = Daemon(settings)
+    daemon = Daemon(settings, load_again)
     with stopping(daemon.stop):
         daemon.run()
 
 
-def _supervise(settings: Settings, workers: int) -> None:
-    supervisor = Supervisor(settings, workers)
+def _supervise(supervisor: Supervisor) -> None:
     try:
         with stopping(supervisor.stop, abandon=supervisor.kill):
             supervisor.run()

@@ -1,15 +1,18 @@
 """Settings: what they are, where they come from, and which relations between them must hold.
 
 Sources, the later ones win: `runstep.toml`, the environment (`RUNSTEP_SECTION__KEY`), secrets from files. Durations are
-in seconds, sizes in bytes. Everything is frozen and checked once, at start; secrets are `SecretStr` and never printed.
+in seconds, sizes in bytes. Everything is frozen and checked at start, and but for credentials stays as it was then;
+secrets are `SecretStr` and never printed.
 
 `kafka`, `sections`, `settings` say what there is; `names` how it is called; `layers` reads the sources; `relations`
-checks what fields alone cannot; `loading` puts it together; `reference` writes the README's table.
+checks what fields alone cannot; `loading` puts it together; `reloading` follows credentials
+that change; `reference` writes the README's table.
 """
 
 from pipeline.config.kafka import KafkaSettings
 from pipeline.config.loading import Loaded, load, load_with_origins
 from pipeline.config.reference import settings_table
+from pipeline.config.reloading import Reloadable
 from pipeline.config.sections import (
     BatchSettings,
     ClickHouseSettings,
@@ -33,6 +36,7 @@ __all__ = [
     "Loaded",
     "LogSettings",
     "NormalizeSettings",
+    "Reloadable",
     "RetrySettings",
     "Seconds",
     "Section",

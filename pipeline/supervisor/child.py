@@ -43,12 +43,20 @@ class Child:
         failure: why the process failed, in its own words.
     """
 
-    def __init__(self, name: str, settings: Settings, heard: Callable[[], None], parted: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        load: Callable[[], Settings] | None,
+        heard: Callable[[], None],
+        parted: Callable[[], None],
+    ) -> None:
         """Start the process.
 
         Args:
             name: of the worker.
             settings: of this worker; they go through the pipe, never into arguments or the environment.
+            load: reads the settings again, there; it can be pickled.
             heard: called after each report, on a thread of ours.
             parted: called when the process will say nothing more, on a thread of ours.
 
@@ -65,7 +73,7 @@ class Child:
         self._parted_at: float | None = None
         self._sending = threading.Lock()
         self._process, self._connection = _launch()
-        self._send((name, settings))
+        self._send((name, settings, load))
         self._listening = threading.Thread(target=self._listen, name=f"runstep-worker-{name}", daemon=True)
         self._listening.start()
 

@@ -12,7 +12,7 @@ import os
 import queue
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -54,8 +54,13 @@ class Supervisor:
         endpoints: the HTTP server; its `address` is known once `run` has started it.
     """
 
-    def __init__(self, settings: Settings, count: int) -> None:
+    def __init__(self, settings: Settings, count: int, load: Callable[[], Settings] | None = None) -> None:
         """Wire the parts; nothing is opened or started before `run`.
+
+        Args:
+            settings: as read at the start.
+            count: of workers.
+            load: reads the settings again, in each worker; see `pipeline.app.Member`. It can be pickled.
 
         Raises:
             ConfigError: several processes cannot share what the settings name.
@@ -63,6 +68,7 @@ class Supervisor:
         if settings.clickhouse.url.get_secret_value().startswith("chdb:"):
             raise ConfigError("clickhouse.url: chdb: is for one process alone; use a server, or --workers 1")
         self._settings = settings
+        self._load = load
         self._due = {str(number): 0.0 for number in range(1, count + 1)}
         self._overview = Overview(self._due, settings.http.stalled_after)
         self._last_scrape = LastScrape()
@@ -116,7 +122,8 @@ class Supervisor:
         for name in [name for name, due in self._due.items() if due <= now]:
             del self._due[name]
             try:
-                child = Child(name, member_settings(self._settings, name), self._overview.heard, self._parted)
+                own = member_settings(self._settings, name)
+                child = Child(name, own, self._load, self._overview.heard, self._parted)
             except OSError as error:
                 self._start_again(name, f"could not be started: {error.strerror}", early=True)
             else:
