@@ -10,10 +10,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test gate bench fmt clean
+.PHONY: help setup demo test chaos kills simulate-faults gate bench fmt clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Create .venv with everything in it; does nothing when it is up to date
 
@@ -32,7 +32,20 @@ demo: setup ## Run the whole pipeline on an embedded broker and an embedded Clic
 # loadfile keeps a file's private servers in one worker; in the order of the files the long acceptance tests start first.
 test: setup ## Run all tests on real Kafka, ClickHouse and Prometheus, which it fetches and starts itself
 	@$(BIN)/python -m tests.servers.downloads
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos" $(ARGS)
+
+chaos: setup ## Run every failure scenario on real servers, the long ones too
+	@$(BIN)/python -m tests.servers.downloads
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/chaos $(ARGS)
+
+kills: setup ## Kill daemon, ClickHouse and broker 200 times under load, and account for every record
+	@$(BIN)/python -m tests.servers.downloads
+	@$(BIN)/python -m tests.chaos.kills $(ARGS)
+
+# SEEDS=100000 runs so many, SEED=4711 runs one again and shows what happened.
+SEEDS ?= 10000
+simulate-faults: setup ## Run the pipeline through simulated faults: SEEDS=10000 schedules, or SEED=n again
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS)) $(ARGS)
 
 gate: setup ## Check format, lint, types and the direction of imports
 	@$(BIN)/ruff format --check .

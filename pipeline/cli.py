@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "run": "Run the daemon: Kafka in, ClickHouse and Prometheus out.",
     "migrate": "Create or update the tables, and show what is applied.",
     "check": "Say whether everything the daemon needs is there.",
+    "audit": "Prove that every offset is accounted for.",
+    "doctor": "Say why it is stuck, and what to do.",
     "config": "Show the settings in force, and where each comes from.",
     "query": "Ask the tables: SQL, or a report by name.",
     "simulate": "Produce realistic run-step events to a Kafka.",

@@ -1,6 +1,8 @@
 """One answer of a check."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
+
+Level: TypeAlias = Literal["ok", "warning", "bad"]
 
 
 class Finding(NamedTuple):
@@ -10,7 +12,7 @@ class Finding(NamedTuple):
         subject: what was looked at, such as `topic run-steps`.
         ok: whether it is as it has to be.
         detail: what was found.
-        cure: what to do if it is not ok.
+        cure: what to do about it; something that is ok has one where it can go wrong, or cannot be told.
         unavailable: whether the service gave no answer at all, so that nothing more can be said about it.
     """
 
@@ -20,10 +22,22 @@ class Finding(NamedTuple):
     cure: str = ""
     unavailable: bool = False
 
+    @property
+    def level(self) -> Level:
+        """How much it matters."""
+        if not self.ok:
+            return "bad"
+        return "warning" if self.cure else "ok"
+
 
 def fine(subject: str, detail: str) -> Finding:
     """Return a good answer."""
     return Finding(subject, ok=True, detail=detail)
+
+
+def warning(subject: str, detail: str, cure: str) -> Finding:
+    """Return what stops nothing now, but can, or what cannot be told."""
+    return Finding(subject, ok=True, detail=detail, cure=cure)
 
 
 def bad(subject: str, detail: str, cure: str = "") -> Finding:

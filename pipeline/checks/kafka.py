@@ -53,7 +53,7 @@ def kafka_findings(settings: Settings) -> Iterator[Finding]:
             yield _group(admin, kafka.group_id)
         except KafkaError as error:
             yield away(
-                "kafka", f"{servers} stopped answering: {_cause(error)}", "look at the brokers, then check again"
+                "kafka", f"{servers} stopped answering: {cause_of(error)}", "look at the brokers, then check again"
             )
 
 
@@ -105,7 +105,7 @@ def _read(consumer: Any, admin: Any, topic: str) -> Finding:
             consumer.seek(partition, ends[partition])
         consumer.poll(timeout_ms=_READ_TIMEOUT_MS)
     except KafkaError as error:
-        return bad(subject, _cause(error), f"grant READ on topic {topic}")
+        return bad(subject, cause_of(error), f"grant READ on topic {topic}")
     held = sum(ends.values()) - sum(starts.values())
     return fine(subject, f"allowed; {held:,} offsets held")
 
@@ -113,11 +113,11 @@ def _read(consumer: Any, admin: Any, topic: str) -> Finding:
 def _group(admin: Any, group: str) -> Finding:
     subject = f"group {group}"
     try:
-        told = _described_group(admin, group)
+        told = described_group(admin, group)
     except GroupAuthorizationFailedError as error:
-        return bad(subject, _cause(error), f"grant READ and DESCRIBE on group {group}")
+        return bad(subject, cause_of(error), f"grant READ and DESCRIBE on group {group}")
     except KafkaError as error:
-        return bad(subject, _cause(error), "look at the brokers that hold __consumer_offsets")
+        return bad(subject, cause_of(error), "look at the brokers that hold __consumer_offsets")
     state, members = told["group_state"], len(told["members"])
     if state not in _JOINED:
         return fine(subject, "nobody is in it")
@@ -130,7 +130,12 @@ def _group(admin: Any, group: str) -> Finding:
     return fine(subject, f"{members} member{'s' if members > 1 else ''}, {state}")
 
 
-def _described_group(admin: Any, group: str) -> Mapping[str, Any]:
+def described_group(admin: Any, group: str) -> Mapping[str, Any]:
+    """Return state and members of the group, as the admin client tells them.
+
+    Raises:
+        KafkaError: it is not told.
+    """
     deadline = time.monotonic() + _COORDINATOR_TIMEOUT
     while True:
         try:
@@ -143,7 +148,8 @@ def _described_group(admin: Any, group: str) -> Mapping[str, Any]:
             return told
 
 
-def _cause(error: KafkaError) -> str:
+def cause_of(error: KafkaError) -> str:
+    """Return what an error says, with its name."""
     text = str(error)
     name = type(error).__name__
     return text if name in text else f"{name}: {text}"

@@ -55,6 +55,8 @@ class ClickHouseSettings(Section):
     """Whether the shards of a cluster have replicas; each is a single server else."""
     insert_quorum: str = "auto"
     """Replicas that must have an insert before it counts: `auto` (a majority) or a number."""
+    require_deduplication: bool = True
+    """Whether nothing is written to tables that would store a repeated insert twice; else a warning has to do."""
     retention_days: Annotated[int, Field(ge=0)] = 0
     """Days after which a step is deleted; 0 keeps it for ever."""
     details_retention_days: Annotated[int, Field(ge=0)] = 0

@@ -11,6 +11,7 @@ from typing import Final
 from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.migrations.server import Client, Table, explaining, tables
+from pipeline.sink.guarantee import window_in
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 
 _TYPES: Final = {column.name: column.type for column in INGEST_COLUMNS}
@@ -99,16 +100,12 @@ def _column_findings(place: str, expected: tuple[str, ...], columns: Mapping[str
 
 
 def _window_findings(place: str, table: Table) -> Iterator[str]:
-    setting = "replicated_deduplication_window"
+    setting, inserts = window_in(table.engine, table.engine_full)
     # A plain table forgets every token unless told otherwise; a replicated one remembers unless told otherwise.
-    value, default = setting, "1"
-    if not table.engine.startswith("Replicated"):
-        value, default = f"non_{setting}", "0"
-    found = re.search(rf"\b{value} = (\d+)", table.engine_full)
-    if int(found[1] if found else default) == 0:
+    if inserts == 0 or (inserts is None and setting.startswith("non_")):
         yield (
             f"{place} does not recognize an insert that is sent twice: "
-            f"ALTER TABLE {place} MODIFY SETTING {value} = 1000"
+            f"ALTER TABLE {place} MODIFY SETTING {setting} = 1000"
         )
 
 

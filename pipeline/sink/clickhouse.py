@@ -7,6 +7,7 @@ profiles change: the token that the server remembers, and one block an insert, s
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import structlog
 from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertContext
@@ -15,10 +16,13 @@ from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
 from pipeline.records import Outcome, Partition
+from pipeline.sink import guarantee
 from pipeline.sink.classify import sink_error
 from pipeline.sink.client import address, connect, is_embedded
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
+
+log = structlog.get_logger(__name__)
 
 INGEST: Final = "run_step_ingest"
 LEDGER: Final = "run_step_ledger"
@@ -72,6 +76,16 @@ SETTINGS optimize_read_in_order = 1
 """Read backwards in the table's own order, so that it ends once there are enough. Repeats are one step: no FINAL."""
 
 
+def insert_settings(settings: ClickHouseSettings, client: Client) -> dict[str, Any]:
+    """Return what every insert says; a server that does not know a setting has not the trap either."""
+    pinned = dict(_PINNED)
+    if settings.variant != "single":
+        # Half of our own time-out, so that the server's answer (319, nobody knows) is heard.
+        wait = int(settings.insert_timeout * 500)
+        pinned |= {**_SECURED, "insert_quorum": settings.insert_quorum, "insert_quorum_timeout": wait}
+    return {name: value for name, value in pinned.items() if name in client.server_settings}
+
+
 class ClickHouseSink:
     """ClickHouse over HTTP(S) or embedded. Connects when first used, and again after whatever a human has to mend."""
 
@@ -81,6 +95,7 @@ class ClickHouseSink:
         self._settings = settings()
         self._client: Client | None = None
         self._insert_settings: dict[str, Any] = {}
+        self._doubt: str | None = None
 
     def insert(self, columns: Columns, token: str) -> None:
         """Insert all rows as one block under a token, see `contracts.Sink`.
@@ -124,7 +139,7 @@ class ClickHouseSink:
         return rows
 
     def probe(self) -> None:
-        """Make sure that the tables are there and we may use them, with two or three small questions.
+        """Make sure that the tables are there, that we may use them, and that they recognize an insert sent twice.
 
         Grants come first: what a user may not use, the server does not show.
         """
@@ -134,6 +149,7 @@ class ClickHouseSink:
                 self._lack(f"the ClickHouse user may not {privilege} {name}; grant it", 497)
             if not self._asked(f"EXISTS TABLE `{self._settings.database}`.{table}"):
                 self._lack(f"table {name} is missing; run `runstep migrate`", 60)
+        self._require_deduplication()
 
     def close(self) -> None:
         """Release the connection; the next call makes a new one."""
@@ -149,18 +165,36 @@ class ClickHouseSink:
             except SinkError as error:
                 # Short of memory, say, the server refuses us already here; that is no fault of rows.
                 raise self._unanswered(error) from None
-            # A server that does not know a setting has not the trap either.
-            known = self._client.server_settings
-            self._insert_settings = {key: value for key, value in self._pinned().items() if key in known}
+            self._insert_settings = insert_settings(self._settings, self._client)
+            try:
+                self._require_deduplication()
+            except SinkError:
+                # Nobody may use a connection that has not been found good.
+                self.close()
+                raise
         return self._client
 
-    def _pinned(self) -> dict[str, Any]:
-        if self._settings.variant == "single":
-            return dict(_PINNED)
-        # Half of our own time-out, so that the server's answer (319, nobody knows) is heard.
-        wait = int(self._settings.insert_timeout * 500)
-        quorum = {"insert_quorum": self._settings.insert_quorum, "insert_quorum_timeout": wait}
-        return {**_PINNED, **_SECURED, **quorum}
+    def _require_deduplication(self) -> None:
+        """Refuse to go on where the server would store a repeated insert twice; where that cannot be told, say so.
+
+        Raises:
+            SinkUnavailable: naming the table or the setting, and the cure.
+        """
+        client = self._connected()
+        fixed = ", ".join(guarantee.fixed(client, self._insert_settings))
+        if fixed:
+            self._lack(f"the profile of the ClickHouse user fixes {fixed}; lift the constraint there", 452)
+        try:
+            verdict = guarantee.judge(client, self._settings.database, self._insert_settings)
+        except Exception as error:  # noqa: BLE001 - as for insert
+            raise self._unanswered(error) from None
+        faults = "; ".join(verdict.faults)
+        if faults and self._settings.require_deduplication:
+            self._lack(faults)
+        doubt = faults or verdict.doubt
+        if doubt is not None and doubt != self._doubt:
+            log.warning("deduplication is in doubt", cause=doubt)
+        self._doubt = doubt
 
     def _rows(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
         client = self._connected()
@@ -172,7 +206,7 @@ class ClickHouseSink:
     def _asked(self, question: str) -> bool:
         return bool(self._rows(question)[0][0])
 
-    def _lack(self, message: str, code: int) -> None:
+    def _lack(self, message: str, code: int | None = None) -> None:
         self.close()
         raise SinkUnavailable(message, ErrorClass.ENVIRONMENT, code)
 

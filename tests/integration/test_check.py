@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
-from pydantic import SecretStr
 
 from pipeline.cli import execute
-from pipeline.config import ClickHouseSettings
-from pipeline.migrations import migrate
-from pipeline.sink import connect
+from tests.integration.check_rig import complete_pipeline, migrated
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
@@ -37,21 +34,7 @@ def environ(
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, str]:
     """A pipeline whose every part is there."""
-    names = {
-        "RUNSTEP_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap,
-        "RUNSTEP_KAFKA__TOPICS": topic(partitions=3),
-        "RUNSTEP_DEAD_LETTER__TOPIC": topic(),
-        "RUNSTEP_CLICKHOUSE__URL": clickhouse.url,
-        "RUNSTEP_CLICKHOUSE__DATABASE": database,
-    }
-    names["RUNSTEP_KAFKA__GROUP_ID"] = f"group-{names['RUNSTEP_KAFKA__TOPICS']}"
-    for name, value in names.items():
-        monkeypatch.setenv(name, value)
-    settings = ClickHouseSettings(url=SecretStr(clickhouse.url), database=database)
-    client = connect(settings)
-    migrate(client, settings)
-    client.close()
-    return names
+    return complete_pipeline(kafka, clickhouse, topic, database, monkeypatch)
 
 
 def checked(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -189,10 +172,7 @@ class TestGrants:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         assert environ
-        settings = ClickHouseSettings(url=SecretStr(server.url))
-        client = connect(settings)
-        migrate(client, settings)
-        client.close()
+        migrated(server.url, "runsteps")
         monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", f"http://looker:pw@127.0.0.1:{server.http_port}")
         monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "runsteps")
         code, findings = checked(capsys)

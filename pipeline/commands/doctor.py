@@ -1,0 +1,90 @@
+"""`runstep doctor`: why is it stuck? Asks the daemons, Kafka and ClickHouse, and puts first what explains the rest."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final
+
+import typer
+
+from pipeline.checks import (
+    Finding,
+    clickhouse_findings,
+    daemon_findings,
+    group_findings,
+    guarantee_findings,
+    kafka_findings,
+    offline_findings,
+)
+from pipeline.commands.findings import exit_code, load_quietly, print_json, print_lines
+from pipeline.config import Loaded
+
+_LEVELS: Final = ("bad", "warning", "ok")
+
+
+def doctor(
+    *,
+    url: Annotated[
+        list[str] | None,
+        typer.Option("--url", metavar="URL", help="A daemon to ask, as [http[s]://]host:port; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON: `ok`, `cause`, and `checks` one by one.")] = False,
+) -> None:
+    """Say why records do not become rows, with a cure for everything that is found.
+
+    Asks the daemon at `http.bind` (or those named by `--url`) how it fares; Kafka about the group: members, partitions
+    without an owner, lag, offsets that are gone, other programs in it; ClickHouse about tables, grants, deduplication,
+    settings, views, disks, parts, replicas. It changes nothing anywhere. What explains the rest comes first.
+
+    What the ClickHouse user may not see is said, with the grant that it takes; that alone is not bad news.
+
+    Exit codes: 0 nothing is wrong, 1 something is, 69 a service does not answer, 78 a setting is wrong.
+
+    Examples: `runstep doctor`, `runstep doctor --url pod-1:9464 --url pod-2:9464`, `runstep doctor --json`.
+    """
+    loaded = load_quietly(as_json=as_json)
+    if sys.stderr.isatty():
+        typer.echo("looking ...", err=True)
+    found = _by_weight(_findings(loaded, tuple(url or ())))
+    cause = found[0] if not found[0].ok else None
+    if as_json:
+        print_json(found, cause=cause and cause.subject)
+    else:
+        print_lines(found)
+        typer.echo(_last_line(cause))
+    raise typer.Exit(exit_code(found))
+
+
+def _findings(loaded: Loaded, urls: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield causes before what they cause: the services, what we have in them, at last the daemons that use both."""
+    settings = loaded.settings
+    yield from offline_findings(settings, loaded.origins)
+    store = list(clickhouse_findings(settings.clickhouse))
+    yield from store
+    kafka = list(kafka_findings(settings))
+    yield from kafka
+    if not any(finding.unavailable for finding in store):
+        yield from guarantee_findings(settings.clickhouse)
+    if not any(finding.unavailable for finding in kafka):
+        yield from group_findings(settings)
+    yield from daemon_findings(settings.http, urls)
+
+
+def _by_weight(findings: Iterable[Finding]) -> list[Finding]:
+    """Order by how bad it is: a service that is away hides the rest; among equals a cause is before its effect."""
+    found = list(findings)
+    told = [finding for finding in found if not _said_better(finding, found)]
+    return sorted(told, key=lambda finding: (not finding.unavailable, _LEVELS.index(finding.level)))
+
+
+def _said_better(finding: Finding, others: Iterable[Finding]) -> bool:
+    """Return whether a closer look at the same found that it is not as well as it seemed."""
+    return finding.level == "ok" and any(
+        other.subject == finding.subject and other.level != "ok" and other.detail.startswith(finding.detail)
+        for other in others
+    )
+
+
+def _last_line(cause: Finding | None) -> str:
+    if cause is None:
+        return "nothing is wrong"
+    return f"the most likely cause: {cause.subject}: {cause.detail}"

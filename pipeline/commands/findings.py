@@ -1,0 +1,74 @@
+"""How commands show findings: a line each for people, JSON for programs, and the exit code they make together."""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pipeline import logs
+from pipeline.checks import Finding
+from pipeline.commands import exits
+from pipeline.commands.context import config_file
+from pipeline.config import Loaded, load_with_origins
+from pipeline.errors import ConfigError
+
+_WIDTH: Final = 5
+_WORDS: Final = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "bad": ("bad", "bold red")}
+
+
+def load_quietly(*, as_json: bool) -> Loaded:
+    """Read the settings, and silence the clients: every cause becomes a line of the answer; theirs would be worse.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        typer.Exit: a setting is wrong, and the JSON that says so is printed.
+    """
+    try:
+        loaded = load_with_origins(config_file.get())
+    except ConfigError as error:
+        if as_json:
+            print_json(Finding("settings", ok=False, detail=line) for line in str(error).splitlines())
+            raise typer.Exit(exits.CONFIGURATION) from error
+        raise
+    logs.configure(loaded.settings.log, kafka_level=logging.CRITICAL)
+    return loaded
+
+
+def print_json(findings: Iterable[Finding], **more: object) -> list[Finding]:
+    """Print `ok`, `checks` one by one, and what else is given; return the findings."""
+    seen = list(findings)
+    checks = [{**finding._asdict(), "level": finding.level} for finding in seen]
+    typer.echo(json.dumps({"ok": all(finding.ok for finding in seen), **more, "checks": checks}, indent=2))
+    return seen
+
+
+def print_lines(findings: Iterable[Finding]) -> list[Finding]:
+    """Print each finding as it comes, since a service that is away takes its time-out; return them."""
+    console = Console(highlight=False, soft_wrap=True)
+    seen = []
+    for finding in findings:
+        word, style = _WORDS[finding.level]
+        line = Text.assemble((f"{word:<{_WIDTH}}", style), (finding.subject, "bold"), f"  {finding.detail}")
+        console.print(line)
+        if finding.cure:
+            console.print(Text(f"{'':<{_WIDTH}}-> {finding.cure}", style="yellow"))
+        seen.append(finding)
+    return seen
+
+
+def print_sum(findings: Sequence[Finding]) -> None:
+    """Print how many failed."""
+    wrong = sum(not finding.ok for finding in findings)
+    typer.echo(f"{wrong} of {len(findings)} checks failed" if wrong else f"all {len(findings)} checks passed")
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """Return 0 when nothing is wrong, 69 when a service is away, else 1."""
+    wrong = [finding for finding in findings if not finding.ok]
+    if any(finding.unavailable for finding in wrong):
+        return exits.UNAVAILABLE
+    return exits.FINDINGS if wrong else exits.OK
