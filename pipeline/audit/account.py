@@ -1,0 +1,184 @@
+"""What an audit found, as plain data, and which of it is bad news. Pure.
+
+An offset is accounted for if it is below the committed one and the ledger has a row of it, or if Kafka has no record
+there: a transaction's marker or an aborted record, or one that compaction took. It is **lost** if Kafka still holds a
+record there, and **expired** if neither the ledger nor Kafka has it any more: nobody can tell then what it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+from pipeline.records import Partition
+
+Cause: TypeAlias = Literal["lost", "expired", "transaction", "compaction", "unverified"]
+"""Why a range of offsets is not in the ledger; `unverified` where there are too many to look at each."""
+
+_BAD: frozenset[Cause] = frozenset({"lost", "expired"})
+
+
+class Gap(NamedTuple):
+    """Offsets from `first` to `last`, both included, that are below the committed one and not in the ledger."""
+
+    first: int
+    last: int
+    cause: Cause
+
+    @property
+    def offsets(self) -> int:
+        """How many they are."""
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        """Return the offsets as people write them."""
+        return f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
+
+
+@dataclass(slots=True)
+class PartitionAccount:
+    """One partition: where Kafka stands, and what the ledger has below the committed offset.
+
+    Attributes:
+        log_start: the first offset that Kafka holds.
+        log_end: the offset behind the last record that may be read.
+        committed: the group's next offset; None where it has never committed.
+        first: the first offset of the ledger; what lies before was never ours.
+        offsets: distinct offsets in the ledger, from `first` to `committed`.
+        outcomes: of these, outcome to number; one with several steps is what became of its worst.
+        recreated: offsets that the ledger has with several timestamps: the topic was made again.
+        repeated_rows: rows that lie there twice until they are merged; nobody can see them.
+        in_flight: offsets in the ledger that are not committed yet.
+        gaps: what is not in the ledger, by cause.
+    """
+
+    partition: Partition
+    log_start: int
+    log_end: int
+    committed: int | None
+    first: int | None = None
+    offsets: int = 0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    recreated: int = 0
+    repeated_rows: int = 0
+    in_flight: int = 0
+    gaps: Sequence[Gap] = ()
+
+    @property
+    def lag(self) -> int:
+        """Records (at most) that wait to be read."""
+        return max(self.log_end - max(self.committed or 0, self.log_start), 0)
+
+    @property
+    def missing(self) -> Mapping[Cause, int]:
+        """Offsets that the ledger lacks, by cause."""
+        found: dict[Cause, int] = {}
+        for gap in self.gaps:
+            found[gap.cause] = found.get(gap.cause, 0) + gap.offsets
+        return found
+
+    def problems(self) -> list[str]:
+        """Return what is wrong, a sentence each, with its cure."""
+        name = f"{self.partition.topic}/{self.partition.number}"
+        said = []
+        for cause, meaning in _MEANINGS.items():
+            gaps = [gap for gap in self.gaps if gap.cause == cause]
+            if gaps:
+                number = sum(gap.offsets for gap in gaps)
+                said.append(f"{name}: {number:,} offsets {meaning}: {_listed(gaps)}")
+        if self.committed is not None and self.committed > self.log_end:
+            said.append(
+                f"{name}: committed is {self.committed:,}, but the log ends at {self.log_end:,}: it was truncated or "
+                "made again; the daemon reads it from where the two part"
+            )
+        return said
+
+
+_MEANINGS: Mapping[Cause, str] = {
+    "lost": "are lost: Kafka holds a record and the ledger none; rewind the group to the first one to read them again",
+    "expired": "are neither in the ledger nor in Kafka any more; --held leaves out what Kafka has dropped",
+}
+
+
+def _listed(gaps: Sequence[Gap], most: int = 10) -> str:
+    shown = ", ".join(map(str, gaps[:most]))
+    return shown if len(gaps) <= most else f"{shown} and {len(gaps) - most} more ranges"
+
+
+@dataclass(slots=True)
+class StepAccount:
+    """The ledger against `run_steps_current`, below the committed offsets.
+
+    Attributes:
+        steps: current steps.
+        seen_twice: steps that are visible more than once.
+        without_row: stored rows of the ledger whose step is not visible.
+        without_account: visible steps whose offset the ledger does not call stored.
+        examples: some of each, `problem name -> offsets`.
+    """
+
+    steps: int = 0
+    seen_twice: int = 0
+    without_row: int = 0
+    without_account: int = 0
+    examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong, a sentence each, with its cure."""
+        again = "rewind the group to the first one: the same insert mends both tables"
+        said = {
+            "seen_twice": (self.seen_twice, "steps are visible twice; were they sent with different created_at?"),
+            "without_row": (self.without_row, f"stored offsets have no step in run_steps; {again}"),
+            "without_account": (self.without_account, f"steps in run_steps are not in the ledger; {again}"),
+        }
+        return [
+            f"{number:,} {meaning} ({', '.join(self.examples.get(name, ()))})"
+            for name, (number, meaning) in said.items()
+            if number
+        ]
+
+
+@dataclass(slots=True)
+class LetterAccount:
+    """The ledger's dead-lettered offsets against the dead-letter topic.
+
+    Attributes:
+        expected: dead-lettered offsets in the ledger.
+        found: of these, how many have a letter in the topic.
+        expired: whether the topic has dropped letters already, so that missing ones mean nothing.
+        missing: some of those without a letter, as topic/partition:offset.
+        skipped: why nothing was compared, None where it was.
+    """
+
+    expected: int = 0
+    found: int = 0
+    expired: bool = False
+    missing: Sequence[str] = ()
+    skipped: str | None = None
+
+    def problems(self) -> list[str]:
+        """Return what is wrong, a sentence each."""
+        lacking = self.expected - self.found
+        if self.skipped is not None or self.expired or not lacking:
+            return []
+        return [
+            f"{lacking:,} dead-lettered offsets have no letter in the dead-letter topic ({', '.join(self.missing)})"
+        ]
+
+
+@dataclass(slots=True)
+class Account:
+    """All of it."""
+
+    partitions: Sequence[PartitionAccount]
+    steps: StepAccount
+    letters: LetterAccount
+
+    def problems(self) -> list[str]:
+        """Return what is wrong, a sentence each; empty when every offset is accounted for."""
+        found = [problem for part in self.partitions for problem in part.problems()]
+        return found + self.steps.problems() + self.letters.problems()
+
+    @property
+    def accounted(self) -> int:
+        """Distinct offsets below the committed ones that the ledger has."""
+        return sum(part.offsets for part in self.partitions)

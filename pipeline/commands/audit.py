@@ -1,0 +1,137 @@
+"""`runstep audit`: proves that nothing was lost and nothing doubled, or says what was."""
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.audit import Account, PartitionAccount
+from pipeline.audit import audit as look
+from pipeline.commands import exits
+from pipeline.commands.context import settings_from_context
+
+
+def audit(
+    *,
+    held: Annotated[bool, typer.Option("--held", help="Audit only the offsets that Kafka still holds.")] = False,
+    dead_letters: Annotated[
+        bool, typer.Option(help="Read the dead-letter topic, too, and compare it with the ledger.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON: `ok`, `problems`, and all numbers.")] = False,
+) -> None:
+    """Prove that every offset is accounted for: stored, dead-lettered or ignored, once.
+
+    Compares, partition by partition, the offsets below the group's committed one with the ledger, the ledger with the
+    steps, and its dead-lettered offsets with the dead-letter topic. Offsets that the ledger lacks are looked up in
+    Kafka: where it holds a record, that record is lost; where it has none, a transaction or compaction explains it. It
+    changes nothing, and may run while the daemon runs. The ClickHouse user needs SELECT on run_step_ledger and
+    run_steps_current, as runstep_reader has it.
+
+    Exit codes: 0 everything is accounted for, 1 something is not, 69 a service is away, 78 a setting is wrong.
+
+    Examples: `runstep audit`, `runstep audit --json --no-dead-letters`,
+    `RUNSTEP_CLICKHOUSE__URL=http://runstep_reader:...@host:8123 runstep audit`.
+    """
+    settings = settings_from_context(kafka_log_level=logging.CRITICAL)
+    progress = Console(stderr=True, highlight=False)
+
+    def tell(what: str) -> None:
+        if sys.stderr.isatty():
+            progress.print(Text(f"auditing {what}", style="dim"))
+
+    account = look(settings, held=held, letters=dead_letters, tell=tell)
+    if as_json:
+        typer.echo(json.dumps(_plain(account), indent=2))
+    else:
+        _show(account)
+    if account.problems():
+        raise typer.Exit(exits.FINDINGS)
+
+
+def _plain(account: Account) -> dict[str, Any]:
+    """Return all of it for `--json`."""
+    return {
+        "ok": not account.problems(),
+        "problems": account.problems(),
+        "partitions": [
+            {
+                **asdict(part),
+                "partition": part.partition.number,
+                "topic": part.partition.topic,
+                "lag": part.lag,
+                "missing": part.missing,
+                "gaps": [gap._asdict() for gap in part.gaps],
+            }
+            for part in account.partitions
+        ],
+        "steps": asdict(account.steps),
+        "dead_letters": asdict(account.letters),
+    }
+
+
+def _show(account: Account) -> None:
+    # Off a terminal nothing is cut: whoever reads it has no window of 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    console.print(_table(account.partitions))
+    steps, letters = account.steps, account.letters
+    console.print(f"{steps.steps:,} steps, {steps.seen_twice:,} seen twice")
+    console.print(letters.skipped or _letters_line(account), soft_wrap=True)
+    for note in _notes(account.partitions):
+        console.print(note, soft_wrap=True)
+    problems = account.problems()
+    for problem in problems:
+        console.print(Text(problem, style="bold red"), soft_wrap=True)
+    if not problems:
+        console.print(Text(f"all {account.accounted:,} offsets are accounted for", style="green"))
+
+
+def _letters_line(account: Account) -> str:
+    letters = account.letters
+    expired = "; older ones have expired" if letters.expired else ""
+    return f"{letters.found:,} of {letters.expected:,} dead-lettered offsets have their letter{expired}"
+
+
+def _table(parts: Any) -> Table:
+    shown = Table()
+    shown.add_column("partition")
+    for name in ("committed", "lag", "stored", "dead-lettered", "ignored", "explained", "lost"):
+        shown.add_column(name, justify="right")
+    for part in parts:
+        shown.add_row(f"{part.partition.topic}/{part.partition.number}", *_numbers(part))
+    return shown
+
+
+def _numbers(part: PartitionAccount) -> list[str]:
+    missing = part.missing
+    lost = missing.get("lost", 0) + missing.get("expired", 0)
+    numbers = [part.lag, *(part.outcomes.get(name, 0) for name in ("stored", "dead_lettered", "ignored"))]
+    numbers += [sum(missing.values()) - lost, lost]
+    return ["-" if part.committed is None else f"{part.committed:,}", *(f"{number:,}" for number in numbers)]
+
+
+def _notes(parts: Any) -> list[str]:
+    """Return what is worth knowing and no bad news."""
+    notes = []
+    for cause, meaning in {
+        "transaction": "hold no record: markers of transactions, and aborted records",
+        "compaction": "hold no record any more: the topic is compacted",
+        "unverified": "were too many ranges to look up in Kafka",
+    }.items():
+        number = sum(part.missing.get(cause, 0) for part in parts)
+        if number:
+            notes.append(f"{number:,} offsets {meaning}")
+    for attribute, meaning in {
+        "recreated": "offsets are in the ledger with several timestamps: the topic was made again",
+        "repeated_rows": "rows lie there twice until ClickHouse merges them; no query sees them",
+        "in_flight": "offsets are written and not committed yet",
+    }.items():
+        number = sum(getattr(part, attribute) for part in parts)
+        if number:
+            notes.append(f"{number:,} {meaning}")
+    return notes
