@@ -18,7 +18,8 @@ from pipeline.sink.client import address, connect
 EXAMPLES: Final = 10
 MOST_RANGES: Final = 100_000
 """Ranges of missing offsets that are asked for in a partition."""
-_STEPS_AT_ONCE: Final = 4_000_000
+_STEPS_AT_ONCE: Final = 20_000_000
+"""Steps whose hashes are held in memory at a time; they take about 40 bytes each."""
 _TTL_MARGIN_DAYS: Final = 1
 _ANSWER_TIMEOUT: Final = 600.0
 
