@@ -241,9 +241,15 @@ def _commits() -> Any:
 
 def _assigned() -> Any:
     return lines(
-        Question("Partitions by daemon", "How the group shares the partitions; a daemon at 0 is a spare.", "short"),
-        [promql(f"sum by (instance) (runstep_assigned_partitions{{{_WHO}}})", "{{instance}}")],
-        stacked=True,
+        Question(
+            "Partitions by daemon",
+            "How the group shares the partitions; a daemon at 0 is a spare. What stands still is named by /readyz.",
+            "short",
+        ),
+        [
+            promql(f"sum by (instance) (runstep_assigned_partitions{{{_WHO}}})", "{{instance}}"),
+            promql(f"sum by (instance) (runstep_halted_partitions{{{_WHO}}})", "{{instance}} stand still", "B"),
+        ],
     )
 
 
