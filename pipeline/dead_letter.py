@@ -6,7 +6,7 @@ Readers tell repeats by `runstep-topic`, `runstep-partition` and `runstep-offset
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from kafka import KafkaProducer
@@ -64,8 +64,10 @@ def _next_attempt(attempts: Sequence[bytes]) -> int:
 class KafkaDeadLetters:
     """Sends dead letters to one topic; connects at the first letter."""
 
-    def __init__(self, settings: KafkaSettings, topic: str, delivery_timeout: float, max_request_size: int) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Callable[[], KafkaSettings], topic: str, delivery_timeout: float, max_request_size: int
+    ) -> None:
+        self._ask = settings
         self._topic = topic
         self._delivery_ms = int(delivery_timeout * 1000)
         self._max_request_size = max_request_size
@@ -95,7 +97,7 @@ class KafkaDeadLetters:
 
     def _connected(self) -> Any:
         if self._producer is None:
-            options = client_options(self._settings) | {
+            options = client_options(self._ask()) | {
                 "acks": "all",
                 "enable_idempotence": False,
                 "delivery_timeout_ms": self._delivery_ms,

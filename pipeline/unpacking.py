@@ -2,9 +2,9 @@
 
 Owns the one place where we reach into kafka-python (pinned, and compared with the client's own decoder at every start):
 `Fetcher.PartitionRecords`, the class that turns a fetched chunk into records. Ours reads the varints in place, makes
-records of the seven fields that are used (a null header is an empty one), and after a broken batch raises its error
-again instead of spinning for ever. Decompression, checksums, the book of aborted transactions and old message formats
-stay the client's. Format: Kafka protocol guide, record batch v2.
+records of the seven fields that are used (a null header is an empty one), says where a broken batch ends, and after one
+raises its error again instead of spinning for ever. Decompression, checksums, the book of aborted transactions and old
+message formats stay the client's. Format: Kafka protocol guide, record batch v2.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError
+from kafka.errors import CorruptRecordError, UnsupportedCodecError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record import MemoryRecords, MemoryRecordsBuilder
 from kafka.structs import TopicPartition
@@ -22,6 +22,26 @@ log = structlog.get_logger(__name__)
 _MAGIC_V2: Final = 2
 _MORE: Final = 0x80
 _LOG_APPEND_TIME: Final = 1
+_OURS_TO_MEND: Final = (UnsupportedCodecError, ImportError, NotImplementedError, MemoryError)
+"""Why a batch cannot be unpacked here although nothing is wrong with it."""
+
+
+class BrokenBatch(CorruptRecordError):  # type: ignore[misc]  # kafka-python is not typed
+    """A batch that is damaged: what it holds from `first` on is lost for every reader.
+
+    Attributes:
+        partition: whose batch it is.
+        first: the first offset that cannot be read.
+        behind: the next offset that can be, None where the chunk does not show it.
+        claimed: where the batch says that it ends; its checksum covers that too, so it proves nothing by itself.
+    """
+
+    def __init__(self, partition: TopicPartition, first: int, behind: int | None, claimed: int, detail: str) -> None:
+        super().__init__(detail)
+        self.partition = partition
+        self.first = first
+        self.behind = behind
+        self.claimed = claimed
 
 
 class KafkaRecord(NamedTuple):
@@ -40,9 +60,22 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
     """A fetched chunk of one partition, handed out record by record. Used on the polling thread."""
 
     _failure: Exception | None = None
+    _batch: Any = None
+
+    def __init__(self, fetch_offset: int, tp: TopicPartition, records: Any, *arguments: Any, **options: Any) -> None:
+        """Wrap a chunk; one without a batch is over at once.
+
+        The client would take the position from it, with no leader epoch, and with that lose the means to notice that
+        the log was truncated.
+        """
+        super().__init__(fetch_offset, tp, records, *arguments, **options)
+        if not records.has_next():
+            self.drain()
 
     def take(self, n: int | None = None) -> list[Any]:
         """Return the next `n` records; where the chunk is broken, raise the same error at every call.
+
+        A broken chunk is over for the client, which then asks for the same offset again.
 
         Raises:
             KafkaError: what follows cannot be read; what came before was returned.
@@ -53,16 +86,39 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             records: list[Any] = super().take(n)
         except Exception as error:  # noqa: BLE001 - codecs raise whatever they like
             self._failure = self._named(error)
+            self.drain()
             raise self._failure from (None if self._failure is error else error)
         return records
 
     def _named(self, error: Exception) -> Exception:
-        """Return an error that says which partition cannot be read on, so that only that one is halted."""
-        if str(self.topic_partition) in str(error):
+        """Return an error that says which partition cannot be read on, and from where to where if that is known."""
+        text, place = str(error), str(self.topic_partition)
+        if place not in text:
+            text = f"{place} at offset {self.next_fetch_offset}: {type(error).__name__}: {error}"
+        if isinstance(error, BrokenBatch):
             return error
-        place = f"{self.topic_partition} at offset {self.next_fetch_offset}"
-        named: Exception = CorruptRecordError(f"{place}: {type(error).__name__}: {error}")
+        if isinstance(error, CorruptRecordError) and self._batch is not None:
+            # The checksum was right: what the batch says of its end is what the producer wrote.
+            behind = self._batch.next_offset
+            return BrokenBatch(self.topic_partition, self._unread_from(0), behind, behind, text)
+        named: Exception = error if place in str(error) else CorruptRecordError(text)
         return named
+
+    def _unread_from(self, base: int) -> int:
+        offset: int = max(base, self.next_fetch_offset, self.fetch_offset)
+        return offset
+
+    def _broken(self, batch: Any, rest: Any) -> BrokenBatch:
+        """Return what is known of a batch whose checksum is wrong; only a sound batch behind it proves where it ends.
+
+        Of the whole header, base offset and length alone lie outside the checksum, and the length led to `rest`.
+        """
+        first, behind = self._unread_from(batch.base_offset), None
+        while behind is None and (following := rest.next_batch()) is not None:
+            if following.magic == _MAGIC_V2 and following.base_offset > first and following.validate_crc():
+                behind = following.base_offset
+        text = f"Record batch for partition {self.topic_partition} at offset {batch.base_offset} failed crc check"
+        return BrokenBatch(self.topic_partition, first, behind, batch.next_offset, text)
 
     def _unpack_records(self, tp: TopicPartition, records: Any, *deserializers: Any) -> Iterator[Any]:
         """Yield the records of the chunk; message formats before v2 take the client's way."""
@@ -71,9 +127,8 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
                 yield from super()._unpack_records(tp, _Chain(batch, records), *deserializers)
                 return
             if self.check_crcs and not batch.validate_crc():
-                raise CorruptRecordError(
-                    f"Record batch for partition {tp} at offset {batch.base_offset} failed crc check"
-                )
+                raise self._broken(batch, records)
+            self._batch = batch
             self.leader_epoch = batch.leader_epoch
             if not self._is_hidden(batch):
                 for record in unpacked(tp, batch):
@@ -82,6 +137,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
                 self.records_read += batch.records_count
                 self.bytes_read += batch.size_in_bytes
             self.next_fetch_offset = batch.next_offset
+            self._batch = None
         self.drain()
 
     def _is_hidden(self, batch: Any) -> bool:
@@ -112,9 +168,15 @@ def unpacked(tp: TopicPartition, batch: Any) -> Iterator[KafkaRecord]:
     """Yield the records of a plain v2 batch.
 
     Raises:
-        CorruptRecordError: lengths do not add up.
+        CorruptRecordError: it cannot be decompressed, or lengths do not add up.
+        Exception: its codec is not at hand here.
     """
-    batch._maybe_uncompress()  # noqa: SLF001 - the client's own decompression
+    try:
+        batch._maybe_uncompress()  # noqa: SLF001 - the client's own decompression
+    except _OURS_TO_MEND:
+        raise
+    except Exception as error:
+        raise CorruptRecordError(f"{tp} at offset {batch.base_offset}: {type(error).__name__}: {error}") from error
     data, pos = bytes(batch._buffer), batch._pos  # noqa: SLF001 - there is no other way to the bytes
     topic, partition, base = tp.topic, tp.partition, batch.base_offset
     appended = batch.max_timestamp if batch.timestamp_type == _LOG_APPEND_TIME else None

@@ -22,9 +22,11 @@ class KafkaSettings(Section):
     group_instance_id: str | None = None
     """Static membership: a name of its own for each process, so that a restart moves no partition."""
     start: Literal["earliest", "latest"] = "earliest"
-    """Where to begin a partition for which the group has committed nothing."""
+    """Where the group begins at its first start; partitions that are added later are read from their first record."""
     on_lost_offsets: Literal["continue", "halt"] = "continue"
     """After Kafka dropped records that were not read: go on at the log start, or halt that partition."""
+    on_unreadable: Literal["skip", "halt"] = "skip"
+    """Where a batch is damaged in Kafka's log: dead-letter its offsets and go on behind it, or halt that partition."""
     session_timeout: Seconds = 45.0
     """Seconds without a heartbeat after which the group gives our partitions away."""
     heartbeat_interval: Seconds = 3.0

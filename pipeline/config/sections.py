@@ -129,7 +129,7 @@ class HttpSettings(Section):
     client_ca_file: Path | None = None
     """PEM file of the authorities whose clients may ask (mTLS)."""
     stalled_after: Seconds = 60.0
-    """Seconds without progress of the loop after which /healthz says so."""
+    """Seconds without progress of the loop, or of the writer beyond its time-outs, after which /healthz says so."""
     final_scrape: Annotated[float, Field(ge=0)] = 0.0
     """Seconds that a drained daemon waits for one more scrape, so that a restart loses no number; 0: not at all."""
     buckets: NumberList = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900)

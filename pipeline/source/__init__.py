@@ -1,7 +1,8 @@
 """Kafka, the only place where the daemon consumes.
 
-`kafka` is the `Source`: a member of the group. `consumer` makes the client and asks it questions, `positions` knows
-where each partition is read on.
+`kafka` is the `Source`: a member of the group. `connecting` and `consumer` make the client; `partitions` knows which
+are ours, `positions` where each is read on, `topics` which topic that is, `recovery` what an exception means, `brokers`
+whether anybody answers.
 """
 
 from pipeline.source.kafka import KafkaSource

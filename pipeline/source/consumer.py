@@ -8,7 +8,7 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import LeaderNotAvailableError
+from kafka.errors import KafkaError, KafkaTimeoutError, LeaderNotAvailableError
 from kafka.future import Future
 from kafka.structs import MemberState
 
@@ -19,6 +19,8 @@ from pipeline.unpacking import install
 
 log = structlog.get_logger(__name__)
 
+PATIENCE_MS: Final = 1_000
+"""How long one answer is waited for: a member that does not poll holds up its whole group."""
 FETCH_WAIT_MS: Final = 100
 """Longer waits stall a busy partition behind idle ones; shorter ones only cost requests."""
 
@@ -141,6 +143,11 @@ def offsets(
     except KeyError as error:
         # The client leaves out a partition that has no leader, and then looks for its answer.
         raise LeaderNotAvailableError(f"{error.args[0]} has no leader") from error
+
+
+def why(error: KafkaError) -> str:
+    """Return the cause for people; a time-out of the client often says nothing more."""
+    return "Kafka does not answer in time" if isinstance(error, KafkaTimeoutError) else str(error)
 
 
 def name(partition: TopicPartition) -> Partition:

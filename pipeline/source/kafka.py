@@ -1,13 +1,12 @@
 """The source: a kafka-python consumer that loses nothing silently.
 
 Owns every trap of the client: no automatic commit, no automatic reset (the only policy that reports lost offsets), no
-deserializers, callbacks that only enqueue, a pause that also covers partitions which come later, and what an exception
-of `poll` means. Only the owner's thread calls it. Observed with kafka-python 3.0.12 on Kafka 4.3.
+deserializers, callbacks that only enqueue, and a pause that also covers partitions which come later. Only the owner's
+thread calls it, but for `joined` and the attributes. Observed with kafka-python 3.0.12 on Kafka 4.3.
 """
 
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -17,61 +16,67 @@ from kafka.errors import (
     FencedInstanceIdError,
     KafkaError,
     KafkaTimeoutError,
-    LogTruncationError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
     RebalanceInProgressError,
-    UnknownBrokerIdError,
 )
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.config import KafkaSettings
-from pipeline.contracts import Assigned, Change, OffsetsLost, Withdrawn
+from pipeline.contracts import Change
 from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.records import Partition, Record
-from pipeline.source.consumer import Inbox, Troubles, make_consumer, name, offsets, words
+from pipeline.source.brokers import Brokers
+from pipeline.source.connecting import Connecting
+from pipeline.source.consumer import PATIENCE_MS, Inbox, Troubles, make_consumer, name, why
+from pipeline.source.partitions import Partitions
 from pipeline.source.positions import Positions
+from pipeline.source.recovery import Recovery
 
 log = structlog.get_logger(__name__)
 
-PATIENCE_MS: Final = 1_000
-"""How long one answer is waited for: a member that does not poll holds up its whole group."""
 MOST_PATIENCE_MS: Final = 8_000
 """A coordinator that needs longer than that for a commit is waited for with more patience each time, up to this."""
 CLOSE_TIMEOUT_MS: Final = 3_000
-SILENCE: Final = 2
-"""So many questions without an answer, one after the other, and the brokers count as away."""
-
-_NAMED: Final = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)")
 
 
 class KafkaSource:
-    """A member of the consumer group, connected at the first poll and again after a fault that the client keeps.
+    """A member of the consumer group, connected at the first polls and again after a fault that the client keeps.
 
     Attributes:
-        halted: partitions that are not read on, with the cause; a person must look at them.
-        troubles: what does not work (`commit`, `start`, `brokers`), with the cause; poll itself shows none of it.
+        halted: partitions that are not read on, with the cause.
+        troubles: what does not work (`commit`, `start`, `brokers`, `topics`), with the cause; poll shows none of it.
     """
 
-    def __init__(self, settings: KafkaSettings, max_records: int) -> None:
-        self._settings = settings
-        self._max_records = min(settings.poll_records, max_records)
+    def __init__(self, settings: Callable[[], KafkaSettings], max_records: int) -> None:
+        """Prepare; nothing is opened before the first poll.
+
+        Args:
+            settings: asked at each connection and when a login fails, so that renewed credentials are used.
+            max_records: most records of one poll, if `kafka.poll_records` is not lower.
+        """
+        self._ask = settings
+        self._settings = settings()
+        self._max_records = min(self._settings.poll_records, max_records)
         self._inbox = Inbox()
-        self._positions = Positions(settings)
-        self._changes: list[Change] = []
-        self._owned: set[TopicPartition] = set()
-        self._unstarted: set[TopicPartition] = set()
+        self._connecting = Connecting(self._make)
+        self._positions = Positions()
+        self._partitions = Partitions(self._positions)
+        self._recovery = Recovery(self._positions, self._partitions)
         self._consumer: Any = None
         self._held = False
+        self._renewed = False
         self._patience_ms = PATIENCE_MS
-        self._unanswered = 0
-        self.halted: dict[Partition, str] = {}
+        self.halted = self._partitions.halted
         self.troubles = Troubles()
+        self._brokers = Brokers(self.troubles)
 
     def poll(self, timeout: float) -> Mapping[Partition, Sequence[Record]]:
         """Return what arrived; see `contracts.Source`."""
+        if self._renewed:
+            self._give_up("credentials were renewed")
         if self._consumer is None:
-            self._consumer = make_consumer(self._settings, self._max_records, self._inbox)
+            self._consumer = self._connecting.result(timeout)
+            if self._consumer is None:
+                return {}
         consumer = self._consumer
         if self._held:
             consumer.pause(*consumer.assignment())
@@ -79,19 +84,18 @@ class KafkaSource:
             polled = consumer.poll(timeout_ms=int(timeout * 1000), max_records=self._max_records)
         except KafkaError as error:
             polled = {}
-            self._follow_inbox()
+            self._partitions.follow(self._inbox)
             self._survive(error)
-        self._follow_inbox()
+        self._partitions.follow(self._inbox)
+        self._notice_recreated()
         untimely = self._start_new()
         timely = {partition: records for partition, records in polled.items() if partition not in untimely}
         self._positions.returned(timely)
-        self._read_recreated_again()
         return {name(partition): records for partition, records in timely.items()}
 
     def changes(self) -> Sequence[Change]:
         """Return what happened to our partitions since the last call."""
-        changes, self._changes = self._changes, []
-        return changes
+        return self._partitions.told()
 
     def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition] | None:
         """Commit next offsets of partitions that are ours; see `contracts.Source`.
@@ -102,30 +106,12 @@ class KafkaSource:
         Raises:
             ConfigError: another member goes by our `group_instance_id`.
         """
-        if self._consumer is None:
+        consumer = self._consumer
+        if consumer is None:
             return None
-        assigned = self._consumer.assignment()
-        ours = {p: offset for p, offset in offsets.items() if TopicPartition(*p) in assigned}
-        if not ours:
-            return frozenset()
-        try:
-            self._consumer.commit(
-                {TopicPartition(*p): OffsetAndMetadata(offset, "", -1) for p, offset in ours.items()},
-                timeout_ms=self._patience_ms,
-            )
-        except FencedInstanceIdError as error:
-            raise self._fenced() from error
-        except (RebalanceInProgressError, CommitFailedError) as error:
-            log.debug("commit deferred", cause=str(error))
-            return None
-        except KafkaError as error:
-            if isinstance(error, KafkaTimeoutError):
-                self._patience_ms = min(self._patience_ms * 2, MOST_PATIENCE_MS)
-            self.troubles.begin("commit", f"offsets cannot be committed: {error}")
-            return None
-        self._patience_ms = PATIENCE_MS
-        self.troubles.end("commit")
-        return frozenset(ours)
+        ours = offsets.keys() & {name(partition) for partition in consumer.assignment()}
+        marks = {TopicPartition(*p): self._positions.mark(consumer, TopicPartition(*p), offsets[p]) for p in ours}
+        return frozenset(ours) if not ours or self._commit(consumer, marks) else None
 
     def joined(self) -> bool:
         """Return whether we are a member of the group, with or without partitions. For any thread."""
@@ -139,33 +125,45 @@ class KafkaSource:
     def release(self) -> None:
         """Deliver again, but not from halted partitions."""
         if self._held and self._consumer is not None:
-            kept_back = {TopicPartition(*partition) for partition in self.halted} | self._unstarted
-            self._consumer.resume(*(self._consumer.assignment() - kept_back))
+            self._consumer.resume(*self._partitions.flowing(self._consumer))
         self._held = False
 
+    def halt(self, partition: Partition, cause: str) -> None:
+        """Deliver nothing more of a partition."""
+        if self._consumer is not None:
+            self._partitions.halt(self._consumer, TopicPartition(*partition), cause)
+
+    def resume(self, partition: Partition) -> None:
+        """Deliver a halted partition again, from its committed offset."""
+        self._partitions.start_again(TopicPartition(*partition))
+
     def lags(self) -> Mapping[Partition, int]:
-        """Return the records that Kafka holds and we have not read; empty while Kafka is away."""
+        """Return the records that Kafka holds and we have not read; empty while Kafka is away.
+
+        Asked every few seconds, it is also the time to commit offsets that were passed without a record, and to look
+        whether silent brokers have moved or want other credentials.
+
+        Raises:
+            ConfigError: another member goes by our `group_instance_id`.
+        """
         consumer = self._consumer
         if consumer is None:
             return {}
-        started = (self._owned & consumer.assignment()) - self._unstarted
-        if not started:
+        self._brokers.look_for(consumer, self._settings.topics)
+        started = self._partitions.started(consumer)
+        ends = self._brokers.ends(consumer, started)
+        if self._brokers.silent():
+            self._look_for_credentials()
             return {}
-        try:
-            ends = offsets(consumer.end_offsets, started, PATIENCE_MS)
-            # Without a time-out of 0 each of them could wait, one after the other.
-            positions = {partition: consumer.position(partition, timeout_ms=0) for partition in ends}
-        except KafkaError as error:
-            self._unanswered += 1
-            if self._unanswered >= SILENCE:
-                self.troubles.begin("brokers", f"Kafka does not answer: {error}")
-            return {}
-        self._unanswered = 0
-        self.troubles.end("brokers")
-        return {name(p): max(ends[p] - position, 0) for p, position in positions.items() if position is not None}
+        passed = self._positions.passed(consumer, started)
+        if passed:
+            self._commit(consumer, passed)
+        positions = {partition: self._positions.position(consumer, partition) for partition in ends}
+        return {name(p): max(ends[p] - position.offset, 0) for p, position in positions.items() if position is not None}
 
     def close(self) -> None:
         """Leave the group."""
+        self._connecting.abandon()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             try:
@@ -173,20 +171,33 @@ class KafkaSource:
             except KafkaError as error:
                 log.warning("the group was not left in good order", cause=str(error))
 
-    def _follow_inbox(self) -> None:
-        """Turn what the listener saw into changes."""
-        while self._inbox.seen:
-            kind, partition = self._inbox.seen.popleft()
-            if kind == "assigned":
-                self._owned.add(partition)
-                self._unstarted.add(partition)
-                self._changes.append(Assigned(name(partition)))
-            elif partition in self._owned:
-                self._owned.discard(partition)
-                self._unstarted.discard(partition)
-                self._positions.forget(partition)
-                self.halted.pop(name(partition), None)
-                self._changes.append(Withdrawn(name(partition), lost=kind == "lost"))
+    def _make(self) -> Any:
+        """Return a consumer; on the thread that connects."""
+        self._settings = self._ask()
+        return make_consumer(self._settings, self._max_records, self._inbox)
+
+    def _commit(self, consumer: Any, marks: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
+        """Commit; return False where it did not pass and is worth another try.
+
+        Raises:
+            ConfigError: another member goes by our `group_instance_id`.
+        """
+        try:
+            consumer.commit(dict(marks), timeout_ms=self._patience_ms)
+        except FencedInstanceIdError as error:
+            raise self._fenced() from error
+        except (RebalanceInProgressError, CommitFailedError) as error:
+            log.debug("commit deferred", cause=str(error))
+            return False
+        except KafkaError as error:
+            if isinstance(error, KafkaTimeoutError):
+                self._patience_ms = min(self._patience_ms * 2, MOST_PATIENCE_MS)
+            self.troubles.begin("commit", f"offsets cannot be committed: {why(error)}")
+            return False
+        self._patience_ms = PATIENCE_MS
+        self._positions.kept(marks)
+        self.troubles.end("commit")
+        return True
 
     def _start_new(self) -> set[TopicPartition]:
         """Start new partitions, for `PATIENCE_MS` at most; the others wait for the next poll and do not flow before.
@@ -194,107 +205,73 @@ class KafkaSource:
         Returns:
             Partitions of which this poll's records are to be thrown away: they come again, from the right offset.
         """
-        untimely = set(self._unstarted)
-        waiting = sorted(untimely & self._consumer.assignment())
+        consumer, unstarted = self._consumer, self._partitions.unstarted
+        untimely = set(unstarted)
+        waiting = sorted(untimely & consumer.assignment())
         deadline = time.monotonic() + PATIENCE_MS / 1000
         try:
             while waiting and time.monotonic() < deadline:
-                self._positions.start(self._consumer, waiting[0], PATIENCE_MS)
-                self._consumer.resume(waiting[0])
-                self._unstarted.discard(waiting.pop(0))
+                self._positions.start(consumer, waiting[0], self._settings, PATIENCE_MS)
+                unstarted.discard(waiting.pop(0))
             self.troubles.end("start")
         except KafkaError as error:
-            self.troubles.begin("start", f"new partitions wait for their committed offset: {error}")
+            self.troubles.begin("start", f"new partitions wait for their committed offset: {why(error)}")
+        consumer.resume(*(untimely & self._partitions.flowing(consumer)))
         for partition in waiting:
-            self._consumer.pause(partition)
+            consumer.pause(partition)
             # Whatever it is: while a partition has no position, poll raises, and nothing of the others comes either.
-            self._consumer.seek(partition, 0)
+            consumer.seek(partition, 0)
         return untimely
 
-    def _read_recreated_again(self) -> None:
+    def _notice_recreated(self) -> None:
         """Read a topic that was made again from its start: the client would go on where it was in the old one."""
-        for topic in self._positions.recreated(self._consumer):
+        for topic in self._positions.topics.recreated(self._consumer, self._settings.topics):
             log.error("the topic was deleted and made again: it is read from its start", topic=topic)
-            started = (self._owned & self._consumer.assignment()) - self._unstarted
-            self._positions.move_to_beginning(self._consumer, [p for p in started if p.topic == topic])
+            self._recovery.recreated(topic)
+            for partition in sorted(self._partitions.started(self._consumer)):
+                if partition.topic == topic:
+                    self._partitions.void(partition)
+                    self._partitions.start_again(partition)
 
     def _survive(self, error: KafkaError) -> None:
         """React to an exception of `poll`, before the next one.
 
         Raises:
             SourceUnavailable: nothing can be read now.
+            ConfigError: another member goes by our `group_instance_id`.
         """
         self._positions.rewind(self._consumer)
+        if isinstance(error, FencedInstanceIdError):
+            raise self._fenced() from error
         try:
-            self._heal(error)
+            if self._recovery.heal(self._consumer, self._settings, error):
+                return
         except KafkaError as second:
-            if not second.retriable:
-                self._restart(f"{error}; then: {second}")
-            log.debug("poll failed, it is tried again", cause=str(error), then=str(second))
+            if second.retriable:
+                log.debug("poll failed, it is tried again", cause=str(error), then=str(second))
+                return
+            error = second
+        refused = any(word in type(error).__name__ for word in ("Authorization", "Authentication"))
+        if refused:
+            self._look_for_credentials()
+        else:
+            self._give_up(str(error))
+        raise SourceUnavailable(f"Kafka refuses us: {error}" if refused else str(error)) from error
 
-    def _heal(self, error: KafkaError) -> None:
-        match error:
-            case NoOffsetForPartitionError() | UnknownBrokerIdError():
-                log.debug("poll failed: new partitions are started, new brokers are asked for", cause=str(error))
-            case OffsetOutOfRangeError():
-                self._step_over_lost(error.args[0])
-            case LogTruncationError():
-                self._positions.follow_truncation(self._consumer, error)
-            case FencedInstanceIdError():
-                raise self._fenced() from error
-            case _ if error.retriable:
-                log.debug("poll failed, the client goes on by itself", cause=str(error))
-            case _ if (named := _NAMED.search(str(error))) is not None:
-                self._halt(TopicPartition(named[1], int(named[2])), str(error))
-            case _ if "Authorization" in type(error).__name__ or "Authentication" in type(error).__name__:
-                raise SourceUnavailable(f"Kafka refuses us: {error}") from error
-            case _:
-                self._restart(str(error))
-
-    def _step_over_lost(self, wanted: Mapping[TopicPartition, int]) -> None:
-        """Tell exactly which offsets Kafka dropped before they were read, then go on or halt, as set."""
-        ours = wanted.keys() & self._consumer.assignment()
-        begins = offsets(self._consumer.beginning_offsets, ours, PATIENCE_MS) if ours else {}
-        for partition, begin in begins.items():
-            offset = wanted[partition]
-            if offset < begin:
-                cause = f"offsets {offset} to {begin - 1} were dropped by Kafka unread"
-                self._changes.append(OffsetsLost(name(partition), offset, begin - 1))
-            else:
-                cause = f"the log ends before offset {offset}, which is next: truncated, or made again"
-            log.error("the log is not where it was", **words(partition), cause=cause)
-            if self._settings.on_lost_offsets == "halt":
-                self._halt(partition, f"{cause}, and kafka.on_lost_offsets is halt")
-            else:
-                self._positions.move(self._consumer, partition, begin)
-
-    def _halt(self, partition: TopicPartition, cause: str) -> None:
-        """Stop reading one partition, at once and until a person looks; the others flow on."""
-        if partition not in self._consumer.assignment():
-            return
-        self._consumer.pause(partition)
-        if name(partition) not in self.halted:
-            log.error("partition halted", **words(partition), cause=cause)
-        self.halted[name(partition)] = cause
+    def _look_for_credentials(self) -> None:
+        """Connect anew at the next poll if the settings have changed; the client uses the old ones for ever."""
+        self._renewed = self._ask() != self._settings
 
     def _fenced(self) -> ConfigError:
         own = self._settings.group_instance_id
         return ConfigError(f"another member goes by kafka.group_instance_id {own!r}: give each process its own")
 
-    def _restart(self, cause: str) -> None:
-        """Give up this consumer; the next poll makes another, which starts at the committed offsets.
-
-        Raises:
-            SourceUnavailable: always.
-        """
+    def _give_up(self, cause: str) -> None:
+        """Close this consumer; the next one starts at the committed offsets."""
         log.warning("consumer is made again", cause=cause)
         self.close()
         self._inbox.seen.clear()
-        for partition in sorted(self._owned):
-            self._positions.forget(partition)
-            self._changes.append(Withdrawn(name(partition), lost=True))
-        self._owned.clear()
-        self._unstarted.clear()
-        self.halted.clear()
+        self._partitions.give_up()
+        self._brokers.answered()
         self.troubles.clear()
-        raise SourceUnavailable(cause)
+        self._renewed = False

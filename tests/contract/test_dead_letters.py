@@ -51,7 +51,9 @@ def letters_topic(topic: Callable[..., str]) -> str:
 
 @pytest.fixture
 def real(kafka: object, letters_topic: str) -> Iterator[KafkaDeadLetters]:
-    queue = KafkaDeadLetters(KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), letters_topic, TIMEOUT, 30_000_000)
+    queue = KafkaDeadLetters(
+        lambda: KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), letters_topic, TIMEOUT, 30_000_000
+    )
     yield queue
     queue.close()
 
@@ -133,7 +135,7 @@ def test_a_letter_too_large_for_the_topic_is_cut_and_says_so(real: KafkaDeadLett
 
 def test_a_missing_topic_is_named(kafka: object) -> None:
     queue = KafkaDeadLetters(
-        KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), "there-is-no-such.dlq", 1.0, 1_000_000
+        lambda: KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), "there-is-no-such.dlq", 1.0, 1_000_000
     )
     with pytest.raises(DeadLetterUnavailable, match=r"there-is-no-such\.dlq"):
         queue.send([letter()])

@@ -53,7 +53,7 @@ class Real:
         self._members: list[KafkaSource] = []
 
     def member(self) -> Source:
-        self._members.append(KafkaSource(self._settings, 1_000))
+        self._members.append(KafkaSource(lambda: self._settings, 1_000))
         return self._members[-1]
 
     def produce(self, *values: bytes, partition: int = 0) -> None:

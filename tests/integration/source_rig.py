@@ -1,18 +1,24 @@
 """A topic, a group and its members on real Kafka, for tests of the source."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaTimeoutError
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+from kafka.errors import KafkaTimeoutError, TopicAlreadyExistsError
 
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Assigned, Change, Withdrawn
 from pipeline.errors import SourceUnavailable
 from pipeline.records import Partition, Record
 from pipeline.source import KafkaSource
+
+
+def numbered(start: int, stop: int) -> list[bytes]:
+    return [b"%d" % number for number in range(start, stop)]
 
 
 class Reader:
@@ -51,8 +57,15 @@ class Reader:
         """Poll until all of them have come, however often."""
         self.until(lambda: set(values) <= set(self.values()))
 
+    def started(self) -> bool:
+        """Return whether no partition waits for its start."""
+        return not self.member._partitions.unstarted
+
     def values(self, partition: int | None = None) -> list[bytes | None]:
         return [record.value for record in self.records if partition in {None, record.partition}]
+
+    def told(self, kind: type[Change]) -> list[Change]:
+        return [change for change in self.changes if isinstance(change, kind)]
 
     def commit(self, offsets: dict[Partition, int]) -> None:
         self.until(lambda: self.member.commit(offsets) == set(offsets))
@@ -63,7 +76,7 @@ class World:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.bootstrap, self.topic = bootstrap, topic
-        self.producer = KafkaProducer(bootstrap_servers=bootstrap)
+        self.producer = self.new_producer()
         self.readers: list[Reader] = []
 
     def reader(self, **settings: Any) -> Reader:
@@ -74,12 +87,12 @@ class World:
             "session_timeout": 10.0,
             "heartbeat_interval": 0.5,
         } | settings
-        self.readers.append(Reader(KafkaSource(KafkaSettings(**chosen), 1_000)))
+        self.readers.append(Reader(KafkaSource(lambda: KafkaSettings(**chosen), 1_000)))
         return self.readers[-1]
 
     def assigned(self, **settings: Any) -> Reader:
         reader = self.reader(**settings)
-        reader.until(lambda: len(reader.owned) == 2 and reader.member.joined() and not reader.member._unstarted)
+        reader.until(lambda: len(reader.owned) == 2 and reader.member.joined() and reader.started())
         return reader
 
     def produce(self, *values: bytes, partition: int = 0) -> None:
@@ -87,11 +100,78 @@ class World:
             self.producer.send(self.topic, value=value, partition=partition)
         self.producer.flush(timeout=20)
 
+    def new_producer(self) -> KafkaProducer:
+        return KafkaProducer(bootstrap_servers=self.bootstrap)
+
+    def produce_anew(self, *values: bytes, partition: int = 0) -> None:
+        """Produce as somebody who knows nothing of what the topic or the broker was before."""
+        self.producer.close(timeout=2)
+        self.producer = self.new_producer()
+        self.produce(*values, partition=partition)
+
     def partition(self, number: int = 0) -> Partition:
         return Partition(self.topic, number)
+
+    def committed(self, number: int = 0) -> int | None:
+        """Return what other tools see as the group's offset."""
+        with self.admin() as admin:
+            offsets = admin.list_group_offsets(f"group-{self.topic}")[f"group-{self.topic}"]
+        mark = offsets.get(TopicPartition(self.topic, number))
+        return None if mark is None else mark.offset
+
+    @contextmanager
+    def admin(self) -> Iterator[KafkaAdminClient]:
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        yield admin
+        admin.close()
+
+    def make_topic(self, partitions: int = 2) -> None:
+        """Make the topic; where it was just deleted, Kafka takes a moment."""
+        deadline = time.monotonic() + 20
+        with self.admin() as admin:
+            while True:
+                with suppress(TopicAlreadyExistsError):
+                    admin.create_topics([NewTopic(self.topic, partitions, 1)])
+                    return
+                assert time.monotonic() < deadline
+
+    def make_topic_again(self) -> None:
+        """Delete the topic and make it again, before anybody can notice."""
+        with self.admin() as admin:
+            admin.delete_topics([self.topic])
+        self.make_topic()
 
     def close(self) -> None:
         for reader in self.readers:
             reader.member.close()
         with suppress(KafkaTimeoutError):
             self.producer.close(timeout=2)
+
+
+class PrivateWorld(World):
+    """A topic on a broker of its own, whose log can be tampered with while it is stopped."""
+
+    def __init__(self, broker: Any) -> None:
+        super().__init__(broker.bootstrap, "private")
+        self.broker = broker
+        self.make_topic()
+
+    def folder(self, partition: int = 0) -> Path:
+        """Return where the broker keeps a partition."""
+        return Path(self.broker.folder / "log" / f"{self.topic}-{partition}")
+
+    @contextmanager
+    def stopped(self) -> Iterator[Path]:
+        """Stop the broker, give its log of partition 0, and start it again."""
+        self.broker.stop()
+        yield self.folder()
+        self.broker.start()
+
+    def corrupt(self, *values: bytes) -> None:
+        """Damage the batches that hold these values, where they are kept."""
+        with self.stopped() as folder:
+            (segment,) = folder.glob("*.log")
+            data = bytearray(segment.read_bytes())
+            for value in values:
+                data[data.index(value)] ^= 0xFF
+            segment.write_bytes(data)
