@@ -33,6 +33,13 @@ class Rig:
             raise Unexplained("ClickHouse error 4711 (NOBODY_KNOWS)")
         self.sink.insert(columns, token)
 
+    def persist_unless(self, broken: range, columns: Columns, token: str) -> None:
+        """Insert, but refuse the inserts of those numbers."""
+        if len(self.sink.attempts) in broken:
+            self.sink.attempts.append((token, len(columns[0])))
+            raise SinkRefused("the table has no such column", ErrorClass.SCHEMA, 16)
+        self.sink.insert(columns, token)
+
     def batch(self, rows: int, partitions: int = 1) -> Batch:
         batch = Batch()
         offsets = range(self.next, self.next + rows)
@@ -128,14 +135,52 @@ def test_many_bad_rows_in_a_row_are_still_the_rows_fault_when_another_passes(rig
     assert len(bad.letters()) == 3 * HOPELESS_REFUSALS
 
 
-def test_before_anything_has_passed_a_few_refusals_are_believed_and_many_are_not(rig: Rig) -> None:
+@pytest.mark.parametrize("rows", [1, 3, 3 * HOPELESS_REFUSALS])
+def test_before_anything_has_passed_a_refusal_proves_nothing(rig: Rig, rows: int) -> None:
     rig.sink.refuse = lambda _row: True
-    for _ in range(HOPELESS_REFUSALS):
-        believed = rig.batch(1)
-        rig.insertion.run(believed)
-        assert len(believed.letters()) == 1
-    with pytest.raises(SinkUnavailable, match="no row passes"):
-        rig.insertion.run(rig.batch(1))
+    batch = rig.batch(rows)
+    with pytest.raises(SinkUnavailable, match="none has passed since the start") as raised:
+        rig.insertion.run(batch)
+    assert raised.value.error_class is ErrorClass.UNKNOWN
+    assert not batch.letters()
+    assert len(rig.sizes()) < 3 * HOPELESS_REFUSALS
+
+
+def test_the_first_rows_ever_are_told_apart_by_the_first_that_passes(rig: Rig) -> None:
+    rig.sink.refuse = refusing(*range(HOPELESS_REFUSALS - 1))
+    batch = rig.batch(HOPELESS_REFUSALS)
+    rig.insertion.run(batch)
+    assert len(batch.letters()) == HOPELESS_REFUSALS - 1
+    assert len(rig.sink.rows_current()) == 1
+
+
+@pytest.mark.parametrize("first", range(40))
+@pytest.mark.parametrize("inserts", [1, 2, 5, 9, 40])
+def test_a_table_that_is_broken_for_some_inserts_makes_no_row_guilty(rig: Rig, first: int, inserts: int) -> None:
+    rig.insertion.run(rig.batch(5))
+    rig.sink.refuse = refusing(5, 12)
+    batch = rig.batch(16)
+    rig.sizes()
+    broken = range(first, first + inserts)
+    rig.insertion = Insertion(lambda *insert: rig.persist_unless(broken, *insert))
+    for _ in range(30):
+        try:
+            rig.insertion.run(batch)
+        except SinkUnavailable:
+            continue
+        break
+    assert [letter.record.offset for letter in batch.letters()] == [5, 12]
+    assert len(rig.sink.rows_current()) == 19
+
+
+@pytest.mark.parametrize("guilty", [0, 1, 2, 511, 512, 777, 1022, 1023])
+def test_one_guilty_row_costs_few_inserts(rig: Rig, guilty: int) -> None:
+    rig.sink.refuse = refusing(guilty)
+    batch = rig.batch(1024)
+    rig.insertion.run(batch)
+    assert [letter.record.offset for letter in batch.letters()] == [guilty]
+    whole, again, account = 1, 1, 1
+    assert len(rig.sizes()) <= whole + 2 * math.log2(1024) + again + account
 
 
 def test_a_table_that_refuses_every_row_is_known_after_a_few_inserts(rig: Rig) -> None:
