@@ -42,7 +42,7 @@ class Recovery:
     def __init__(self, positions: Positions, partitions: Partitions) -> None:
         self._positions = positions
         self._partitions = partitions
-        self._told_below: dict[TopicPartition, int] = {}
+        self._told: dict[TopicPartition, range] = {}
         self._reads: dict[TopicPartition, tuple[int, int]] = {}
 
     def heal(self, consumer: Any, settings: KafkaSettings, error: KafkaError) -> bool:
@@ -70,7 +70,7 @@ class Recovery:
 
     def recreated(self, topic: str) -> None:
         """Forget what was told of a topic that was made again: its offsets begin anew."""
-        for book in (self._told_below, self._reads):
+        for book in (self._told, self._reads):
             for partition in [partition for partition in book if partition.topic == topic]:
                 del book[partition]
 
@@ -92,12 +92,18 @@ class Recovery:
                 self._positions.skip(consumer, partition, begin)
 
     def _tell_lost(self, partition: TopicPartition, first: int, last: int) -> None:
-        """Tell of lost offsets, of each once in the life of this process: a halted partition meets them every time."""
-        untold = max(first, self._told_below.get(partition, 0))
-        if untold <= last:
-            log.error("offsets were dropped by Kafka unread", **words(partition), first=untold, last=last)
-            self._partitions.tell(OffsetsLost(name(partition), untold, last))
-            self._told_below[partition] = last + 1
+        """Tell of lost offsets, of each once: a partition that was halted meets them every time it is resumed.
+
+        It may also be resumed below what was told: what had been read by then, and not committed, is lost as well.
+        """
+        told = self._told.get(partition, range(first, first))
+        if told.stop < first:
+            told = range(first, first)
+        for untold in (range(first, min(told.start, last + 1)), range(max(first, told.stop), last + 1)):
+            if untold:
+                log.error("offsets were dropped by Kafka unread", **words(partition), first=untold[0], last=untold[-1])
+                self._partitions.tell(OffsetsLost(name(partition), untold[0], untold[-1]))
+        self._told[partition] = range(min(first, told.start), max(last + 1, told.stop))
 
     def _follow_truncation(
         self, consumer: Any, settings: KafkaSettings, divergent: Mapping[TopicPartition, OffsetAndMetadata | None]
@@ -122,7 +128,7 @@ class Recovery:
         """Read on at a lower offset, or halt, as set; what was read behind it stays in the tables."""
         log.error("the log is not the one that was read", **words(partition), cause=cause)
         self._partitions.void(partition)
-        self._told_below.pop(partition, None)
+        self._told.pop(partition, None)
         self._positions.move(consumer, partition, place.offset, place.leader_epoch)
         if settings.on_lost_offsets == "halt":
             self._partitions.halt(consumer, partition, f"{cause}, and kafka.on_lost_offsets is halt")

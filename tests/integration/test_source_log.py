@@ -184,6 +184,26 @@ def test_lost_offsets_are_not_told_again_when_the_same_process_meets_them_again(
     assert reader.told(OffsetsLost) == [OffsetsLost(world.partition(0), 3, 6), OffsetsLost(world.partition(0), 7, 8)]
 
 
+def test_what_was_read_and_not_committed_is_told_too_when_it_is_lost_before_it_can_be_read_again(
+    world: World, kafka_admin: KafkaAdminClient
+) -> None:
+    world.produce(*numbered(0, 5))
+    reader = world.assigned()
+    reader.read(*numbered(0, 5))
+    reader.commit({world.partition(0): 1})
+    reader.member.hold()
+    reader.poll()
+    world.produce(*numbered(5, 10))
+    kafka_admin.delete_records({TopicPartition(world.topic, 0): 9})
+    reader.member.release()
+    reader.read(b"9")
+    assert reader.told(OffsetsLost) == [OffsetsLost(world.partition(0), 5, 8)]
+    reader.member.halt(world.partition(0), "its rows were not taken")
+    reader.member.resume(world.partition(0))
+    reader.until(lambda: len(reader.told(OffsetsLost)) > 1)
+    assert reader.told(OffsetsLost)[1:] == [OffsetsLost(world.partition(0), 1, 4)]
+
+
 def test_lost_offsets_that_were_told_are_committed_although_no_record_follows(
     world: World, kafka_admin: KafkaAdminClient
 ) -> None:
