@@ -1,7 +1,8 @@
 """The command `runstep`: finds the command that was asked for, and turns its end into one line and an exit code.
 
-A command is a function of its own name in `pipeline/commands/`; its module is imported when it is called, so that
-`runstep --help` and a typing error answer at once. Exit codes are in `pipeline.commands.exits`.
+A command is a function of its own name in `pipeline/commands/`, or a `typer.Typer` of that name with commands below it.
+Its module is imported when it is called, so that `runstep --help` and a typing error answer at once. Exit codes are in
+`pipeline.commands.exits`.
 """
 
 import importlib
@@ -26,6 +27,7 @@ COMMANDS: Final = {
     "run": "Run the daemon: Kafka in, ClickHouse and Prometheus out.",
     "migrate": "Create or update the tables, and show what is applied.",
     "check": "Say whether everything the daemon needs is there.",
+    "dlq": "List, show and replay dead letters.",
     "audit": "Prove that every offset is accounted for.",
     "doctor": "Say why it is stuck, and what to do.",
     "config": "Show the settings in force, and where each comes from.",
@@ -73,9 +75,11 @@ class Commands(TyperGroup):
 
 def load_command(name: str) -> Any:
     """Import a command and return it as Typer understands it."""
-    module = importlib.import_module(f"pipeline.commands.{name}")
+    found = getattr(importlib.import_module(f"pipeline.commands.{name}"), name)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name)(getattr(module, name))
+    single.command(name)(found)
     return typer.main.get_command(single)
 
 

@@ -13,8 +13,8 @@ kafka_factory       private brokers, to kill or freeze: `kafka_factory(secure=Tr
 clickhouse_factory  private servers: `clickhouse_factory(users=Path(...), config="<xml/>") -> ClickHouseServer`, started
 
 `RUNSTEP_TEST_KAFKA=host:port` and `RUNSTEP_TEST_CLICKHOUSE=http://user:password@host:port` win over starting a server;
-the private ones are always started. Tests in integration/ and acceptance/, and those that use one of these fixtures,
-get the marker `servers`: `pytest -m "not servers"` runs the rest.
+the private ones are always started. Tests in integration/, acceptance/ and chaos/, and those that use one of these
+fixtures, get the marker `servers`: `pytest -m "not servers"` runs the rest.
 """
 
 import logging
@@ -41,7 +41,7 @@ from tests.servers.server import Server
 from tests.servers.session import Run
 
 HERE = Path(__file__).parent
-SERVER_FOLDERS = (HERE / "integration", HERE / "acceptance")
+SERVER_FOLDERS = (HERE / "integration", HERE / "acceptance", HERE / "chaos")
 SERVER_FIXTURES = {"kafka", "clickhouse", "prometheus", "promtool", "kafka_factory", "clickhouse_factory"}
 RUN = pytest.StashKey[Run]()
 Kind = TypeVar("Kind", bound=Server)

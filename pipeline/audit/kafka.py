@@ -5,30 +5,23 @@ Reads with a consumer that is in no group, and commits nothing.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
 from pipeline.audit.account import Cause, Gap
 from pipeline.config import Settings
-from pipeline.errors import ConfigError, ServiceUnavailable, SourceUnavailable
-from pipeline.kafka_options import client_options, connect
+from pipeline.errors import ConfigError
+from pipeline.reading import NEAR, LogReader, answering, reading_logs
 from pipeline.records import Partition
 
 MOST_GAPS: Final = 20_000
 """Ranges that are looked at one by one in a partition; it takes some seconds."""
 MOST_LETTERS: Final = 1_000_000
 """Dead letters that are read."""
-_NEAR: Final = 20_000
-"""Offsets to the next range from which on it is sought, not read up to."""
-_POLL_MS: Final = 1_000
-_SILENCE: Final = 15
-"""Polls without a record and without progress, and Kafka counts as away."""
-_ANSWER_MS: Final = 15_000
 
 
 class Log(NamedTuple):
@@ -50,10 +43,9 @@ class Letters(NamedTuple):
 class Kafka:
     """Questions to one cluster."""
 
-    def __init__(self, settings: Settings, admin: Any, consumer: Any) -> None:
+    def __init__(self, settings: Settings, reader: LogReader) -> None:
         self._settings = settings
-        self._admin = admin
-        self._consumer = consumer
+        self._reader = reader
 
     def logs(self) -> Mapping[Partition, Log]:
         """Return every partition of the configured topics; the committed offsets are asked for first.
@@ -63,10 +55,10 @@ class Kafka:
             ServiceUnavailable: Kafka does not answer.
         """
         group = self._settings.kafka.group_id
-        with _named():
-            committed = self._admin.list_group_offsets([group])[group]
-            partitions = [part for topic in self._settings.kafka.topics for part in self._partitions(topic)]
-            starts, ends = self._bounds(partitions)
+        with answering():
+            committed = self._reader.admin.list_group_offsets([group])[group]
+        partitions = [part for topic in self._settings.kafka.topics for part in self._reader.partitions(topic)]
+        starts, ends = self._reader.bounds(partitions)
         return {
             Partition(part.topic, part.partition): Log(starts[part], ends[part], _offset(committed.get(part)))
             for part in partitions
@@ -91,8 +83,7 @@ class Kafka:
             return gaps
         looked_at, rest = held[:MOST_GAPS], held[MOST_GAPS:]
         absent = self._cause_of_absence(partition.topic)
-        with _named():
-            records = list(self._records_in(partition, looked_at))
+        records = list(self._records_in(partition, looked_at))
         gaps += _split(looked_at, records, absent)
         return gaps + [Gap(first, last, "unverified") for first, last in rest]
 
@@ -104,38 +95,23 @@ class Kafka:
         """
         topic = self._settings.dead_letter_topic
         try:
-            partitions = self._partitions(topic)
+            partitions = self._reader.partitions(topic)
         except ConfigError as error:
             return Letters(frozenset(), expired=False, skipped=str(error))
-        with _named():
-            starts, ends = self._bounds(partitions)
-            number = sum(ends[part] - starts[part] for part in partitions)
-            if number > MOST_LETTERS:
-                return Letters(
-                    frozenset(), expired=False, skipped=f"{topic} holds {number:,} letters; too many to read"
-                )
-            origins = set()
-            for part in partitions:
-                name = Partition(part.topic, part.partition)
-                for record in self._read(name, starts[part], ends[part]):
-                    origins |= _origin(record.headers)
+        starts, ends = self._reader.bounds(partitions)
+        number = sum(ends[part] - starts[part] for part in partitions)
+        if number > MOST_LETTERS:
+            return Letters(frozenset(), expired=False, skipped=f"{topic} holds {number:,} letters; too many to read")
+        origins = set()
+        for part in partitions:
+            for record in self._reader.read(part, starts[part], ends[part]):
+                origins |= _origin(record.headers)
         return Letters(frozenset(origins), expired=any(starts.values()))
-
-    def _partitions(self, topic: str) -> list[TopicPartition]:
-        (described,) = self._admin.describe_topics([topic])
-        if described["error_code"]:
-            raise ConfigError(f"topic {topic} does not exist, or we may not see it; see `runstep check --live`")
-        return [TopicPartition(topic, part["partition_index"]) for part in described["partitions"]]
-
-    def _bounds(self, partitions: Sequence[TopicPartition]) -> tuple[dict[Any, int], dict[Any, int]]:
-        self._consumer.assign(partitions)
-        starts = self._consumer.beginning_offsets(partitions, timeout_ms=_ANSWER_MS)
-        return starts, self._consumer.end_offsets(partitions, timeout_ms=_ANSWER_MS)
 
     def _cause_of_absence(self, topic: str) -> Cause:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": None})
         try:
-            told = str(self._admin.describe_configs([resource], config_filter="all"))
+            told = str(self._reader.admin.describe_configs([resource], config_filter="all"))
         except KafkaError:
             # Without the right to see it: a compacted topic is the rarer case.
             return "transaction"
@@ -147,31 +123,14 @@ class Kafka:
         while waiting:
             first = waiting[0][0]
             together = [waiting.popleft()]
-            while waiting and waiting[0][0] - together[-1][1] < _NEAR:
+            while waiting and waiting[0][0] - together[-1][1] < NEAR:
                 together.append(waiting.popleft())
             wanted = deque(together)
-            for record in self._read(partition, first, together[-1][1] + 1):
+            for record in self._reader.read(TopicPartition(*partition), first, together[-1][1] + 1):
                 while wanted and wanted[0][1] < record.offset:
                     wanted.popleft()
                 if wanted and wanted[0][0] <= record.offset:
                     yield record.offset
-
-    def _read(self, partition: Partition, start: int, end: int) -> Iterator[Any]:
-        """Yield the records from one offset to the one before another."""
-        part = TopicPartition(*partition)
-        self._consumer.assign([part])
-        self._consumer.seek(part, start)
-        position, silent = start, 0
-        while position < end:
-            for record in self._consumer.poll(timeout_ms=_POLL_MS).get(part, ()):
-                if record.offset >= end:
-                    return
-                yield record
-            moved = self._consumer.position(part, timeout_ms=_ANSWER_MS)
-            silent = 0 if moved > position else silent + 1
-            if silent >= _SILENCE:
-                raise ServiceUnavailable(f"Kafka does not deliver offset {position} of {part.topic}/{part.partition}")
-            position = moved
 
 
 @contextmanager
@@ -182,24 +141,8 @@ def connected(settings: Settings) -> Iterator[Kafka]:
         ServiceUnavailable: Kafka is away.
         ConfigError: kafka-python does not accept the settings.
     """
-    options = client_options(settings.kafka)
-    try:
-        with closing(connect(KafkaAdminClient, **options)) as admin:
-            consumer = connect(
-                KafkaConsumer,
-                **options,
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-            )
-            try:
-                yield Kafka(settings, admin, consumer)
-            finally:
-                consumer.close(autocommit=False, timeout_ms=_POLL_MS)
-    except SourceUnavailable as error:
-        raise ServiceUnavailable(str(error)) from error
+    with reading_logs(settings.kafka) as reader:
+        yield Kafka(settings, reader)
 
 
 def _split(ranges: Sequence[tuple[int, int]], records: Sequence[int], absent: Cause) -> Iterator[Gap]:
@@ -234,11 +177,3 @@ def _origin(headers: Iterable[tuple[str, bytes]]) -> set[tuple[str, int, int]]:
         )
     except (KeyError, ValueError):
         return set()
-
-
-@contextmanager
-def _named() -> Iterator[None]:
-    try:
-        yield
-    except KafkaError as error:
-        raise ServiceUnavailable(f"Kafka does not answer the audit: {error}") from error

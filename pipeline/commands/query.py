@@ -18,6 +18,7 @@ from rich.text import Text
 
 from pipeline.commands import exits
 from pipeline.commands.context import settings_from_context
+from pipeline.commands.visible import visible
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
 from pipeline.reports import reports
@@ -44,10 +45,6 @@ _FORMATS: Final[dict[Output, tuple[str, dict[str, Any]]]] = {
     Output.CSV: ("CSVWithNames", {"date_time_output_format": "iso"}),
 }
 """The server does the formatting: no value loses its precision on the way."""
-
-_VISIBLE: Final = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421, 0x9B: 0xFFFD}
-"""Control characters to their pictures: an escape sequence in an error message must not reach the terminal."""
-
 
 _NULL: Final = "ᴺᵁᴸᴸ"
 """How the server writes it; few fonts can."""
@@ -188,4 +185,4 @@ def table(lines: list[str]) -> Table:
 
 
 def _cell(value: str) -> Text:
-    return Text(value.translate(_VISIBLE))
+    return Text(visible(value))

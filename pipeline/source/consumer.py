@@ -8,7 +8,7 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaError, KafkaTimeoutError, LeaderNotAvailableError
+from kafka.errors import InconsistentGroupProtocolError, KafkaError, KafkaTimeoutError, LeaderNotAvailableError
 from kafka.future import Future
 from kafka.structs import MemberState
 
@@ -146,7 +146,9 @@ def offsets(
 
 
 def why(error: KafkaError) -> str:
-    """Return the cause for people; a time-out of the client often says nothing more."""
+    """Return the cause for people, where the client's own words say nothing more than a name."""
+    if isinstance(error, InconsistentGroupProtocolError):
+        return "another program uses kafka.group_id, and shares out its partitions in another way: take another group"
     return "Kafka does not answer in time" if isinstance(error, KafkaTimeoutError) else str(error)
 
 

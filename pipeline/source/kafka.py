@@ -255,8 +255,8 @@ class KafkaSource:
         if refused:
             self._look_for_credentials()
         else:
-            self._give_up(str(error))
-        raise SourceUnavailable(f"Kafka refuses us: {error}" if refused else str(error)) from error
+            self._give_up(why(error))
+        raise SourceUnavailable(f"Kafka refuses us: {error}" if refused else why(error)) from error
 
     def _look_for_credentials(self) -> None:
         """Connect anew at the next poll if the settings have changed; the client uses the old ones for ever."""

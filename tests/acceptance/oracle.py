@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 import uuid
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException
@@ -36,9 +36,8 @@ from pipeline.config import KafkaSettings
 from pipeline.producing import EventProducer
 from pipeline.simulation import SimulatedEvent, Traffic, events
 from tests.acceptance.daemon import HTTP_OK, Daemon, migrate
-from tests.model import MODELLED_METRICS, TERMINAL, Model, difference, read_current, read_ledger, read_samples
+from tests.model import TERMINAL, Model, difference, read_current, read_ledger, read_samples
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
-from tests.servers.prometheus import PrometheusAddress
 
 WAIT: Final = 60.0
 HOUR: Final = 3_600
@@ -191,14 +190,15 @@ class Truth:
             final = "" if written_once else "FINAL"
             place = "kafka_partition, kafka_offset"
             sql = f"SELECT count(), uniqExact({place}, step_index) FROM {database}.run_step_ledger {final}"  # noqa: S608
-            assert client.query(sql).result_rows == [(len(ledger), len(ledger))], (
-                "rows in the ledger, and distinct ones"
+            rows, distinct = client.query(sql).result_rows[0]
+            assert rows == distinct == len(ledger), (
+                f"{rows} rows in the ledger, {distinct} distinct, {len(ledger)} true"
             )
             sql = f"SELECT count(), uniqExact({place}, step_id) FROM {database}.run_steps {final}"  # noqa: S608
             rows, distinct = client.query(sql).result_rows[0]
             assert rows == distinct, "rows in run_steps, and distinct ones"
-            assert difference(ledger, read_ledger(client, database)) == ""
-            assert difference(self.model.current, read_current(client, database)) == ""
+            _agree(ledger, read_ledger(client, database))
+            _agree(self.model.current, read_current(client, database))
 
     def check_letters(self, *, sent_once: bool = False) -> None:
         """Compare the dead-letter topic with the records that had to be refused: bytes, key, reason and origin."""
@@ -209,7 +209,7 @@ class Truth:
             assert said["runstep-topic"].decode() == self._there.topic
             origin = int(said["runstep-partition"]), int(said["runstep-offset"])
             letters[origin] = record.key, record.value, said["runstep-reason"].decode()
-        assert difference(self._refused, letters) == ""
+        _agree(self._refused, letters)
         assert len(records) == len(letters) or not sent_once, "a dead letter was sent twice"
 
     def difference(self, samples: Samples) -> str:
@@ -222,6 +222,11 @@ class Truth:
         # Sums of seconds are floats that were added up in another order.
         above = {name: value for name, value in samples.items() if value > true.get(name, 0) + 0.01}
         return difference({name: true.get(name, 0) for name in above}, above)
+
+
+def _agree(expected: Mapping[Any, Any], actual: Mapping[Any, Any]) -> None:
+    found = difference(expected, actual)
+    assert not found, found
 
 
 def read_topic(kafka: KafkaAddress, topic: str) -> list[Any]:
@@ -244,12 +249,9 @@ def read_topic(kafka: KafkaAddress, topic: str) -> list[Any]:
 
 def committed(there: Place, group: str) -> dict[int, int]:
     """Return the group's committed offsets by partition."""
-    admin = KafkaAdminClient(bootstrap_servers=there.kafka.bootstrap)
-    try:
+    with closing(KafkaAdminClient(bootstrap_servers=there.kafka.bootstrap)) as admin:
         offsets = admin.list_group_offsets([group])[group]
-        return {partition.partition: found.offset for partition, found in offsets.items() if found.offset > 0}
-    finally:
-        admin.close()
+    return {partition.partition: found.offset for partition, found in offsets.items() if found.offset > 0}
 
 
 def drained(daemon: Daemon) -> str:
@@ -288,22 +290,6 @@ def summed(texts: Iterable[str]) -> Samples:
         for name, value in read_samples(text).items():
             total[name] += value
     return {name: round(value, 3) for name, value in total.items()}
-
-
-def scraped(prometheus: PrometheusAddress, job: str) -> Samples:
-    """Return the counters that Prometheus holds of a job."""
-    found: Counter[str] = Counter()
-    for series in prometheus.query(f'{{job="{job}", __name__=~"{"|".join(MODELLED_METRICS)}"}}'):
-        labels = {name: value for name, value in series["metric"].items() if name not in {"job", "instance"}}
-        metric = labels.pop("__name__")
-        if metric == "runstep_records_total":
-            # To Prometheus an empty label is none.
-            labels.setdefault("reason", "")
-        if "le" in labels:
-            labels["le"] = str(float(labels["le"]))
-        listed = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-        found[f"{metric}{{{listed}}}"] += float(series["value"][1])  # type: ignore[assignment] - a sum may be any number
-    return {name: round(value, 3) for name, value in found.items() if value}
 
 
 def until(condition: Callable[[], bool], otherwise: str | Callable[[], str], timeout: float = WAIT) -> None:

@@ -1,11 +1,13 @@
 """What two hundred thousand events must become: every offset, step, dead letter and number, against the model."""
 
 import time
+from collections import Counter
 from itertools import islice
 
 from tests.acceptance.daemon import running_daemon
-from tests.acceptance.oracle import HOUR, Load, Truth, place, scraped, traffic, wait_until_counted
-from tests.model import read_samples
+from tests.acceptance.oracle import HOUR, Load, Samples, Truth, place, traffic, wait_until_counted
+from tests.model import MODELLED_METRICS, read_samples
+from tests.servers.prometheus import PrometheusAddress
 
 NEWS, OLD = 190_000, 10_000
 DISORDER = {"out_of_order_ratio": 0.08, "duplicate_ratio": 0.05, "poison_ratio": 0.01, "page_ratio": 0.03}
@@ -37,3 +39,19 @@ def test_200_000_events_are_in_the_tables_and_in_prometheus_as_the_model_says(ka
         assert truth.difference(shown) == ""
         assert sum(value for name, value in counters.items() if name.startswith("runstep_records_total")) == NEWS + OLD
         assert any(name.startswith("runstep_backfilled_steps_total") for name in counters)
+
+
+def scraped(prometheus: PrometheusAddress, job: str) -> Samples:
+    """Return the counters that Prometheus holds of a job."""
+    found: Counter[str] = Counter()
+    for series in prometheus.query(f'{{job="{job}", __name__=~"{"|".join(MODELLED_METRICS)}"}}'):
+        labels = {name: value for name, value in series["metric"].items() if name not in {"job", "instance"}}
+        metric = labels.pop("__name__")
+        if metric == "runstep_records_total":
+            # To Prometheus an empty label is none.
+            labels.setdefault("reason", "")
+        if "le" in labels:
+            labels["le"] = str(float(labels["le"]))
+        listed = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        found[f"{metric}{{{listed}}}"] += float(series["value"][1])  # type: ignore[assignment] - a sum may be any number
+    return {name: round(value, 3) for name, value in found.items() if value}

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 from pipeline.contracts import Columns, StepKey
@@ -41,8 +42,11 @@ class _Target:
     def __post_init__(self) -> None:
         self.tokens: deque[str] = deque(maxlen=self.window)
 
+    def merge(self) -> None:
+        self.physical = len(self.visible)
+
     def store(self, rows: Sequence[Fields], token: str) -> None:
-        if token in self.tokens:
+        if not rows or token in self.tokens:
             return
         self.tokens.append(token)
         self.physical += len(rows)
@@ -81,26 +85,45 @@ class FakeSink:
         """Store the rows in both targets, or fail as scripted."""
         self.gate.wait()
         with self._lock:
-            rows = [dict(zip(_NAMES, row, strict=True)) for row in zip(*columns, strict=True)]
-            self.attempts.append((token, len(rows)))
-            self._raise_if_down()
+            self.attempts.append((token, len(columns[0])))
+            self.raise_if_down()
             fault = self.faults.popleft() if self.faults else None
             if fault is not None and fault.when == "before":
                 raise fault.error
-            self._check(rows)
-            if not rows:
-                return
-            self._steps.store([_keep(row, STEP_COLUMNS) for row in rows if row["outcome"] == Outcome.STORED], token)
+            first, second = self.views(columns, token)
+            first()
             if fault is not None and fault.when == "between":
                 raise fault.error
-            self._ledger.store([_keep(row, LEDGER_COLUMNS) for row in rows], token)
+            second()
             if fault is not None:
                 raise fault.error
+
+    def views(self, columns: Columns, token: str) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Check the rows, and return what fills the two targets: the steps, then the ledger.
+
+        Raises:
+            SinkRefused: the rows, as they are, do not pass.
+        """
+        rows = [dict(zip(_NAMES, row, strict=True)) for row in zip(*columns, strict=True)]
+        self._check(rows)
+        steps = [_keep(row, STEP_COLUMNS) for row in rows if row["outcome"] == Outcome.STORED]
+        ledger = [_keep(row, LEDGER_COLUMNS) for row in rows]
+        return partial(self._steps.store, steps, token), partial(self._ledger.store, ledger, token)
+
+    def forget_tokens(self) -> None:
+        """Lose the deduplication window of both targets, as expiry does, or a table that was made again."""
+        self._steps.tokens.clear()
+        self._ledger.tokens.clear()
+
+    def merge(self) -> None:
+        """Drop the rows that a key has replaced."""
+        self._steps.merge()
+        self._ledger.merge()
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
         """Return keys of steps that ended below that offset, the latest first."""
         with self._lock:
-            self._raise_if_down()
+            self.raise_if_down()
             rows = [
                 row
                 for row in self._ledger.visible.values()
@@ -114,7 +137,7 @@ class FakeSink:
 
     def probe(self) -> None:
         """Fail while `down`."""
-        self._raise_if_down()
+        self.raise_if_down()
 
     def close(self) -> None:
         """Take note of it; the fake can be used on, as the real one can."""
@@ -135,7 +158,8 @@ class FakeSink:
         with self._lock:
             return self._steps.physical, self._ledger.physical
 
-    def _raise_if_down(self) -> None:
+    def raise_if_down(self) -> None:
+        """Fail while `down`."""
         if self.down is not None:
             raise self.down
 

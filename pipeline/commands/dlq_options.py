@@ -1,0 +1,113 @@
+"""What `runstep dlq` is given on the command line: which letters are meant."""
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Final, TypeAlias
+
+import typer
+
+from pipeline.dlq import Origins, Selection
+from pipeline.records import Reason, Stage
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_NEVER_DEAD: Final = (
+    Reason.TOMBSTONE,
+    Reason.EMPTY_VALUE,
+    Reason.EMPTY_LIST,
+    Reason.DELTA,
+    Reason.NOT_A_RUN_STEP,
+    Reason.STREAM_CONTROL,
+)
+
+Reasons: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--reason", "-r", metavar="REASON", help="Refused for this; may be repeated.")
+]
+Stages: TypeAlias = Annotated[
+    list[Stage] | None, typer.Option("--stage", help="Refused at this stage; may be repeated.")
+]
+Since: TypeAlias = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="Dead-lettered since; 2h, 7d, or 2026-01-31T12:00 (UTC).")
+]
+Until: TypeAlias = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Dead-lettered before.")]
+Origin: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--origin", metavar="TOPIC/PARTITION[:FIRST-LAST]", help="Of this partition, and of these offsets."),
+]
+Limit: TypeAlias = Annotated[
+    int | None, typer.Option("--limit", "-n", min=1, help="At most so many, the oldest first.")
+]
+
+
+def selection(
+    reasons: list[str] | None, stages: list[Stage] | None, since: str | None, until: str | None, origin: str | None
+) -> Selection:
+    """Return which letters the options mean.
+
+    Raises:
+        BadParameter: one of them cannot be read.
+    """
+    known = [str(reason) for reason in Reason if reason not in _NEVER_DEAD]
+    for reason in reasons or ():
+        if reason not in known:
+            raise typer.BadParameter(f"there is no reason {reason!r}; there are {', '.join(known)}")
+    return Selection(
+        reasons=frozenset(reasons or ()),
+        stages=frozenset(map(str, stages or ())),
+        since=moment(since),
+        until=moment(until),
+        origins=origins(origin),
+    )
+
+
+def moment(text: str | None) -> int | None:
+    """Return milliseconds since the epoch for `2h`, so long ago, or for an ISO time, in UTC unless it says otherwise.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    if text is None:
+        return None
+    ago = re.fullmatch(r"(\d{1,9})([smhdw])", text.strip())
+    if ago:
+        return round((time.time() - int(ago[1]) * _UNITS[ago[2]]) * 1000)
+    try:
+        read = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither an age such as 2h or 7d nor a time such as 2026-01-31T12:00"
+        ) from None
+    return round((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def origins(text: str | None) -> Origins | None:
+    """Return the offsets that `TOPIC/PARTITION`, `…:OFFSET` or `…:FIRST-LAST` means.
+
+    Raises:
+        BadParameter: it is none of these.
+    """
+    if text is None:
+        return None
+    read = re.fullmatch(r"([A-Za-z0-9._-]{1,249})/(\d{1,9})(?::(\d{1,18})(-(\d{1,18})?)?)?", text.strip())
+    if read is None:
+        raise typer.BadParameter(
+            f"{text!r} is not TOPIC/PARTITION, TOPIC/PARTITION:OFFSET or TOPIC/PARTITION:FIRST-LAST"
+        )
+    topic, partition, first, range_, last = read.groups()
+    if first is None:
+        return Origins(topic, int(partition))
+    if range_ is None:
+        return Origins(topic, int(partition), int(first), int(first))
+    return Origins(topic, int(partition), int(first), None if last is None else int(last))
+
+
+def place(text: str) -> tuple[int, int]:
+    """Return partition and offset of `PARTITION:OFFSET`.
+
+    Raises:
+        BadParameter: it is something else.
+    """
+    read = re.fullmatch(r"(\d{1,9}):(\d{1,18})", text.strip())
+    if read is None:
+        raise typer.BadParameter(f"{text!r} is not PARTITION:OFFSET, as `runstep dlq list` shows it")
+    return int(read[1]), int(read[2])
