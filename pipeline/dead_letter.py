@@ -110,7 +110,11 @@ class KafkaDeadLetters:
         return self._producer
 
     def _start(self, producer: Any, key: bytes | None, value: bytes | None, named: Headers) -> Any:
-        """Hand a record to the producer; None where it is larger than a request may be."""
+        """Hand a record to the producer; None where it is larger than a request may be.
+
+        The client sends no record that has neither key nor value; one that nobody could read gets an empty value.
+        """
+        value = b"" if key is None and value is None else value
         try:
             return producer.send(self._topic, key=key, value=value, headers=named)
         except MessageSizeTooLargeError:

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from pipeline.errors import SourceUnavailable
+from pipeline.kafka_options import connect
 from tests.acceptance.daemon import HTTP_OK, Daemon
 from tests.acceptance.oracle import Origin, Place, status
 from tests.servers.addresses import ClickHouseRefused
@@ -79,8 +81,8 @@ class Watch:
             # A server may be away, which is what is being tested; a client of its own, since one that has seen a broker
             # die may keep away from it.
             with (
-                suppress(KafkaError, OSError, ClickHouseRefused, ValueError),
-                closing(KafkaAdminClient(bootstrap_servers=self._there.kafka.bootstrap)) as admin,
+                suppress(KafkaError, SourceUnavailable, OSError, ClickHouseRefused, ValueError),
+                closing(connect(KafkaAdminClient, bootstrap_servers=[self._there.kafka.bootstrap])) as admin,
             ):
                 while not self._closed.wait(INTERVAL):
                     self._look_at_members()

@@ -9,7 +9,7 @@ from pipeline.config import KafkaSettings
 from pipeline.contracts import DeadLetterQueue
 from pipeline.dead_letter import KafkaDeadLetters
 from pipeline.errors import DeadLetterUnavailable
-from pipeline.records import InvalidRecord, Reason, Stage
+from pipeline.records import InvalidRecord, Reason, Stage, UnreadRecord
 from tests.fakes.kafka import FakeDeadLetters, FakeRecord
 
 TIMEOUT = 4.0
@@ -105,6 +105,15 @@ def test_headers_tell_where_it_came_from_and_why(real: KafkaDeadLetters, read: R
         "runstep-attempt": b"1",
     }
     assert record.timestamp > 1_764_000_000_123
+
+
+def test_a_record_that_nobody_could_read_has_a_letter_with_its_place(real: KafkaDeadLetters, read: Read) -> None:
+    real.send([InvalidRecord(UnreadRecord("run-steps", 3, 42), Stage.FETCH, Reason.UNREADABLE, "failed crc check")])
+    (sent,) = read(1)
+    said = {name: value.decode() for name, value in sent.headers}
+    assert (sent.key, sent.value) == (None, b"")
+    assert (said["runstep-topic"], said["runstep-partition"], said["runstep-offset"]) == ("run-steps", "3", "42")
+    assert said["runstep-stage"] == "fetch"
 
 
 def test_a_letter_that_comes_again_counts_its_attempts(real: KafkaDeadLetters, read: Read) -> None:

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from pipeline.errors import SourceUnavailable
+from pipeline.kafka_options import connect
 from tests.acceptance.daemon import HTTP_OK, Daemon
 from tests.acceptance.oracle import Place, drained
 
@@ -128,13 +130,14 @@ class Recoveries:
         while not closed.wait(LOOKS):
             # A client of its own after each outage, since one that has seen a broker die may keep away from it.
             if not self.blind.is_set():
-                with suppress(KafkaError, OSError), closing(self._client()) as admin:
+                with suppress(KafkaError, SourceUnavailable, OSError), closing(self._client()) as admin:
                     while not closed.wait(LOOKS) and not self.blind.is_set():
                         self._close_wounds(admin)
 
     def _client(self) -> KafkaAdminClient:
-        return KafkaAdminClient(
-            bootstrap_servers=self._there.kafka.bootstrap,
+        return connect(
+            KafkaAdminClient,
+            bootstrap_servers=[self._there.kafka.bootstrap],
             bootstrap_timeout_ms=PATIENCE_MS,
             request_timeout_ms=PATIENCE_MS,
         )
