@@ -234,7 +234,8 @@ def _headers(data: bytes, pos: int) -> tuple[tuple[tuple[str, bytes], ...], int]
     for _ in range(count):
         name, pos = _bytes(data, pos)
         value, pos = _bytes(data, pos)
-        headers.append(((name or b"").decode(), value or b""))
+        # A name that is no text is spelled somehow: the record is worth more than it.
+        headers.append(((name or b"").decode(errors="replace"), value or b""))
     return tuple(headers), pos
 
 

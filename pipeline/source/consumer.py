@@ -105,6 +105,7 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox) -> An
     )
     install(consumer)
     keep_joins(consumer)
+    tell_lost(consumer)
     consumer.subscribe(topics=list(settings.topics), listener=inbox)
     return consumer
 
@@ -128,6 +129,23 @@ def keep_joins(consumer: Any) -> None:
         return await join(timeout_ms=timeout_ms)
 
     coordinator.join_group_async = join_group
+
+
+def tell_lost(consumer: Any) -> None:
+    """Let a member that falls out of the group while it joins be told that it has lost everything.
+
+    The client tells before the first request of a rebalance, once. Who is put out between that and the end of the join
+    joins again as a new member, keeps its partitions and its positions, and would read and count again what others have
+    committed meanwhile (3.0.12; the Java client mended it as KAFKA-12983). Runs on the client's IO thread.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001 - the client is pinned, and a test holds this
+    forget = coordinator.reset_generation
+
+    def reset_generation(*arguments: Any, **options: Any) -> None:
+        forget(*arguments, **options)
+        coordinator.rejoining = False
+
+    coordinator.reset_generation = reset_generation
 
 
 def offsets(

@@ -158,6 +158,9 @@ class KafkaSource:
         passed = self._positions.passed(consumer, started)
         if passed:
             self._commit(consumer, passed)
+        elif not self._positions.waiting(started):
+            # What could not be committed is another member's by now.
+            self.troubles.end("commit")
         positions = {partition: self._positions.position(consumer, partition) for partition in ends}
         return {name(p): max(ends[p] - position.offset, 0) for p, position in positions.items() if position is not None}
 
@@ -270,7 +273,8 @@ class KafkaSource:
         """Close this consumer; the next one starts at the committed offsets."""
         log.warning("consumer is made again", cause=cause)
         self.close()
-        self._inbox.seen.clear()
+        # What the old one may still say is nobody's business.
+        self._inbox = Inbox()
         self._partitions.give_up()
         self._brokers.answered()
         self.troubles.clear()

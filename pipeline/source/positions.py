@@ -118,6 +118,10 @@ class Positions:
         for partition, mark in committed.items():
             self._kept[partition] = mark.offset
 
+    def waiting(self, partitions: Iterable[TopicPartition]) -> bool:
+        """Return whether the owner got something that is not committed."""
+        return any(self._kept[p] < self._returned[p] for p in partitions if p in self._kept)
+
     def passed(self, consumer: Any, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
         """Return what may be committed although the owner has nothing new: offsets without records were passed."""
         idle = [p for p in partitions if p in self._kept and self._kept[p] >= self._returned[p]]

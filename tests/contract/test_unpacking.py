@@ -178,6 +178,17 @@ def damaged(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]
 
 
+def test_a_header_name_that_is_no_text_costs_no_record() -> None:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+    for delta, headers in enumerate(([], [("hh", b"x")], [])):
+        builder.append(delta, 1_764_000_000_000, b"k", b"v", headers)
+    data = bytearray(builder.build())
+    place = data.index(b"hh")
+    data[place] = 0xE9
+    struct.pack_into(">I", data, 17, calc_crc32c(memoryview(bytes(data))[21:]))
+    assert [record.headers for record in chunk(bytes(data)).take()] == [(), (("\ufffdh", b"x"),), ()]
+
+
 @pytest.mark.parametrize("codec", [0, 3])
 def test_a_corrupt_batch_raises_its_error_at_every_call_after_what_came_before(codec: int) -> None:
     good, bad = batch(0, [(0, b"a"), (1, b"b")], codec=codec), batch(2, [(0, b"c")], codec=codec)

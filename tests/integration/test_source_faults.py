@@ -111,6 +111,32 @@ def test_a_commit_that_is_refused_is_a_named_trouble_and_not_a_line_for_each_tur
     assert not reader.member.troubles
 
 
+def test_a_commit_that_failed_is_no_trouble_any_more_when_nothing_waits_for_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = world.assigned()
+    world.produce(b"a")
+    reader.read(b"a")
+    consumer = reader.member._consumer
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise KafkaConnectionError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(consumer, "commit", refuse)
+        assert reader.member.commit({world.partition(0): 1}) is None
+        reader.member.lags()
+        assert "gone" in reader.member.troubles["commit"], "it still waits"
+    other = world.reader()
+    other.until(lambda: bool(other.owned) and other.started(), reader)
+    others = {partition: 1 if partition == world.partition(0) else 0 for partition in other.owned}
+    if world.partition(0) not in others:
+        reader.commit({world.partition(0): 1})
+    other.commit(others)
+    reader.until(lambda: bool(reader.member.lags()), other)
+    assert not reader.member.troubles
+
+
 def test_frozen_brokers_are_named_waited_for_and_never_hang_us(kafka_factory: Callable[..., Any]) -> None:
     broker = kafka_factory()
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)

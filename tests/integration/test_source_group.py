@@ -1,6 +1,8 @@
 """Real Kafka and a group that changes: partitions that come, members that go, and commits that come too late."""
 
+import threading
 import time
+from typing import Any
 
 import pytest
 from kafka.admin import NewPartitions
@@ -96,6 +98,38 @@ def test_the_late_commit_of_a_frozen_member_is_refused_and_it_learns_that_it_los
     (ours,) = zombie.owned
     (theirs,) = successor.owned
     zombie.until(lambda: zombie.member.commit({ours: 0, theirs: 0}) == {ours}, successor)
+
+
+def test_a_member_that_is_put_out_while_it_joins_learns_that_it_lost_all(world: World) -> None:
+    frozen = world.assigned(session_timeout=1.0, heartbeat_interval=0.2)
+    world.produce(*numbered(0, 3))
+    frozen.read(*numbered(0, 3))
+    frozen.commit({world.partition(0): 3})
+    coordinator = frozen.member._consumer._coordinator
+    join, awake = coordinator._do_join_and_sync_async, threading.Event()
+
+    async def freeze_before_joining() -> Any:
+        while not awake.is_set():
+            await coordinator._manager._net.sleep(0.05)
+        return await join()
+
+    coordinator._do_join_and_sync_async = freeze_before_joining
+    coordinator.request_rejoin()
+    frozen.poll()
+    successor = world.reader(session_timeout=1.0, heartbeat_interval=0.2)
+    world.produce(*numbered(3, 6))
+    successor.read(*numbered(3, 6))
+    successor.until(lambda: len(successor.owned) == 2)
+    successor.commit({world.partition(0): 6})
+    successor.member.close()
+    frozen.changes.clear()
+    frozen.records.clear()
+    awake.set()
+    frozen.until(lambda: bool(frozen.told(Withdrawn)) and len(frozen.owned) == 2)
+    assert all(change.lost for change in frozen.told(Withdrawn) if isinstance(change, Withdrawn))
+    world.produce(b"6")
+    frozen.read(b"6")
+    assert frozen.values() == [b"6"], "what another member has committed is not read again"
 
 
 def test_a_commit_while_the_group_changes_passes_when_it_has_changed(world: World) -> None:
