@@ -79,6 +79,8 @@ class Settings(BaseSettings):
 def mask_url(url: str) -> str:
     """Return the url with its password, and whatever a query string may carry, masked."""
     url = re.sub(r"(//[^/@:]*):.*@", rf"\1:{MASK}@", url)
+    # Where the host is missing, what follows the name is no port.
+    url = re.sub(rf"(//(?!\[)[^/@:]*):(?!\d+(?:[/?#]|$)|{re.escape(MASK)}).*", rf"\1:{MASK}", url)
     return re.sub(r"(?i)([?&][^=&]*(?:password|token|secret|key)[^=&]*)=[^&]*", rf"\1={MASK}", url)
 
 

@@ -52,9 +52,9 @@ class SimulatedSource(KafkaSource):
             raise SourceUnavailable("no broker answers")
         return SimulatedConsumer(self._broker, self._scheduler, self._line, self._inbox)
 
-    def poll(self, timeout: float) -> Mapping[Partition, Sequence[Record]]:
+    def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Poll, and note what the owner gets."""
-        polled = super().poll(timeout)
+        polled = super().poll(timeout, most)
         for partition, records in polled.items():
             self._line.delivered(partition, records)
         return polled

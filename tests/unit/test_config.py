@@ -15,6 +15,7 @@ from pipeline.config import (
     settings_table,
 )
 from pipeline.config.names import all_names
+from pipeline.config.settings import mask_url
 from pipeline.errors import ConfigError
 
 README = Path(__file__).parents[2] / "README.md"
@@ -197,6 +198,23 @@ def test_a_value_and_its_file_in_one_source_contradict() -> None:
     Path("p").write_text("x")
     (line,) = problems({"RUNSTEP_CLICKHOUSE__PASSWORD": "x", "RUNSTEP_CLICKHOUSE__PASSWORD_FILE": "p"})
     assert "clickhouse.password is given twice" in line
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://u:secret@h:8123/x", "http://u:********@h:8123/x"),
+        ("http://u:sec/ret@h:8123", "http://u:********@h:8123"),
+        ("http://u:secret", "http://u:********"),
+        ("http://u:sec/ret", "http://u:********"),
+        ("http://h:8123", "http://h:8123"),
+        ("http://h:8123/path?token=secret", "http://h:8123/path?token=********"),
+        ("http://[::1]:8123", "http://[::1]:8123"),
+        ("chdb:runstep-demo", "chdb:runstep-demo"),
+    ],
+)
+def test_a_url_is_shown_without_its_password_even_where_it_is_malformed(url: str, shown: str) -> None:
+    assert mask_url(url) == shown
 
 
 def test_no_secret_is_ever_told() -> None:

@@ -46,10 +46,11 @@ ALL: Final = NAMED | {
         reading.loss_not_told,
     )
 }
-
 """Those that are caught within some hundred seeds."""
 
-RARE: Final = {mutant.__name__: mutant for mutant in (reading.loss_told_from_a_mark_on,)}
+RARE: Final = {
+    mutant.__name__: mutant for mutant in (reading.loss_told_from_a_mark_on, reading.lost_in_a_join_not_told)
+}
 """Those that take some thousand: `python -m tests.faults --mutant NAME --seeds 10000`."""
 
 

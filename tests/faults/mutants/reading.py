@@ -8,6 +8,8 @@ from pipeline.source.kafka import KafkaSource
 from pipeline.source.partitions import Partitions
 from pipeline.source.positions import Positions
 from pipeline.source.recovery import Recovery
+from tests.faults.broker import Fenced
+from tests.faults.consumer import SimulatedConsumer
 from tests.faults.mutants.change import Change
 
 
@@ -45,6 +47,25 @@ def resumed_where_it_stands() -> list[Change]:
         self.halted.pop(Partition(*partition), None)
 
     return [(Partitions, "start_again", changed)]
+
+
+def lost_in_a_join_not_told() -> list[Change]:
+    """Keep the partitions of a member that was put out while it joined, as the client does where nobody mends it."""
+
+    def changed(self: SimulatedConsumer) -> None:
+        self._reach()
+        try:
+            if self._member is None or self._broker.heartbeat(self._member):
+                self._join()
+            if self._syncing:
+                self._take_assignment()
+        except Fenced:
+            if not self._syncing:
+                self._withdraw(list(self._subscription.assignment), self._listener.on_partitions_lost)
+            self._member, self._syncing = None, False
+            self._join()
+
+    return [(SimulatedConsumer, "_keep_membership", changed)]
 
 
 def loss_not_told() -> list[Change]:

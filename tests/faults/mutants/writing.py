@@ -89,14 +89,14 @@ def dead_letter_not_awaited() -> list[Change]:
     """Send dead letters, and do not look whether they arrived."""
     persist = Writer._persist
 
-    def changed(self: Writer, attempt: Callable[[], Any]) -> Any:
+    def changed(self: Writer, attempt: Callable[[], Any], *, suspected: bool = False) -> Any:
         def careless() -> Any:
             try:
                 return attempt()
             except DeadLetterUnavailable:
                 return None
 
-        return persist(self, careless)
+        return persist(self, careless, suspected=suspected)
 
     return [(Writer, "_persist", changed)]
 
@@ -105,8 +105,8 @@ def refused_row_left_out() -> list[Change]:
     """Send a refused row to the dead letters, and give the ledger no account of it."""
     insert = Writer._insert
 
-    def changed(self: Writer, columns: Any, token: str) -> None:
+    def changed(self: Writer, columns: Any, token: str, *, suspected: bool = False) -> None:
         if "/refused-" not in token:
-            insert(self, columns, token)
+            insert(self, columns, token, suspected=suspected)
 
     return [(Writer, "_insert", changed)]
