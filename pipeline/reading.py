@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer
-from kafka.errors import KafkaError
+from kafka.errors import InvalidTopicError, KafkaError, NoError, UnknownTopicOrPartitionError, for_code
 from kafka.structs import TopicPartition
 
 from pipeline.config import KafkaSettings
@@ -21,6 +21,11 @@ _POLL_MS: Final = 1_000
 _SILENCE: Final = 15
 """Polls without a record and without progress, and Kafka counts as away."""
 _ANSWER_MS: Final = 15_000
+_MISSING: Final = (UnknownTopicOrPartitionError, InvalidTopicError)
+
+
+class TopicMissing(ConfigError):
+    """There is no such topic; one that is only hidden from us is not missing."""
 
 
 class LogReader:
@@ -38,13 +43,17 @@ class LogReader:
         """Return the partitions of a topic.
 
         Raises:
-            ConfigError: there is no such topic, as far as we may see.
+            TopicMissing: there is no such topic.
+            ConfigError: Kafka does not show it to us.
             ServiceUnavailable: Kafka does not answer.
         """
         with answering():
             (described,) = self.admin.describe_topics([topic])
-        if described["error_code"]:
-            raise ConfigError(f"topic {topic} does not exist, or we may not see it; see `runstep check --live`")
+        error = for_code(described["error_code"])
+        if error in _MISSING:
+            raise TopicMissing(f"topic {topic} does not exist; see `runstep check --live`")
+        if error is not NoError:
+            raise ConfigError(f"Kafka does not show topic {topic}: {error.__name__}; see `runstep check --live`")
         return [TopicPartition(topic, part["partition_index"]) for part in described["partitions"]]
 
     def bounds(self, partitions: Sequence[TopicPartition]) -> tuple[dict[Any, int], dict[Any, int]]:

@@ -148,7 +148,7 @@ def replay(  # noqa: PLR0913 - one for each option
     try:
         with reading_logs(settings.kafka) as reader:
             book = Book(reader, settings.dead_letter_topic)
-            _require(reader, to_topic)
+            _require(book, to_topic)
             if dry_run:
                 report = _preview(book, terms, selection, limit, as_json=as_json)
             else:
@@ -194,9 +194,11 @@ def _transactions(settings: Settings) -> Iterator[Transactions]:
         transactions.close()
 
 
-def _require(reader: LogReader, topic: str | None) -> None:
+def _require(book: Book, topic: str | None) -> None:
+    if topic == book.topic:
+        raise typer.BadParameter(f"{topic} is the dead-letter topic")
     if topic is not None:
-        reader.partitions(topic)
+        book.reader.partitions(topic)
 
 
 def _confirm(letters: list[Letter]) -> None:
@@ -258,8 +260,8 @@ def _show_record(record: Any) -> None:
     if letter is None:
         typer.echo("no dead letter, or one with damaged headers")
     for name, value in record.headers:
-        typer.echo(f"{view.text_of(name.encode())}: {view.text_of(value)}")
-    typer.echo(f"key: {view.text_of(record.key)}")
+        typer.echo(f"{view.line_of(name.encode())}: {view.line_of(value)}")
+    typer.echo(f"key: {view.line_of(record.key)}")
     if letter is not None and letter.sha256:
         typer.echo(f"the first {len(record.value or b''):,} of {letter.size:,} bytes:")
     typer.echo(view.text_of(record.value))

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.visible import visible
+from pipeline.commands.visible import visible, visible_line
 from pipeline.dlq import Book, Decision, Letter, Outcome, Report
 from pipeline.normalize.redaction import redact
 
@@ -61,15 +61,16 @@ def decision_table(decisions: Iterable[Decision]) -> Table:
     """Return what would be done as a table."""
     shown = _headed("would be")
     for decision in decisions:
-        verdict = decision.outcome or "left"
-        shown.add_row(*_cells(decision.letter), f"{verdict}: {decision.cause}" if decision.cause else str(verdict))
+        verdict, cause = decision.outcome or "left", visible_line(redact(decision.cause))
+        # As Text: what a letter says of its topic may look like markup.
+        shown.add_row(*_cells(decision.letter), Text(f"{verdict}: {cause}" if cause else str(verdict)))
     return shown
 
 
 def by_reason(letters: Iterable[Letter]) -> str:
     """Return how many letters there are of each reason, as one line."""
     counts = Counter(letter.reason for letter in letters)
-    return ", ".join(f"{visible(reason)} {number:,}" for reason, number in counts.most_common())
+    return ", ".join(f"{visible_line(reason)} {number:,}" for reason, number in counts.most_common())
 
 
 def summary(report: Report, *, dry: bool) -> list[str]:
@@ -90,13 +91,18 @@ def summary(report: Report, *, dry: bool) -> list[str]:
 def failure_line(letter: Letter, cause: str) -> str:
     """Return why a letter cannot be replayed."""
     origin = letter.identity
-    where = f"{visible(origin.topic)}/{origin.partition}:{origin.offset}"
-    return f"letter {letter.partition}:{letter.offset}, of {where}, cannot be replayed: {visible(redact(cause))}"
+    where = f"{visible_line(origin.topic)}/{origin.partition}:{origin.offset}"
+    return f"letter {letter.partition}:{letter.offset}, of {where}, cannot be replayed: {visible_line(redact(cause))}"
 
 
 def text_of(value: bytes | None) -> str:
     """Return bytes as text for a terminal: redacted, and without control characters."""
     return "null" if value is None else visible(redact(value.decode("utf-8", "backslashreplace")))
+
+
+def line_of(value: bytes | None) -> str:
+    """Return bytes as `text_of` does, on one line."""
+    return visible_line(text_of(value))
 
 
 def instant(milliseconds: int) -> str:
@@ -122,9 +128,9 @@ def _cells(letter: Letter) -> list[Text | str]:
     origin = letter.identity
     return [
         f"{letter.partition}:{letter.offset}",
-        Text(visible(letter.reason)),
-        Text(visible(letter.stage)),
-        Text(visible(f"{origin.topic}/{origin.partition}:{origin.offset}")),
+        Text(visible_line(letter.reason)),
+        Text(visible_line(letter.stage)),
+        Text(visible_line(f"{origin.topic}/{origin.partition}:{origin.offset}")),
         "-" if origin.timestamp < 0 else instant(origin.timestamp),
         instant(letter.timestamp),
         str(origin.attempt),

@@ -39,7 +39,8 @@ class Identity(NamedTuple):
         Raises:
             ValueError: it was something else.
         """
-        parts = text.split("/")
+        # What a letter says of its topic may hold anything.
+        parts = text.rsplit("/", _PARTS - 1)
         if len(parts) != _PARTS:
             raise ValueError(f"{len(parts)} parts")
         return cls(intern(parts[0]), *map(int, parts[1:]))
@@ -88,6 +89,8 @@ def letter_of(record: Any) -> Letter | None:
         identity = Identity(intern(said["runstep-topic"]), partition, offset, timestamp, int(said[ATTEMPT]))
         size = int(said.get("runstep-truncated", len(record.value or b"")))
     except (KeyError, ValueError):
+        return None
+    if min(partition, offset, size) < 0:
         return None
     reason, stage = intern(said["runstep-reason"]), intern(said.get("runstep-stage", ""))
     sha256 = said.get("runstep-sha256", "")

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from kafka.structs import TopicPartition
 
 from pipeline.dlq.letters import Identity, Letter
-from pipeline.errors import ConfigError
-from pipeline.reading import LogReader
+from pipeline.reading import LogReader, TopicMissing
 from pipeline.records import Stage
 
 
@@ -39,6 +38,7 @@ class Originals:
         """Return for each letter what there is of it.
 
         Raises:
+            ConfigError: Kafka does not show us an origin.
             ServiceUnavailable: Kafka does not answer.
         """
         wanted = defaultdict(list)
@@ -53,11 +53,15 @@ class Originals:
         return {letter.identity: self._found(letter, record) for letter, record in lying}
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has; 0 where there is no such topic."""
+        """Return how many partitions a topic has; 0 where there is no such topic.
+
+        Raises:
+            ConfigError: Kafka does not show it to us: the letter is not to blame, so nothing becomes of it.
+        """
         if topic not in self._sizes:
             try:
                 self._sizes[topic] = len(self._reader.partitions(topic))
-            except ConfigError:
+            except TopicMissing:
                 self._sizes[topic] = 0
         return self._sizes[topic]
 

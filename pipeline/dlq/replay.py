@@ -97,6 +97,7 @@ class Replay:
         self._originals = Originals(book.reader, book.topic)
         self._refused: dict[Identity, str] = {}
         self._alone: set[Identity] = set()
+        self._stuck: set[Identity] = set()
 
     def plan(self, selection: Selection, limit: int | None) -> list[Letter]:
         """Return the letters to replay, the oldest first; count those that are not to be."""
@@ -157,8 +158,12 @@ class Replay:
         return taken
 
     def _suspect(self, slice_: Sequence[Letter], cause: str) -> None:
-        if len(slice_) == 1:
-            self._refused[slice_[0].identity] = f"Kafka refuses it: {cause}"
+        first = slice_[0].identity
+        if first in self._refused:
+            # What was refused now is what was to say so: its marker, or its copy.
+            self._stuck.add(first)
+        elif len(slice_) == 1:
+            self._refused[first] = f"Kafka refuses it: {cause}"
         self._alone.update(letter.identity for letter in slice_)
 
     def _decide(self, letters: Sequence[Letter]) -> list[Decision]:
@@ -180,7 +185,7 @@ class Replay:
             partition = None if self._terms.to_topic else identity.partition
             back = Outgoing(topic, partition, own.key, own.value, returning(own.headers, identity))
             return Decision(letter, Outcome.REPLAYED, "", [back, *self._markers(letter, Outcome.REPLAYED)])
-        if self._terms.on_error is OnError.STOP or record is None:
+        if self._terms.on_error is OnError.STOP or record is None or identity in self._stuck:
             return Decision(letter, None, cause, ())
         if self._terms.on_error is OnError.DROP:
             return Decision(letter, Outcome.DROPPED, cause, self._markers(letter, Outcome.DROPPED))
@@ -194,6 +199,8 @@ class Replay:
         partitions = self._originals.partitions(topic)
         if not partitions:
             return f"there is no topic {topic}"
+        if topic == self._book.topic:
+            return f"{topic} is the dead-letter topic"
         if not self._terms.to_topic and letter.identity.partition >= partitions:
             return f"topic {topic} has no partition {letter.identity.partition}"
         if found.original.key is None and found.original.value is None:

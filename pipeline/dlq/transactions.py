@@ -14,7 +14,6 @@ from kafka.errors import (
     AuthorizationError,
     InvalidProducerEpochError,
     InvalidRecordError,
-    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     ProducerFencedError,
@@ -36,7 +35,8 @@ _CLOSE_TIMEOUT: Final = 2.0
 _MOST_BYTES: Final = 1 << 30
 """How large a record may be is for the broker to say."""
 _FENCED: Final = (ProducerFencedError, InvalidProducerEpochError)
-_REFUSALS: Final = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError, InvalidTimestampError)
+_REFUSALS: Final = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
+"""What is the record's own fault; a time is ours, since what comes back has the time of its coming back."""
 
 
 class Outgoing(NamedTuple):
@@ -128,11 +128,17 @@ class Transactions:
 
     def _send(self, records: Sequence[Outgoing]) -> list[Any]:
         self._producer.begin_transaction()
-        futures = [
-            self._producer.send(each.topic, each.value, each.key, each.headers, each.partition) for each in records
-        ]
+        futures: list[Any] = []
+        failures: list[Exception] = []
+        try:
+            # Those before the one that fails stay in the list.
+            futures.extend(
+                self._producer.send(each.topic, each.value, each.key, each.headers, each.partition) for each in records
+            )
+        except KafkaError as error:
+            failures.append(_cause(error))
         self._producer.flush(timeout=_DELIVERY_MS / 1000 + 1)
-        failures = [future.exception for future in futures if future.failed()]
+        failures += [future.exception for future in futures if future.failed()]
         # One refusal makes all others fail, with errors that say less.
         for kinds in (_FENCED, _REFUSALS, (Exception,)):
             for failure in failures:
@@ -183,3 +189,8 @@ class Transactions:
             "this broker does not keep transactions apart, so a replay could bring records in twice; "
             "Apache Kafka does, the embedded broker does not"
         )
+
+
+def _cause(error: Exception) -> Exception:
+    """Return why the client takes no further record: one before was refused while this one was handed over."""
+    return next((told for told in error.args if isinstance(told, Exception)), error)
