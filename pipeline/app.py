@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 WRITER_JOIN: Final = 2.0
 COLLECT_INTERVAL: Final = 60.0
+MOST_QUESTIONS: Final = 4
+"""So many at most does the sink ask in one go, each with its time-out: to connect, or to look at the tables."""
 
 
 class LastScrape(Collector):
@@ -76,8 +78,9 @@ class Member:
         self.metrics = Metrics(registry, settings.http.buckets, os.environ.get("RUNSTEP_REVISION", ""))
         self._source = KafkaSource(lambda: self._reloadable.current().kafka, settings.batch.max_rows)
         letters = settings.dead_letter
+        sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)
         self._writer = Writer(
-            ClickHouseSink(lambda: self._reloadable.current().clickhouse),
+            sink,
             KafkaDeadLetters(
                 lambda: self._reloadable.current().kafka,
                 settings.dead_letter_topic,
@@ -90,7 +93,7 @@ class Member:
             settings.normalize.counted_steps,
         )
         self._processor = Processor(self._source, self._writer, self.metrics, self._clock, settings)
-        self._watchdog = Watchdog(self._clock, _watched(self._processor, self._writer, settings))
+        self._watchdog = Watchdog(self._clock, _watched(self._processor, self._writer, sink, settings))
         self._state = "starting"
 
     def run(self) -> None:
@@ -138,8 +141,8 @@ class Member:
             "partitions": self._processor.status(),
             "buffer": {"rows": self._processor.buffered(), "writing": self._writer.busy},
             "sink": {
-                "available": self._writer.trouble is None,
-                "cause": self._writer.trouble,
+                "available": self._writer.sink_trouble is None,
+                "cause": self._writer.sink_trouble,
                 "breaker": self._writer.breaker.state,
                 "failures_in_a_row": self._writer.breaker.failures,
                 "most_rows": _finite(self._writer.insertion.appetite.most),
@@ -154,19 +157,22 @@ class Member:
         return {**self._writer.last_errors, **settings}
 
 
-def _watched(processor: Processor, writer: Writer, settings: Settings) -> list[Watched]:
+def _watched(processor: Processor, writer: Writer, sink: ClickHouseSink, settings: Settings) -> list[Watched]:
     """Return who has to show signs of life, and how often.
 
-    The writer shows one before each attempt; that, and the wait behind it, may last as long as the settings allow.
+    The writer shows one before each attempt, and its sink one before each question that this is made of; what comes
+    then, and the wait behind it, may last as long as the settings allow.
     """
     store, patience = settings.clickhouse, settings.http.stalled_after
     longest = settings.retry.max_delay + max(
-        store.connect_timeout + store.insert_timeout,
+        store.connect_timeout + MOST_QUESTIONS * store.insert_timeout,
         settings.kafka.bootstrap_timeout + settings.dead_letter.delivery_timeout,
     )
     return [
         Watched("the loop", lambda: processor.turned_at, patience),
-        Watched("the writer", lambda: writer.stirred_at, patience + longest, lambda: writer.failure),
+        Watched(
+            "the writer", lambda: max(writer.stirred_at, sink.asked_at), patience + longest, lambda: writer.failure
+        ),
     ]
 
 

@@ -18,6 +18,7 @@ from schemas.row import INDEX, INGEST_COLUMNS, Row
 
 _WIDTH: Final = len(INGEST_COLUMNS)
 _INGESTED_AT: Final = INDEX["ingested_at"]
+_FIRST_RECORDS: Final = 100
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +29,9 @@ class Lease:
 
     Attributes:
         counted: the steps already in the metrics; None until the writer has read them from the ledger.
-        refusals: how many of its latest records were refused.
+        refusals: how many of its latest records were refused before they became rows; the owner's.
+        sink_refusals: how many of its latest records were refused by the sink, what was given up not counted; the
+            writer's, the owner only hands it on to the next lease.
         next_offset: what will be read next, None before the first record.
         committed: what the group would start from, None before our first commit.
     """
@@ -36,6 +39,7 @@ class Lease:
     partition: Partition
     counted: CountedSteps | None = None
     refusals: Refusals = field(default_factory=Refusals)
+    sink_refusals: Refusals = field(default_factory=Refusals)
     next_offset: int | None = None
     committed: int | None = None
 
@@ -88,6 +92,28 @@ def set_aside(letters: list[InvalidRecord], record: Record, verdict: Unstored) -
     if verdict.stage is None or (letters and letters[-1].record is record):
         return
     letters.append(InvalidRecord(record, verdict.stage, verdict.reason, verdict.detail))
+
+
+class Weight:
+    """What a record becomes, as lately seen, so that no more is read than a batch can take.
+
+    A record may hold a thousand steps. Where one was heavy the next are taken for heavy, and for half as heavy each
+    time that they turn out to be light; before the first record, a hundred are taken for a full batch.
+    """
+
+    def __init__(self, max_rows: int, max_bytes: int) -> None:
+        self._max_rows, self._max_bytes = max_rows, max_bytes
+        self._rows, self._bytes = max_rows / _FIRST_RECORDS, max_bytes / _FIRST_RECORDS
+
+    def note(self, records: int, rows: int, size: int) -> None:
+        """Take in what records became."""
+        self._rows = max(rows / records, self._rows / 2)
+        self._bytes = max(size / records, self._bytes / 2)
+
+    def room(self, batch: "Batch") -> int:
+        """Return how many more records a batch takes; never less than one."""
+        rows, size = self._max_rows - batch.rows, self._max_bytes - batch.size
+        return max(int(min(rows / self._rows, size / max(self._bytes, 1))), 1)
 
 
 class Batch:

@@ -68,8 +68,12 @@ class Source(Protocol):
 
     halted: dict[Partition, str]
 
-    def poll(self, timeout: float) -> Mapping[Partition, Sequence[Record]]:
-        """Return what arrived within `timeout` seconds; empty during an outage.
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """What does not work although `poll` raises nothing, with the cause. For any thread."""
+
+    def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
+        """Return what arrived within `timeout` seconds, at most so many records; empty during an outage.
 
         Raises:
             SourceUnavailable: the group cannot be joined or the topics cannot be read; polling again may heal it.
@@ -89,6 +93,9 @@ class Source(Protocol):
             ConfigError: another member has taken our place for good; both would fight for it.
         """
 
+    def joined(self) -> bool:
+        """Return whether we are a member of the group, with or without partitions. For any thread."""
+
     def hold(self) -> None:
         """Deliver nothing from the next poll on, whatever is or becomes assigned; membership goes on by polling."""
 
@@ -102,7 +109,10 @@ class Source(Protocol):
         """Read a halted partition again, from its committed offset on; no `Assigned` comes."""
 
     def lags(self) -> Mapping[Partition, int]:
-        """Return, for each of our partitions, the number of records Kafka holds that `poll` has not returned."""
+        """Return, for each of our partitions, the number of records Kafka holds that `poll` has not returned.
+
+        What cannot be known now is left out; while Kafka is away that is everything.
+        """
 
     def close(self) -> None:
         """Leave the group. Bounded in time."""

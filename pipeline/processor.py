@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from pipeline.batch import Batch, Lease, Part, set_aside
+from pipeline.batch import Batch, Lease, Part, Weight, set_aside
 from pipeline.config import Settings
 from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Unreadable, Withdrawn
 from pipeline.counts import tally
@@ -24,6 +24,7 @@ from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.normalize.row import Rules, ledger_row, step_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, UnreadRecord
+from pipeline.refusals import Refusals
 from pipeline.writer import Writer
 from schemas.row import Row
 
@@ -57,9 +58,11 @@ class Processor:
         self._metrics = metrics
         self._clock = clock
         self._settings = settings
+        self._limits = settings.dead_letter.max_consecutive, settings.dead_letter.max_ratio
         self._rules = Rules(settings.normalize.content, settings.normalize.max_text)
         self._backfill_ms = int(settings.normalize.backfill_after * 1000)
         self._filling = Batch()
+        self._weight = Weight(settings.batch.max_rows, settings.batch.max_bytes)
         self._durable: Batch | None = None
         self._draining = False
         self._measured_at = -LAG_INTERVAL
@@ -104,7 +107,7 @@ class Processor:
     def _poll(self) -> Mapping[Partition, Sequence[Record]]:
         """Poll; while Kafka is away, say why and try again."""
         try:
-            polled = self._source.poll(self._settings.kafka.poll_timeout)
+            polled = self._source.poll(self._settings.kafka.poll_timeout, self._weight.room(self._filling))
         except SourceUnavailable as error:
             if self.source_trouble != str(error):
                 log.warning("Kafka cannot be read", cause=str(error))
@@ -119,7 +122,7 @@ class Processor:
         partition = change.partition
         match change:
             case Assigned():
-                self.leases[partition] = Lease(partition)
+                self.leases[partition] = Lease(partition, None, Refusals(*self._limits), Refusals(*self._limits))
                 self._metrics.rebalanced("assigned")
             case Withdrawn(lost=lost):
                 self.leases.pop(partition, None)
@@ -136,21 +139,20 @@ class Processor:
     def _read(self, partition: Partition, records: Sequence[Record]) -> None:
         """Decode and normalize records, and append their rows to the batch that is being filled."""
         lease = self.leases.get(partition)
-        if lease is None or not records:
+        if lease is None or not records or partition in self._source.halted:
             return
         part = self._open_part(lease)
         for start in range(0, len(records), SLICE):
-            if partition in self._source.halted:
+            if not self._append(part, records[start : start + SLICE]):
                 return
-            self._append(part, records[start : start + SLICE])
 
     def _open_part(self, lease: Lease) -> Part:
         if self._filling.opened_at is None:
             self._filling.opened_at = self._clock.monotonic()
         return self._filling.part(lease)
 
-    def _append(self, part: Part, records: Sequence[Record]) -> None:
-        """Decode and normalize a slice of records into rows of a part: the hot path."""
+    def _append(self, part: Part, records: Sequence[Record]) -> bool:
+        """Decode and normalize a slice of records into rows of a part, if that is bearable: the hot path."""
         max_bytes, rules = self._settings.normalize.max_event_bytes, self._rules
         rows: list[Row] = []
         origins: list[Record] = []
@@ -166,9 +168,11 @@ class Processor:
                     row = ledger_row(row, record, index)
                 rows.append(row)
                 origins.append(record)
-        if self._bearable(part.lease, records, letters):
+        self._weight.note(len(records), len(rows), size)
+        if bearable := self._bearable(part.lease, records, letters):
             part.extend(rows, origins, letters)
             self._filling.size += size
+        return bearable
 
     def _bearable(self, lease: Lease, records: Sequence[Record], letters: Sequence[InvalidRecord]) -> bool:
         """Return whether so many dead letters may be; else halt the partition in front of these records."""
@@ -176,8 +180,7 @@ class Processor:
         while last < len(letters) and letters[-1 - last].record is records[-1 - last]:
             last += 1
         lease.refusals.note(len(records), len(letters), last)
-        limits = self._settings.dead_letter
-        excess = lease.refusals.excess(limits.max_consecutive, limits.max_ratio) if letters else None
+        excess = lease.refusals.excess() if letters else None
         if excess is not None:
             self._source.halt(lease.partition, excess)
         return excess is None
@@ -236,7 +239,7 @@ class Processor:
             lease = self.leases.get(partition)
             if lease is not None and now - since >= self._settings.retry.halted_delay:
                 self._filling.drop(partition)
-                self.leases[partition] = Lease(partition, refusals=lease.refusals)
+                self.leases[partition] = Lease(partition, None, lease.refusals, lease.sink_refusals)
                 self._halted_since[partition] = now
                 self._source.resume(partition)
 
@@ -267,14 +270,18 @@ class Processor:
     def _observe(self) -> None:
         """Tell where we are; lags cost the broker a request, so they are asked for now and then."""
         now = self.turned_at = self._clock.monotonic()
-        self._metrics.polled(self._clock.now())
+        if self.source_trouble is None:
+            self._metrics.polled(self._clock.now())
         self._metrics.halted(len(self._source.halted))
         self._metrics.buffered(self._filling.rows, self._filling.oldest_timestamp())
         if now - self._measured_at >= LAG_INTERVAL:
             self._measured_at = now
             self.lags = dict(self._source.lags())
-            for partition in self.leases.keys() & self.lags.keys():
-                self._metrics.lag(partition, self.lags[partition])
+            for partition in self.leases:
+                self._metrics.lag(partition, self.lags.get(partition))
+        # A member with partitions reads on while the group rebalances; one without them has to be in the group.
+        reads = bool(self.leases) or self._source.joined()
+        self._metrics.source_available(up=reads and self.source_trouble is None and not self._source.troubles)
 
     def status(self) -> Mapping[str, Mapping[str, int | None]]:
         """Return position, committed offset and lag by partition, for /status. For any thread."""

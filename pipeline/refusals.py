@@ -18,11 +18,15 @@ class Refusals:
     """The refused among the latest records of one partition.
 
     Attributes:
+        max_consecutive: refused records in a row that are still accepted; 0 is no limit.
+        max_ratio: share of refused records that is still accepted, from `FEWEST` records on; 1 is no limit.
         in_a_row: refused records since the last good one.
         records: how many were looked at, older ones with less weight.
         refused: how many of them were refused.
     """
 
+    max_consecutive: int = 0
+    max_ratio: float = 1.0
     in_a_row: int = 0
     records: float = 0.0
     refused: float = 0.0
@@ -32,20 +36,16 @@ class Refusals:
         self.in_a_row = self.in_a_row + refused_last if refused_last == records else refused_last
         self.records += records
         self.refused += refused
-        if self.records > WINDOW:
+        while self.records > WINDOW:
             self.records /= 2
             self.refused /= 2
 
-    def excess(self, max_consecutive: int, max_ratio: float) -> str | None:
-        """Return which limit is passed, for people; None while none is.
-
-        Args:
-            max_consecutive: refused records in a row that are still accepted; 0 is no limit.
-            max_ratio: share of refused records that is still accepted, from `FEWEST` records on; 1 is no limit.
-        """
-        if max_consecutive and self.in_a_row > max_consecutive:
-            return f"{self.in_a_row} records in a row were refused (dead_letter.max_consecutive is {max_consecutive})"
-        if self.records >= FEWEST and self.refused > max_ratio * self.records:
-            share = self.refused / self.records
-            return f"{share:.0%} of the latest records were refused (dead_letter.max_ratio is {max_ratio:g})"
+    def excess(self) -> str | None:
+        """Return which limit is passed, for people; None while none is."""
+        most, share = self.max_consecutive, self.max_ratio
+        if most and self.in_a_row > most:
+            return f"{self.in_a_row} records in a row were refused (dead_letter.max_consecutive is {most})"
+        if self.records >= FEWEST and self.refused > share * self.records:
+            refused = self.refused / self.records
+            return f"{refused:.0%} of the latest records were refused (dead_letter.max_ratio is {share:g})"
         return None

@@ -30,6 +30,9 @@ PROBE_INTERVAL: Final = 5.0
 
 PROBE_INTERVAL_IN_TROUBLE: Final = 0.5
 
+SUSPECT_ATTEMPTS: Final = 2
+"""Failures of unknown meaning that a partition may have which was given up before: the others wait meanwhile."""
+
 LETTERS_AT_ONCE: Final = 500
 """So few that their time-out means a fault, not their number; what a slice has delivered is not sent again."""
 
@@ -46,6 +49,7 @@ class Writer:
     Attributes:
         busy: whether a batch is out; the owner's, set by `lend` and `take_back`.
         trouble: what keeps the current batch from passing, or None.
+        sink_trouble: why the sink takes no inserts, or None; as `runstep_sink_available` has it.
         last_errors: class of failure to its last message, for /status.
         failure: a bug that ended the thread; the owner raises it.
         breaker: whether the sink gets full batches.
@@ -77,6 +81,7 @@ class Writer:
         self.insertion = Insertion(self._insert)
         self.busy = False
         self.trouble: str | None = "ClickHouse was not reached yet"
+        self.sink_trouble: str | None = self.trouble
         self.last_errors: dict[str, str] = {}
         self.failure: BaseException | None = None
         self.stirred_at = clock.monotonic()
@@ -137,10 +142,10 @@ class Writer:
             self._sink.probe()
         except SinkError as error:
             self._report(error.error_class, str(error))
-            self._metrics.sink_available(up=False)
+            self._show_sink(str(error))
         else:
             self.breaker.close()
-            self._metrics.sink_available(up=True)
+            self._show_sink(None)
             self._recover()
 
     def _deliver(self, batch: Batch) -> None:
@@ -166,14 +171,16 @@ class Writer:
             )
             lease.counted = CountedSteps(limit, reversed(known))
 
-    def _persist(self, attempt: Callable[[], T]) -> T:
+    def _persist(self, attempt: Callable[[], T], *, suspected: bool = False) -> T:
         """Repeat an attempt until it succeeds; an outage has no limit, a refusal is for the caller.
 
         Raises:
             SinkRefused: the rows are at fault.
             Unexplained: it failed for unknown reasons as often as is allowed.
         """
-        unknown = 0
+        most, unknown = self._retry.unknown_attempts, 0
+        if suspected:
+            most = min(most, SUSPECT_ATTEMPTS)
         for delay in self._retry.delays():
             self.stirred_at = self._clock.monotonic()
             try:
@@ -181,9 +188,9 @@ class Writer:
             except SinkUnavailable as error:
                 unknown = unknown + 1 if error.error_class is ErrorClass.UNKNOWN else 0
                 self._report(error.error_class, str(error))
-                self._metrics.sink_available(up=False)
+                self._show_sink(str(error))
                 self._metrics.insert_retried(error.error_class)
-                if unknown >= self._retry.unknown_attempts:
+                if unknown >= most:
                     raise Unexplained(str(error)) from None
             except DeadLetterUnavailable as error:
                 self._report("dead_letter", str(error))
@@ -194,9 +201,10 @@ class Writer:
                 raise _Abandoned
         raise AssertionError("delays never end")
 
-    def _insert(self, columns: Columns, token: str) -> None:
+    def _insert(self, columns: Columns, token: str, *, suspected: bool = False) -> None:
         """Insert rows; waits for the end of an outage. See `insertion.Persist`."""
-        self._persist(partial(self.breaker.call, partial(self._attempt, columns, token)))
+        attempt = partial(self._attempt, columns, token)
+        self._persist(partial(self.breaker.call, attempt), suspected=suspected)
 
     def _attempt(self, columns: Columns, token: str) -> None:
         """Insert rows, with the measure taken."""
@@ -205,11 +213,16 @@ class Writer:
         try:
             self._sink.insert(columns, token)
             outcome = "ok"
-            self._metrics.sink_available(up=True)
+            self._show_sink(None)
         finally:
             seconds = self._clock.monotonic() - began
             self._metrics.insert_finished(outcome, seconds, rows)
             log.debug("insert", outcome=outcome, rows=rows, seconds=round(seconds, 4))
+
+    def _show_sink(self, trouble: str | None) -> None:
+        """Say whether the sink takes inserts, to /status and to the metrics alike."""
+        self.sink_trouble = trouble
+        self._metrics.sink_available(up=trouble is None)
 
     def _report(self, error_class: str, cause: str) -> None:
         if self.trouble != cause:

@@ -50,7 +50,7 @@ def headline() -> Sequence[Any]:
 
 def panels() -> Sequence[Any]:
     """Return lag, delay, records, inserts, and what gets in their way, over time."""
-    last_row = (_silence(), _commits(), _rebalances(), _assigned())
+    last_rows = (_retries(), _source(), _sink(), _buffer(), _silence(), _commits(), _rebalances(), _assigned())
     return (
         _lag(),
         _age(),
@@ -61,10 +61,7 @@ def panels() -> Sequence[Any]:
         _inserts(),
         _insert_duration(),
         _insert_rows(),
-        _retries(),
-        _sink(),
-        _buffer(),
-        *(panel.span(6) for panel in last_row),
+        *(panel.span(6) for panel in last_rows),
     )
 
 
@@ -194,6 +191,16 @@ def _retries() -> Any:
             )
         ],
         stacked=True,
+    )
+
+
+def _source() -> Any:
+    return states(
+        Question(
+            "Kafka can be read", "As each daemon sees it. Red: nothing is read, and the lag is not known.", "short"
+        ),
+        promql(f"min by (instance) (runstep_source_available{{{_WHO}}})", "{{instance}}"),
+        {"1": ("yes", "green"), "0": ("no", "red")},
     )
 
 

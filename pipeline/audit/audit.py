@@ -1,13 +1,13 @@
 """The audit's course: what is committed first, then what the tables have of it, then why the rest is not there."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from pipeline.audit import kafka, tables
-from pipeline.audit.account import Account, Gap, LetterAccount, PartitionAccount, StepAccount
-from pipeline.audit.kafka import MOST_LETTERS, Kafka, Log
+from pipeline.audit.account import EXAMPLES, Account, LetterAccount, PartitionAccount, StepAccount
+from pipeline.audit.kafka import MOST_GAPS, MOST_LETTERS, Kafka, Log
 from pipeline.audit.tables import Tables
 from pipeline.config import Settings
 from pipeline.records import Outcome, Partition
@@ -79,8 +79,10 @@ def _first(known: int | None, log: Log, scope: Scope) -> int:
     """Return the first offset that is audited."""
     if scope.held:
         return log.start
-    beginnings = [known] if known is not None else [log.start]
-    return min([*beginnings, log.start] if scope.since_start else beginnings)
+    if scope.since_start:
+        return log.start if known is None else min(known, log.start)
+    # Without a row nobody can tell where it began: nothing is audited then.
+    return known if known is not None else log.committed or 0
 
 
 def _partition(source: Kafka, store: Tables, partition: Partition, log: Log, scope: Scope) -> PartitionAccount:
@@ -88,29 +90,31 @@ def _partition(source: Kafka, store: Tables, partition: Partition, log: Log, sco
     if log.committed is None:
         part.in_flight = store.beyond(partition, 0)
         return part
-    known = store.known(partition, log.committed)
+    begin = log.start if scope.held else store.kept(partition, log.committed)
+    known = store.known(partition, begin, log.committed)
     if known is not None:
         part.first, part.offsets, part.outcomes = known.first, known.offsets, known.outcomes
         if known.rows != known.offsets:
-            part.repeated_rows, part.recreated = store.several(partition, log.committed)
+            part.repeated_rows, part.recreated = store.several(partition, begin, log.committed)
     part.in_flight = store.beyond(partition, log.committed)
-    first = _first(part.first, log, scope)
-    if first < log.committed and (scope.held or known is None or known.offsets != log.committed - first):
-        part.gaps = _gaps(source, store, partition, log, first)
+    first, below = _first(part.first, log, scope), min(log.committed, max(log.end, log.start))
+    lacking = log.committed - first - part.offsets
+    if first < below and lacking:
+        ranges = store.missing(partition, first, below)
+        part.gaps = source.causes(partition, ranges[:MOST_GAPS], log.start)
+        if len(ranges) > MOST_GAPS:
+            part.unverified = max(lacking - (log.committed - below) - sum(gap.offsets for gap in part.gaps), 0)
     return part
 
 
-def _gaps(source: Kafka, store: Tables, partition: Partition, log: Log, first: int) -> Sequence[Gap]:
-    below = min(log.committed or 0, max(log.end, log.start))
-    ranges = store.missing(partition, first, below) if first < below else []
-    return source.causes(partition, ranges, log.start)
-
-
 def _letters(source: Kafka, store: Tables, audited: Mapping[Partition, tuple[int, int]]) -> LetterAccount:
-    expected = set(store.dead_lettered(audited, MOST_LETTERS + 1))
+    expected = store.dead_lettered(audited, MOST_LETTERS + 1)
     if len(expected) > MOST_LETTERS:
         return LetterAccount(len(expected), skipped=f"more than {MOST_LETTERS:,} {Outcome.DEAD_LETTERED.value} offsets")
     letters = source.letters()
-    missing = sorted(expected - letters.origins)
-    named = [f"{topic}/{number}:{offset}" for topic, number, offset in missing[: tables.EXAMPLES]]
-    return LetterAccount(len(expected), len(expected) - len(missing), letters.expired, named, letters.skipped)
+    absent = expected.keys() - letters.origins
+    # A letter is written after its row; one whose row is younger than the oldest letter cannot have expired.
+    missing = sorted(origin for origin in absent if expected[origin] > letters.since)
+    named = [f"{topic}/{number}:{offset}" for topic, number, offset in missing[:EXAMPLES]]
+    found = len(expected) - len(absent)
+    return LetterAccount(len(expected), found, len(absent) - len(missing), named, letters.skipped)

@@ -6,6 +6,7 @@ Reads with a consumer that is in no group, and commits nothing.
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -33,10 +34,10 @@ class Log(NamedTuple):
 
 
 class Letters(NamedTuple):
-    """Origins of dead letters: topic, partition, offset; and whether older ones may have expired."""
+    """Origins of dead letters: topic, partition, offset; and the milliseconds before which they may have expired."""
 
     origins: frozenset[tuple[str, int, int]]
-    expired: bool
+    since: float = 0
     skipped: str | None = None
 
 
@@ -69,7 +70,7 @@ class Kafka:
 
         Args:
             partition: whose.
-            ranges: first and last offset.
+            ranges: first and last offset; each is looked at, so MOST_GAPS at most.
             start: where the log begins.
         """
         gaps: list[Gap] = []
@@ -81,11 +82,9 @@ class Kafka:
                 held.append((max(first, start), last))
         if not held:
             return gaps
-        looked_at, rest = held[:MOST_GAPS], held[MOST_GAPS:]
         absent = self._cause_of_absence(partition.topic)
-        records = list(self._records_in(partition, looked_at))
-        gaps += _split(looked_at, records, absent)
-        return gaps + [Gap(first, last, "unverified") for first, last in rest]
+        records = list(self._records_in(partition, held))
+        return [*gaps, *_split(held, records, absent)]
 
     def letters(self) -> Letters:
         """Return where the dead letters came from.
@@ -97,16 +96,19 @@ class Kafka:
         try:
             partitions = self._reader.partitions(topic)
         except ConfigError as error:
-            return Letters(frozenset(), expired=False, skipped=str(error))
+            return Letters(frozenset(), skipped=str(error))
         starts, ends = self._reader.bounds(partitions)
         number = sum(ends[part] - starts[part] for part in partitions)
         if number > MOST_LETTERS:
-            return Letters(frozenset(), expired=False, skipped=f"{topic} holds {number:,} letters; too many to read")
-        origins = set()
+            return Letters(frozenset(), skipped=f"{topic} holds {number:,} letters; too many to read")
+        origins, since = set(), 0.0
         for part in partitions:
+            oldest = inf
             for record in self._reader.read(part, starts[part], ends[part]):
                 origins |= _origin(record.headers)
-        return Letters(frozenset(origins), expired=any(starts.values()))
+                oldest = min(oldest, record.timestamp)
+            since = max(since, oldest if starts[part] else 0)
+        return Letters(frozenset(origins), since)
 
     def _cause_of_absence(self, topic: str) -> Cause:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": None})

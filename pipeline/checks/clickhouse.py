@@ -30,9 +30,12 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
     try:
         client = connect(settings)
     except SinkError as error:
-        # A code is an answer: the server is there and says no.
+        # A code is an answer: the server is there and says no, and the error's last words are the cure.
+        detail, _, cure = str(error).rpartition("; ")
         yield (
-            bad(subject, str(error)) if error.code else away(subject, str(error), "correct clickhouse.url, or start it")
+            bad(subject, detail or cure, cure if detail else "look at the server's log")
+            if error.code
+            else away(subject, str(error), "correct clickhouse.url, or start it")
         )
         return
     with closing(client):

@@ -130,7 +130,8 @@ def _owners(kafka: KafkaSettings, state: str, members: Sequence[Any], places: Se
 def _nobody(subject: str, places: Sequence[_Place]) -> Iterator[Finding]:
     waiting = sum(_lag(place) for place in places)
     if waiting:
-        yield bad(subject, f"nobody is in it, and {_records(waiting)} waiting", "start `runstep run`")
+        cure = "start `runstep run`; where it runs already, correct kafka.group_id"
+        yield bad(subject, f"nobody is in it, and {_records(waiting)} waiting", cure)
     else:
         yield warning(subject, "nobody is in it", "start `runstep run`")
 

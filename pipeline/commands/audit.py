@@ -15,6 +15,7 @@ from pipeline.audit import Account, PartitionAccount
 from pipeline.audit import audit as look
 from pipeline.commands import exits
 from pipeline.commands.context import settings_from_context
+from pipeline.errors import RunstepError
 
 
 def audit(
@@ -38,14 +39,19 @@ def audit(
     Examples: `runstep audit`, `runstep audit --json --no-dead-letters`,
     `RUNSTEP_CLICKHOUSE__URL=http://runstep_reader:...@host:8123 runstep audit`.
     """
-    settings = settings_from_context(kafka_log_level=logging.CRITICAL)
     progress = Console(stderr=True, highlight=False)
 
     def tell(what: str) -> None:
         if sys.stderr.isatty():
             progress.print(Text(f"auditing {what}", style="dim"))
 
-    account = look(settings, held=held, letters=dead_letters, tell=tell)
+    try:
+        settings = settings_from_context(kafka_log_level=logging.CRITICAL)
+        account = look(settings, held=held, letters=dead_letters, tell=tell)
+    except RunstepError as error:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, "problems": [str(error)]}, indent=2))
+        raise
     if as_json:
         typer.echo(json.dumps(_plain(account), indent=2))
     else:
@@ -88,12 +94,21 @@ def _show(account: Account) -> None:
     for problem in problems:
         console.print(Text(problem, style="bold red"), soft_wrap=True)
     if not problems:
-        console.print(Text(f"all {account.accounted:,} offsets are accounted for", style="green"))
+        console.print(_last_line(account))
+
+
+def _last_line(account: Account) -> Text:
+    if all(part.committed is None for part in account.partitions):
+        return Text("this group has committed nothing yet: there is nothing to account for", style="yellow")
+    if account.unverified:
+        told = f"{account.accounted:,} offsets are accounted for, {account.unverified:,} were not looked at"
+        return Text(told, style="yellow")
+    return Text(f"all {account.accounted:,} offsets are accounted for", style="green")
 
 
 def _letters_line(account: Account) -> str:
     letters = account.letters
-    expired = "; older ones have expired" if letters.expired else ""
+    expired = f"; {letters.expired:,} may have expired" if letters.expired else ""
     return f"{letters.found:,} of {letters.expected:,} dead-lettered offsets have their letter{expired}"
 
 
@@ -109,9 +124,9 @@ def _table(parts: Any) -> Table:
 
 def _numbers(part: PartitionAccount) -> list[str]:
     missing = part.missing
-    lost = missing.get("lost", 0) + missing.get("expired", 0)
+    lost, untold = missing.get("lost", 0) + missing.get("expired", 0), missing.get("unverified", 0)
     numbers = [part.lag, *(part.outcomes.get(name, 0) for name in ("stored", "dead_lettered", "ignored"))]
-    numbers += [sum(missing.values()) - lost, lost]
+    numbers += [sum(missing.values()) - lost - untold, lost]
     return ["-" if part.committed is None else f"{part.committed:,}", *(f"{number:,}" for number in numbers)]
 
 
@@ -121,7 +136,7 @@ def _notes(parts: Any) -> list[str]:
     for cause, meaning in {
         "transaction": "hold no record: markers of transactions, and aborted records",
         "compaction": "hold no record any more: the topic is compacted",
-        "unverified": "were too many ranges to look up in Kafka",
+        "unverified": "are not in the ledger, in too many ranges to look each up in Kafka: nobody can tell why",
     }.items():
         number = sum(part.missing.get(cause, 0) for part in parts)
         if number:

@@ -197,10 +197,16 @@ SINK_AVAILABLE: Final = Spec(
     "Does ClickHouse take our inserts (1) or not, or not yet (0).",
     _UNLABELLED,
 )
+SOURCE_AVAILABLE: Final = Spec(
+    "gauge",
+    "runstep_source_available",
+    "Can Kafka be read (1) or not, or not yet (0).",
+    _UNLABELLED,
+)
 LAG: Final = Spec(
     "gauge",
     "runstep_consumer_lag_records",
-    "How many records does Kafka hold that we have not read.",
+    "How many records does Kafka hold that we have not read; absent while nobody knows.",
     _PARTITION,
 )
 POSITION: Final = Spec(
@@ -212,7 +218,7 @@ POSITION: Final = Spec(
 LAST_POLL: Final = Spec(
     "gauge",
     "runstep_last_poll_timestamp_seconds",
-    "Is the loop alive: when did it last poll Kafka; 0 before the first time.",
+    "Is the loop alive: when did Kafka last let itself be polled; 0 before the first time.",
     _UNLABELLED,
 )
 LAST_INSERT: Final = Spec(
@@ -270,6 +276,7 @@ SPECS: Final = (
     BUFFER_ROWS,
     BUFFER_OLDEST,
     SINK_AVAILABLE,
+    SOURCE_AVAILABLE,
     LAG,
     POSITION,
     LAST_POLL,

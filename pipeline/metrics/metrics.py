@@ -101,8 +101,12 @@ class Metrics(Collector):
         """Show whether ClickHouse takes our inserts."""
         self._set(catalogue.SINK_AVAILABLE, (), int(up))
 
+    def source_available(self, up: bool) -> None:
+        """Show whether Kafka can be read."""
+        self._set(catalogue.SOURCE_AVAILABLE, (), int(up))
+
     def polled(self, now: float) -> None:
-        """Show when Kafka was last polled, in seconds since the epoch."""
+        """Show when Kafka last let itself be polled, in seconds since the epoch."""
         self._set(catalogue.LAST_POLL, (), now)
 
     def assigned(self, count: int) -> None:
@@ -119,9 +123,13 @@ class Metrics(Collector):
             self._numbers[catalogue.BUFFER_ROWS].set((), rows)
             self._numbers[catalogue.BUFFER_OLDEST].set((), oldest or 0)
 
-    def lag(self, partition: Partition, records: int) -> None:
-        """Show how many records of a partition are still to be read."""
-        self._set(catalogue.LAG, _labels(partition), records)
+    def lag(self, partition: Partition, records: int | None) -> None:
+        """Show how many records of a partition are still to be read; None, nobody knows, shows no number at all."""
+        if records is None:
+            with self._lock:
+                self._numbers[catalogue.LAG].drop(_labels(partition))
+        else:
+            self._set(catalogue.LAG, _labels(partition), records)
 
     def position(self, partition: Partition, timestamp: float) -> None:
         """Show Kafka's timestamp of the last record read, in seconds since the epoch; negative: it had none."""

@@ -5,6 +5,7 @@ profiles change: the token that the server remembers, and one block an insert, s
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any, Final
 
 import structlog
@@ -87,7 +88,11 @@ def insert_settings(settings: ClickHouseSettings, client: Client) -> dict[str, A
 
 
 class ClickHouseSink:
-    """ClickHouse over HTTP(S) or embedded. Connects when first used, and again after whatever a human has to mend."""
+    """ClickHouse over HTTP(S) or embedded. Connects when first used, and again after whatever a human has to mend.
+
+    Attributes:
+        asked_at: monotonic seconds of the last question or insert, for /healthz: one call can be many of them.
+    """
 
     def __init__(self, settings: Callable[[], ClickHouseSettings]) -> None:
         """Keep how to get settings; it is asked at each connection, so a rotated secret is found."""
@@ -96,6 +101,7 @@ class ClickHouseSink:
         self._client: Client | None = None
         self._insert_settings: dict[str, Any] = {}
         self._doubt: str | None = None
+        self.asked_at = monotonic()
 
     def insert(self, columns: Columns, token: str) -> None:
         """Insert all rows as one block under a token, see `contracts.Sink`.
@@ -110,6 +116,7 @@ class ClickHouseSink:
             column_oriented=True,
             settings={**self._insert_settings, "insert_deduplication_token": token},
         )
+        self.asked_at = monotonic()
         try:
             summary = client.insert(data=columns, context=context).summary
         except Exception as error:  # noqa: BLE001 - values that do not fit raise whatever they like; all are classified
@@ -160,6 +167,7 @@ class ClickHouseSink:
     def _connected(self) -> Client:
         if self._client is None:
             self._settings = self._current_settings()
+            self.asked_at = monotonic()
             try:
                 self._client = connect(self._settings)
             except SinkError as error:
@@ -184,6 +192,7 @@ class ClickHouseSink:
         fixed = ", ".join(guarantee.fixed(client, self._insert_settings))
         if fixed:
             self._lack(f"the profile of the ClickHouse user fixes {fixed}; lift the constraint there", 452)
+        self.asked_at = monotonic()
         try:
             verdict = guarantee.judge(client, self._settings.database, self._insert_settings)
         except Exception as error:  # noqa: BLE001 - as for insert
@@ -198,6 +207,7 @@ class ClickHouseSink:
 
     def _rows(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
         client = self._connected()
+        self.asked_at = monotonic()
         try:
             return client.query(query, parameters=parameters).result_rows
         except Exception as error:  # noqa: BLE001 - as for insert

@@ -60,16 +60,23 @@ class Troubles(dict[str, str]):
 
 
 class _Consumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python is not typed
-    """A consumer that takes the result of every join.
+    """A consumer that takes the result of every join, and of every fetch.
 
     A join goes on in the background when a poll ends before it, and a later poll takes its result if the client still
     thinks that it has to join. Where new metadata alone called for the join (the first came late, partitions were
     added), making the assignment settles that: nobody takes the result, and the member stays without partitions and
     heartbeats for ever, with no exception (3.0.12).
+
+    What was fetched of a partition that is paused is put aside, and taken up again where no other partition's chunk is
+    at hand. A chunk that is used up stays at hand, though: with nothing new of any other partition, a partition that
+    was resumed is neither delivered nor fetched for ever, with no exception (3.0.12).
     """
 
     def poll(self, *arguments: Any, **options: Any) -> Any:
-        """Poll, and see to it that the next poll goes on with a join that this one has left unfinished."""
+        """Poll; take up what was put aside, and leave an unfinished join to the next poll."""
+        fetcher = self._fetcher
+        if not fetcher._next_partition_records:  # noqa: SLF001 - the client is pinned, and a test holds this
+            fetcher._next_partition_records = None  # noqa: SLF001 - same
         try:
             return super().poll(*arguments, **options)
         finally:

@@ -69,7 +69,7 @@ class KafkaSource:
         self.troubles = Troubles()
         self._brokers = Brokers(self.troubles)
 
-    def poll(self, timeout: float) -> Mapping[Partition, Sequence[Record]]:
+    def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Return what arrived; see `contracts.Source`."""
         if self._renewed:
             self._give_up("credentials were renewed")
@@ -81,7 +81,7 @@ class KafkaSource:
         if self._held:
             consumer.pause(*consumer.assignment())
         try:
-            polled = consumer.poll(timeout_ms=int(timeout * 1000), max_records=self._max_records)
+            polled = consumer.poll(timeout_ms=int(timeout * 1000), max_records=min(most, self._max_records))
         except KafkaError as error:
             polled = {}
             self._partitions.follow(self._inbox)

@@ -10,6 +10,7 @@ from tests.acceptance.oracle import Load, Place, Truth, committed, drained, plac
 
 QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20, "kafka__metadata_max_age": 1}
 READY, NOT_READY = 200, 503
+AVAILABLE = {"kafka": "runstep_source_available", "clickhouse": "runstep_sink_available"}
 SOON = 30.0
 """Seconds within which an outage must be told."""
 
@@ -24,6 +25,9 @@ def test_an_idle_daemon_tells_which_service_is_away_and_when_it_is_back(kafka_fa
     ):
         servers[away].kill()
         wait_until_named(daemon, names[away])
+        shown = {which: daemon.metrics()[gauge, frozenset()] for which, gauge in AVAILABLE.items()}
+        assert shown == {which: int(which != away) for which in AVAILABLE}
+        until(lambda: has_lag(daemon) == (away != "kafka"), daemon.log, SOON)
         assert daemon.get("/healthz")[0] == READY, "a service that is away is no reason to restart the daemon"
         servers[away].start()
         daemon.wait_until_ready()
@@ -63,6 +67,8 @@ def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_there(kafka,
             with Load(there, poisoned) as load:
                 load.finish()
             wait_until_named(daemon, letters)
+            assert status(daemon)["sink"]["available"] is True, "ClickHouse is well"
+            assert daemon.metrics()["runstep_sink_available", frozenset()] == 1
             reached = committed(there, daemon.group)
             kafka_admin.create_topics([NewTopic(letters, 1, 1)])
             daemon.wait_until_ready()
@@ -125,6 +131,11 @@ def check_delivery(there: Place, daemon: Daemon, seed: int) -> None:
     truth.check_tables()
     truth.check_letters()
     assert truth.difference(summed([last])) == ""
+
+
+def has_lag(daemon: Daemon) -> bool:
+    """Return whether a lag is shown for any partition."""
+    return any(name == "runstep_consumer_lag_records" for name, _ in daemon.metrics())
 
 
 def wait_until_named(daemon: Daemon, cause: str) -> None:

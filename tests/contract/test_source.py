@@ -93,7 +93,7 @@ class Reader:
         self.owned: set[Partition] = set()
 
     def poll(self) -> None:
-        polled = self.member.poll(0.2)
+        polled = self.member.poll(0.2, 1_000)
         for change in self.member.changes():
             self.changes.append(change)
             if isinstance(change, Assigned):
@@ -125,6 +125,20 @@ def commit(offsets: dict[Partition, int], reader: Reader, *others: Reader) -> fr
     return committed
 
 
+def test_delivers_no_more_than_it_is_asked_for_and_the_rest_later(kafka_world: Fake | Real) -> None:
+    kafka_world.produce(b"a", b"b", b"c")
+    kafka_world.produce(b"d", partition=1)
+    member, values = kafka_world.member(), []
+    deadline = time.monotonic() + 30
+    while len(values) < 4 and time.monotonic() < deadline:
+        polled = [record.value for records in member.poll(0.2, 1).values() for record in records]
+        assert len(polled) <= 1
+        member.changes()
+        values += polled
+    assert [value for value in values if value != b"d"] == [b"a", b"b", b"c"]
+    assert len(values) == 4
+
+
 def test_delivers_in_order_with_bytes_and_offsets(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a", b"b", b"c")
     reader = Reader(kafka_world.member())
@@ -148,7 +162,7 @@ def test_a_join_that_ends_between_two_polls_counts(kafka_world: Fake | Real) -> 
     owned: list[set[Partition]] = [set(), set()]
     for _ in range(20):
         for member, partitions in zip(members, owned, strict=True):
-            member.poll(0.001)
+            member.poll(0.001, 1_000)
             for change in member.changes():
                 (partitions.add if isinstance(change, Assigned) else partitions.discard)(change.partition)
         if len(owned[0]) == len(owned[1]) == 1:
@@ -255,7 +269,7 @@ def test_lag_falls_to_zero(kafka_world: Fake | Real) -> None:
 
 def test_closing_twice_is_harmless(kafka_world: Fake | Real) -> None:
     member = kafka_world.member()
-    member.poll(0.1)
+    member.poll(0.1, 1_000)
     member.close()
     with suppress(Exception):
         member.close()

@@ -102,12 +102,13 @@ class FakeSource:
         self.max_records = max_records
         self.positions: dict[Partition, int] = {}
         self.halted: dict[Partition, str] = {}
+        self.troubles: dict[str, str] = {}
         self.evicted = False
         self.held = False
         self._joined = False
         self._changes: list[Change] = []
 
-    def poll(self, timeout: float) -> Mapping[Partition, Sequence[Record]]:
+    def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Return what there is, at once."""
         if self.broker.down:
             raise SourceUnavailable("the fake broker is down")
@@ -121,10 +122,12 @@ class FakeSource:
             return {}
         delivered: dict[Partition, Sequence[Record]] = {}
         for partition, position in list(self.positions.items()):
-            if partition in self.halted:
+            if partition in self.halted or most <= 0:
                 continue
             start = self._in_range(partition, position)
-            records = [record for record in self.broker.logs[partition] if record.offset >= start][: self.max_records]
+            most_of_it = min(most, self.max_records)
+            records = [record for record in self.broker.logs[partition] if record.offset >= start][:most_of_it]
+            most -= len(records)
             self.positions[partition] = records[-1].offset + 1 if records else max(start, self.broker.ends[partition])
             if records:
                 delivered[partition] = records
@@ -142,6 +145,10 @@ class FakeSource:
         ours = {partition: offset for partition, offset in offsets.items() if partition in self.positions}
         self.broker.committed.update(ours)
         return frozenset(ours)
+
+    def joined(self) -> bool:
+        """Return whether we are in the group."""
+        return self._joined and not self.evicted
 
     def hold(self) -> None:
         """Deliver nothing."""
@@ -161,7 +168,9 @@ class FakeSource:
         self.positions[partition] = self.broker.committed.get(partition, self.broker.begin(partition))
 
     def lags(self) -> Mapping[Partition, int]:
-        """Return the records not yet read."""
+        """Return the records not yet read; nobody knows while the broker is away, and some troubles keep it so."""
+        if self.broker.down or self.troubles:
+            return {}
         return {partition: self.broker.ends[partition] - position for partition, position in self.positions.items()}
 
     def close(self) -> None:

@@ -58,15 +58,17 @@ class Pipeline:
         headers = [(name, str(text).encode()) for name, text in {**said, "runstep-offset": offset}.items()]
         self.produce(0, 1, topic=self.letters, headers=headers)
 
-    def store(self, partition: int, offsets: Iterable[int], *, stamp: int = STAMP) -> None:
+    def store(self, partition: int, offsets: Iterable[int], *, stamp: int = STAMP, **changes: Any) -> None:
         """Insert a step a record."""
         named = {"kafka_topic": self.topic, "kafka_partition": partition, "kafka_timestamp": stamp}
-        self.insert([step_row(offset, step_id=f"s{partition}-{offset}", **named) for offset in offsets])
+        self.insert(
+            [step_row(offset, **{"step_id": f"s{partition}-{offset}", **named, **changes}) for offset in offsets]
+        )
 
-    def refuse(self, partition: int, offsets: Iterable[int], outcome: str = "dead_lettered") -> None:
+    def refuse(self, partition: int, offsets: Iterable[int], outcome: str = "dead_lettered", **changes: Any) -> None:
         """Insert ledger rows without a step."""
         named = {"kafka_topic": self.topic, "kafka_partition": partition, "kafka_timestamp": STAMP}
-        named |= {"outcome": outcome, "reason": "not_utf8"}
+        named |= {"outcome": outcome, "reason": "not_utf8", **changes}
         self.insert([unstored_row(offset, **named) for offset in offsets])
 
     def insert(self, rows: Sequence[Any]) -> None:
@@ -100,4 +102,4 @@ class Pipeline:
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             code = execute(["audit", "--json", *options])
-        return code, json.loads(out.getvalue()) if out.getvalue() else {"error": err.getvalue()}
+        return code, {**json.loads(out.getvalue()), "error": err.getvalue()}

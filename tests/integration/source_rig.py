@@ -35,7 +35,7 @@ class Reader:
         began = time.monotonic()
         polled: Any = {}
         with suppress(SourceUnavailable):
-            polled = self.member.poll(0.1)
+            polled = self.member.poll(0.1, 1_000)
         self.longest_poll = max(self.longest_poll, time.monotonic() - began)
         for change in self.member.changes():
             self.changes.append(change)

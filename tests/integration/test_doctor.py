@@ -101,7 +101,9 @@ class TestKafka:
         produce(kafka, topic, 3, partition=2)
         answer = doctor()
         assert (answer.code, answer.cause) == (1, f"group {group}")
-        assert answer.about("group", "bad") == ["nobody is in it, and 9 records are waiting -> start `runstep run`"]
+        (told,) = answer.about("group", "bad")
+        assert told.startswith("nobody is in it, and 9 records are waiting -> start `runstep run`")
+        assert "correct kafka.group_id" in told
         assert answer.about("lag") == [
             "9 records are not committed yet; most in partition 0: 6 (next 4, end 10) -> ",
         ]

@@ -92,6 +92,15 @@ class TestClickHouse:
         (told,) = doctor().about("mutation run_step_ledger", "warning")
         assert "KILL MUTATION" in told
 
+    def test_a_wrong_password(self, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, doctor: Doctor) -> None:
+        host = environ["RUNSTEP_CLICKHOUSE__URL"].rpartition("@")[2].removeprefix("http://")
+        monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", f"http://nobody:unspeakable@{host}")
+        answer = doctor()
+        assert (answer.code, answer.cause) == (1, f"clickhouse http://{host}")
+        (told,) = answer.about("clickhouse", "bad")
+        assert told.endswith("-> check clickhouse.username and clickhouse.password")
+        assert "unspeakable" not in str(answer.checks)
+
     def test_an_embedded_clickhouse(
         self, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doctor: Doctor
     ) -> None:

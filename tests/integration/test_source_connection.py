@@ -61,7 +61,7 @@ def test_who_waits_for_kafka_is_never_kept_from_ending() -> None:
     settings = KafkaSettings(bootstrap_servers=(f"127.0.0.1:{free_port()}",), bootstrap_timeout=3_600.0)
     member = KafkaSource(lambda: settings, 1_000)
     for _ in range(3):
-        assert member.poll(0.01) == {}
+        assert member.poll(0.01, 1_000) == {}
     assert not member.joined()
     member.close()
 

@@ -54,6 +54,22 @@ def test_records_that_a_failing_poll_had_taken_come_again(world: World, error: E
     assert not [change for change in reader.changes if isinstance(change, Withdrawn)]
 
 
+def test_what_was_put_aside_of_a_paused_partition_is_delivered_when_it_is_resumed(world: World) -> None:
+    reader = world.assigned()
+    world.produce(*numbered(0, 10), partition=0)
+    reader.member._max_records = 1
+    reader.until(lambda: bool(reader.records))
+    # The rest of what was fetched is in the client's hands.
+    reader.member._consumer.pause(*reader.member._consumer.assignment())
+    reader.poll()
+    reader.member._consumer.resume(TopicPartition(*world.partition(1)))
+    world.produce(b"other", partition=1)
+    reader.read(b"other")
+    reader.member._consumer.resume(TopicPartition(*world.partition(0)))
+    reader.read(*numbered(0, 10))
+    assert reader.values(0) == numbered(0, 10)
+
+
 def test_a_partition_without_a_leader_stops_neither_the_others_nor_the_daemon(world: World) -> None:
     reader = world.assigned()
     cluster = reader.member._consumer._cluster

@@ -194,7 +194,9 @@ def test_a_worker_that_hangs_holds_up_no_scrape_and_is_named(nowhere: Place) -> 
         os.kill(stuck, signal.SIGSTOP)
         until(lambda: "worker 2: has not answered for " in daemon.get("/healthz")[1], daemon.log)
         assert daemon.get("/healthz")[0] == 503
-        assert ("runstep_sink_available", frozenset({("worker", "2")})) in daemon.metrics()
+        shown = daemon.metrics()
+        for gauge in ("runstep_sink_available", "runstep_source_available"):
+            assert shown[gauge, frozenset({("worker", "2")})] == 0
         os.kill(stuck, signal.SIGCONT)
         until(lambda: "worker 2: has not" not in daemon.get("/healthz")[1], daemon.log)
         daemon.send(signal.SIGTERM)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.batch import Batch, Lease, set_aside
+from pipeline.batch import Batch, Lease, Weight, set_aside
 from pipeline.decode import Unstored
 from pipeline.normalize.row import ledger_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
@@ -122,3 +122,19 @@ def test_a_batch_whose_partitions_are_gone_has_nothing_to_write() -> None:
 def test_the_oldest_timestamp_is_that_of_the_parts_first_records(stamps: tuple[int, int], oldest: float) -> None:
     batch = sealed(record(0, 0, stamps[0]), record(0, 1, stamps[1]))
     assert batch.oldest_timestamp() == oldest
+
+
+def test_what_is_read_next_is_judged_by_what_was_read_last() -> None:
+    weight, batch = Weight(max_rows=10_000, max_bytes=1_000_000), Batch()
+    assert weight.room(batch) == 100, "nothing is known yet"
+    weight.note(records=100, rows=100, size=1_000)
+    weight.note(records=100, rows=100, size=1_000)
+    for _ in range(10):
+        weight.note(records=100, rows=100, size=1_000)
+    assert weight.room(batch) == 10_000
+    weight.note(records=2, rows=2_000, size=400_000)
+    assert weight.room(batch) == 5, "so many bytes"
+    weight.note(records=100, rows=100, size=1_000)
+    assert weight.room(batch) == 10, "light again: twice as many"
+    batch.size = 1_000_000
+    assert weight.room(batch) == 1

@@ -2,59 +2,19 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from pipeline.batch import Batch, Lease
+from pipeline.batch import Lease
 from pipeline.contracts import Columns
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
-from pipeline.insertion import GROWS_AFTER, HOPELESS_REFUSALS, Insertion, Unexplained
+from pipeline.insertion import GROWS_AFTER, HOPELESS_REFUSALS, REVIEW_AFTER, Insertion, Unexplained
 from pipeline.records import Partition
+from pipeline.refusals import Refusals
 from schemas.row import INDEX
-from tests.fakes.kafka import FakeRecord
-from tests.fakes.rows import step_row
-from tests.fakes.sink import FakeSink
-
-TOPIC = "run-steps"
-
-
-class Rig:
-    """An insertion into a fake sink; partitions in `cursed` fail for an unknown reason."""
-
-    def __init__(self) -> None:
-        self.sink = FakeSink()
-        self.cursed: set[int] = set()
-        self.insertion = Insertion(self.persist)
-        self.next = 0
-
-    def persist(self, columns: Columns, token: str) -> None:
-        if self.cursed.intersection(columns[INDEX["kafka_partition"]]):
-            raise Unexplained("ClickHouse error 4711 (NOBODY_KNOWS)")
-        self.sink.insert(columns, token)
-
-    def persist_unless(self, broken: range, columns: Columns, token: str) -> None:
-        """Insert, but refuse the inserts of those numbers."""
-        if len(self.sink.attempts) in broken:
-            self.sink.attempts.append((token, len(columns[0])))
-            raise SinkRefused("the table has no such column", ErrorClass.SCHEMA, 16)
-        self.sink.insert(columns, token)
-
-    def batch(self, rows: int, partitions: int = 1) -> Batch:
-        batch = Batch()
-        offsets = range(self.next, self.next + rows)
-        for number in range(partitions):
-            records = [FakeRecord(TOPIC, number, offset, 1_000, b"k", b"v") for offset in offsets]
-            steps = [step_row(offset, kafka_partition=number, step_id=f"s{number}-{offset}") for offset in offsets]
-            batch.part(Lease(Partition(TOPIC, number))).extend(steps, records)
-        batch.seal(1_790_000_000.0 + self.next)
-        self.next += rows
-        return batch
-
-    def sizes(self) -> list[int]:
-        sizes = [rows for _, rows in self.sink.attempts]
-        self.sink.attempts.clear()
-        return sizes
+from tests.unit.insertion_rig import TOPIC, Rig
 
 
 @pytest.fixture
@@ -162,7 +122,7 @@ def test_a_table_that_is_broken_for_some_inserts_makes_no_row_guilty(rig: Rig, f
     batch = rig.batch(16)
     rig.sizes()
     broken = range(first, first + inserts)
-    rig.insertion = Insertion(lambda *insert: rig.persist_unless(broken, *insert))
+    rig.insertion = Insertion(partial(rig.persist_unless, broken))
     for _ in range(30):
         try:
             rig.insertion.run(batch)
@@ -233,3 +193,89 @@ def test_a_refused_account_is_the_environments_fault(rig: Rig) -> None:
     rig.sink.insert = insert  # type: ignore[method-assign]
     with pytest.raises(SinkUnavailable, match="no row passes"):
         rig.insertion.run(rig.batch(4))
+
+
+def test_a_partition_that_was_given_up_comes_last_and_by_itself_until_it_passes(rig: Rig) -> None:
+    rig.cursed = {0}
+    rig.insertion.run(rig.batch(10, partitions=3))
+    for _ in range(2):
+        rig.tries.clear()
+        batch = rig.batch(10, partitions=3)
+        rig.insertion.run(batch)
+        assert rig.tries == [({1}, False), ({2}, False), ({0}, True)]
+        assert [part.lease.partition.number for part, _ in batch.given_up] == [0]
+    rig.cursed = set()
+    for tries in ([({1}, False), ({2}, False), ({0}, True)], [({0, 1, 2}, False)]):
+        rig.tries.clear()
+        batch = rig.batch(10, partitions=3)
+        rig.insertion.run(batch)
+        assert rig.tries == tries
+        assert not batch.given_up
+
+
+def test_a_partition_that_is_given_up_is_not_tried_piece_by_piece(rig: Rig) -> None:
+    rig.sink.most_rows = 10
+    rig.insertion.run(rig.batch(100))
+    rig.cursed = {0}
+    rig.tries.clear()
+    rig.insertion.run(rig.batch(100))
+    assert len(rig.tries) == 1
+
+
+def test_an_account_that_fails_for_an_unknown_reason_gives_up_its_partition_only(rig: Rig) -> None:
+    rig.insertion.run(rig.batch(5, partitions=2))
+    rig.sink.refuse = lambda row: (row["kafka_partition"], row["kafka_offset"]) == (1, 7)
+    original = rig.sink.insert
+
+    def insert(columns: Columns, token: str) -> None:
+        if "refused_by_sink" in columns[INDEX["reason"]]:
+            raise Unexplained("ClickHouse error 4711")
+        original(columns, token)
+
+    rig.sink.insert = insert  # type: ignore[method-assign]
+    batch = rig.batch(5, partitions=2)
+    rig.insertion.run(batch)
+    assert [part.lease.partition.number for part, _ in batch.given_up] == [1]
+    assert not batch.letters()
+
+
+def test_a_flood_of_refused_rows_gives_its_partition_up_soon_and_leaves_no_trace_in_the_account(rig: Rig) -> None:
+    rig.leases = {number: Lease(Partition(TOPIC, number), sink_refusals=Refusals(1_000, 0.5)) for number in (0, 1)}
+    rig.sink.refuse = lambda row: row["kafka_partition"] == 0 and row["kafka_offset"] % 10 > 0
+    inserts: list[int] = []
+    for _ in range(2):
+        batch = rig.batch(1_500, partitions=2)
+        rig.insertion.run(batch)
+        ((part, cause),) = batch.given_up
+        assert part.lease.partition.number == 0
+        assert "dead_letter.max_ratio is 0.5" in cause
+        assert "VIOLATED_CONSTRAINT" in cause
+        assert not batch.letters()
+        assert part.lease.sink_refusals.records == 0
+        inserts.append(len(rig.sizes()))
+    assert "ClickHouse refused 1" in cause, "a suspect has to be known after a few more refusals"
+    assert inserts[0] < 5 * 1_000
+    assert inserts[1] < 5 * REVIEW_AFTER + 10
+    rig.sink.refuse = lambda row: row["kafka_offset"] % 10 == 0
+    batch = rig.batch(100, partitions=2)
+    rig.insertion.run(batch)
+    assert (len(batch.letters()), batch.given_up) == (20, [])
+
+
+def test_an_account_that_has_to_be_given_again_is_counted_once(rig: Rig) -> None:
+    rig.insertion.run(rig.batch(10))
+    rig.sink.refuse = refusing(12)
+    original, failures = rig.sink.insert, [True]
+
+    def insert(columns: Columns, token: str) -> None:
+        if "refused_by_sink" in columns[INDEX["reason"]] and failures and failures.pop():
+            raise SinkRefused("the ledger refuses", ErrorClass.SCHEMA, 469)
+        original(columns, token)
+
+    rig.sink.insert = insert  # type: ignore[method-assign]
+    batch = rig.batch(10)
+    with pytest.raises(SinkUnavailable):
+        rig.insertion.run(batch)
+    rig.insertion.run(batch)
+    refusals = rig.leases[0].sink_refusals
+    assert (refusals.records, refusals.refused) == (20, 1)

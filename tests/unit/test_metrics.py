@@ -39,6 +39,7 @@ CONTRACT = {
     "runstep_buffer_rows": ("gauge", set()),
     "runstep_buffer_oldest_timestamp_seconds": ("gauge", set()),
     "runstep_sink_available": ("gauge", set()),
+    "runstep_source_available": ("gauge", set()),
     "runstep_consumer_lag_records": ("gauge", {"topic", "partition"}),
     "runstep_consumer_position_timestamp_seconds": ("gauge", {"topic", "partition"}),
     "runstep_last_poll_timestamp_seconds": ("gauge", set()),
@@ -223,17 +224,21 @@ def test_an_insert_is_counted_by_how_it_ended(metrics, value):
 
 def test_gauges_show_the_last_value(metrics, value):
     metrics.sink_available(up=True)
+    metrics.source_available(up=True)
     metrics.polled(NOW)
     metrics.assigned(4)
     metrics.halted(1)
     metrics.buffered(120, NOW - 1)
     assert value("runstep_sink_available") == 1
+    assert value("runstep_source_available") == 1
     assert value("runstep_last_poll_timestamp_seconds") == NOW
     assert value("runstep_assigned_partitions") == 4
     assert value("runstep_halted_partitions") == 1
     assert value("runstep_buffer_rows") == 120
     assert value("runstep_buffer_oldest_timestamp_seconds") == NOW - 1
+    metrics.source_available(up=False)
     metrics.buffered(0, None)
+    assert value("runstep_source_available") == 0
     assert value("runstep_buffer_oldest_timestamp_seconds") == 0
 
 
@@ -251,6 +256,13 @@ def test_a_partition_that_is_forgotten_has_no_gauges_but_keeps_its_losses(metric
     assert value("runstep_consumer_lag_records", **at) is None
     assert value("runstep_consumer_position_timestamp_seconds", **at) is None
     assert value("runstep_records_lost_total", **at) == 3
+
+
+def test_a_lag_that_nobody_knows_is_not_shown(metrics, value):
+    metrics.lag(P0, 17)
+    metrics.lag(P0, None)
+    metrics.lag(P0, None)
+    assert value("runstep_consumer_lag_records", topic="run-steps", partition="0") is None
 
 
 def test_rebalances_and_commits_are_counted(metrics, value):

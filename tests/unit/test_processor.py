@@ -133,7 +133,7 @@ def test_rows_of_a_lost_partition_are_dropped_and_those_of_a_kept_one_stay(rigs:
     rig.source.release()
     rig.processor.turn()
     other = FakeSource(broker)
-    other.poll(0)
+    other.poll(0, 1)
     sink.down = None
     rig.turn(lambda: rig.committed(0) == 1)
     assert rig.committed(1) == 0
@@ -198,6 +198,17 @@ def test_polling_goes_on_and_memory_stays_bounded_through_an_outage(rigs: Callab
     rig.sink.down = None
     rig.turn(lambda: rig.committed() == 500)
     assert len(rig.rows()) == 500
+
+
+def test_records_of_many_steps_make_no_larger_batches(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    for number in range(200):
+        broker.produce(wire({"object": "list", "data": [completed(number * 20 + step) for step in range(20)]}))
+    rig = rigs(broker, max_rows=100)
+    rig.turn(lambda: rig.committed() == 200)
+    first, *others = [rows for _, rows in rig.sink.attempts]
+    assert first <= 2_000
+    assert max(others) <= 120
 
 
 def test_offsets_that_kafka_dropped_are_counted(rigs: Callable[..., Rig]) -> None:

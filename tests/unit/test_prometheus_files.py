@@ -71,6 +71,7 @@ def test_the_alerts_are_those_that_were_promised() -> None:
         "RunStepDown",
         "RunStepIngestStale",
         "RunStepInsertErrors",
+        "RunStepKafkaUnavailable",
         "RunStepPartitionHalted",
         "RunStepRecordsLost",
     }

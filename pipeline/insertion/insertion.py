@@ -1,29 +1,31 @@
-"""One batch's way into the sink: whole if it passes, in pieces if it must be, down to the guilty row or partition.
+"""How a batch is inserted, and what is done about rows and partitions that do not pass.
 
 Owns what is done about a refusal, and about a failure that nobody understands; waiting for the end of an outage is the
 writer's. A row is guilty if it was refused, another step passed, and it is refused again: a table that is broken for a
-while is nobody's guilt. Every piece has a token of its own, made of the batch's token and the piece's rows, so that the
-same piece sent again is the same insert. Runs on the writer's thread.
+while is nobody's guilt. A partition that was given up is suspected until it passes: its rows come last, by themselves,
+and are not tried for long, since all others wait meanwhile. Every piece has a token of its own, made of the batch's
+token and the piece's rows, so that the same piece sent again is the same insert. Runs on the writer's thread.
 """
 
-import math
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
 from pipeline.batch import Batch
 from pipeline.contracts import Columns
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
-from pipeline.records import Outcome, Partition
-from schemas.row import INDEX
+from pipeline.insertion.appetite import Appetite
+from pipeline.insertion.bearing import take_in
+from pipeline.insertion.evidence import Evidence
+from pipeline.records import Partition
+from pipeline.refusals import Refusals
 
 DOUBTFUL_REFUSALS: Final = 3
 """So many rows refused one after the other without one that passed: time to look whether any row passes."""
 HOPELESS_REFUSALS: Final = 20
 """So many rows refused, and none has passed since the start: the others are not tried any more."""
-GROWS_AFTER: Final = 8
-"""Inserts of the reduced size that pass before a larger one is tried again."""
-
-_OUTCOME: Final = INDEX["outcome"]
-_STORED: Final = Outcome.STORED.value
+REVIEW_AFTER: Final = 100
+"""So many rows refused: time to look whether a partition has too many of them to be tried to the end."""
 
 
 class Unexplained(Exception):
@@ -33,38 +35,13 @@ class Unexplained(Exception):
 class Persist(Protocol):
     """How the writer makes one insert: tries until it succeeds or is refused."""
 
-    def __call__(self, columns: Columns, token: str) -> None:
-        """Insert.
+    def __call__(self, columns: Columns, token: str, *, suspected: bool = False) -> None:
+        """Insert; where the rows are suspected, do not try for long what nobody understands.
 
         Raises:
             SinkRefused: the rows, as they are, do not pass.
             Unexplained: nobody understands why it fails.
         """
-
-
-class Appetite:
-    """How many rows the sink takes at once: halved when it chokes, doubled again when it swallows for long enough.
-
-    Attributes:
-        most: rows of the largest insert; infinite as long as nothing was too large.
-    """
-
-    def __init__(self) -> None:
-        self.most = math.inf
-        self._passed = 0
-
-    def choked(self, rows: int) -> None:
-        """Note that so many rows were too many."""
-        self.most = max(rows // 2, 1)
-        self._passed = 0
-
-    def swallowed(self, rows: int) -> None:
-        """Note that so many rows passed; only inserts of about the largest size say something."""
-        if self.most == math.inf or rows * 2 < self.most:
-            return
-        self._passed += 1
-        if self._passed >= GROWS_AFTER:
-            self.most, self._passed = self.most * 2, 0
 
 
 class _Doubt(NamedTuple):
@@ -87,46 +64,81 @@ class Insertion:
         self._batch = Batch()
         self._guilty: dict[int, SinkRefused] = {}
         self._doubts: list[_Doubt] = []
-        self._passed: list[Columns] = []
-        self._unexplained: dict[Partition, str] = {}
-        self._proven: Columns | None = None
+        self._passed = Evidence()
+        self._given_up: dict[Partition, str] = {}
+        self._suspects: dict[Partition, Refusals | None] = {}
+        self._floods: dict[Partition, Refusals] = {}
+        self._review_at = REVIEW_AFTER
         self._proofs = 0
         self.appetite = Appetite()
 
     def run(self, batch: Batch) -> None:
         """Insert every row; a row that the sink refuses becomes a dead letter.
 
-        Parts that fail for reasons nobody understands end up in `batch.given_up`. May be called again after it raised.
+        Parts that fail for reasons nobody understands, or have more refused rows than is bearable, end up in
+        `batch.given_up`. May be called again after it raised.
 
         Raises:
             SinkUnavailable: not even a row that has passed before passes, or none ever has: the fault may not be in
                 the rows.
         """
-        self._batch, self._guilty, self._doubts, self._passed, self._unexplained = batch, {}, [], [], {}
-        self._insert(0, batch.rows, batch.token)
+        self._batch, self._guilty, self._doubts, self._given_up, self._floods = batch, {}, [], {}, {}
+        self._review_at = REVIEW_AFTER
+        self._passed.begin()
+        spans = sorted(batch.spans(0, batch.rows), key=lambda span: span[0] in self._suspects)
+        if self._suspects.keys().isdisjoint(batch.parts):
+            self._insert(0, batch.rows, batch.token)
+        else:
+            self._insert_apart(spans)
         self._settle()
+        for partition, low, high in spans:
+            self._judge(partition, low, high, batch.parts[partition].lease.sink_refusals)
         for row, refusal in sorted(self._guilty.items()):
-            batch.refuse(row, str(refusal))
-            self._account(row)
-        self._proven, self._passed = self._one_step(), []
-        for partition, cause in self._unexplained.items():
-            batch.give_up(partition, cause)
+            self._account(row, refusal)
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Remember what was learned of the sink and of the partitions, now that nothing can fail any more."""
+        self._passed.begin()
+        for partition in self._batch.parts:
+            self._suspects.pop(partition, None)
+        for partition, cause in self._given_up.items():
+            self._suspects[partition] = self._floods.get(partition)
+            self._batch.give_up(partition, cause)
+        for part in self._batch.parts.values():
+            take_in(part.lease.sink_refusals, part, (), part.rows())
 
     def _insert(self, start: int, stop: int, token: str) -> bool:
-        """Insert rows, in pieces if they must be; return whether all have passed."""
+        """Insert rows, in pieces if they must be, but for partitions given up; return whether all have passed."""
+        self._review(start)
+        spans = list(self._batch.spans(start, stop))
+        if any(partition in self._given_up for partition, _, _ in spans):
+            self._insert_apart(spans)
+            return False
         if stop - start > self.appetite.most:
             return self._halve(start, stop)
-        columns = self._batch.columns(start, stop)
         try:
-            self._persist(columns, token)
+            self._send(start, stop, token)
         except SinkRefused as refusal:
             return self._look_closer(start, stop, refusal)
         except Unexplained as failure:
             self._give_up(start, stop, failure)
             return False
-        self._passed.append(columns)
         self.appetite.swallowed(stop - start)
         return True
+
+    def _insert_apart(self, spans: Iterable[tuple[Partition, int, int]]) -> None:
+        """Insert each partition's rows by themselves, but for those that were given up."""
+        for partition, low, high in spans:
+            if partition not in self._given_up:
+                self._insert(low, high, self._token(low, high))
+
+    def _send(self, start: int, stop: int, token: str) -> None:
+        """Make one insert; see `Persist`."""
+        columns = self._batch.columns(start, stop)
+        suspected = any(partition in self._suspects for partition, _, _ in self._batch.spans(start, stop))
+        self._persist(columns, token, suspected=suspected)
+        self._passed.add(columns)
 
     def _halve(self, start: int, stop: int) -> bool:
         middle = (start + stop) // 2
@@ -179,25 +191,24 @@ class Insertion:
         Raises:
             SinkUnavailable: a single row is too much for the sink, or no row passes.
         """
-        columns = self._batch.columns(row, row + 1)
+        if self._partition(row) in self._given_up:
+            return
         try:
-            self._persist(columns, self._token(row, row + 1))
+            self._send(row, row + 1, self._token(row, row + 1))
         except SinkRefused as refusal:
             if refusal.error_class is ErrorClass.SHAPE:
                 raise _environment(refusal) from None
-            if self._step_passed_since(passed):
+            if self._passed.step_since(passed):
                 self._guilty[row] = refusal
             else:
                 self._doubt(_Doubt(row, len(self._passed), refusal))
         except Unexplained as failure:
             self._give_up(row, row + 1, failure)
-        else:
-            self._passed.append(columns)
 
     def _doubt(self, doubt: _Doubt) -> None:
         """Keep a refused row for later; after some in a row, look first whether any row passes."""
         self._doubts.append(doubt)
-        often = DOUBTFUL_REFUSALS if self._one_step() else HOPELESS_REFUSALS
+        often = DOUBTFUL_REFUSALS if self._passed.one_step() else HOPELESS_REFUSALS
         if len(self._doubts) % often == 0:
             self._prove(self._doubts[-often])
 
@@ -205,8 +216,39 @@ class Insertion:
         """Try every doubtful row again, after another row has passed."""
         doubts, self._doubts = self._doubts, []
         for doubt in doubts:
-            self._prove(doubt)
-            self._try_again(doubt.row, doubt.passed)
+            if self._partition(doubt.row) not in self._given_up:
+                self._prove(doubt)
+                self._try_again(doubt.row, doubt.passed)
+
+    def _review(self, row: int) -> None:
+        """Now and then while rows are refused, judge a partition by its rows in front of one: a flood is cut short.
+
+        So many refusals in a suspect are taken for the flood that it was given up for.
+        """
+        refused = len(self._guilty) + len(self._doubts)
+        if refused < self._review_at:
+            return
+        self._review_at = refused + REVIEW_AFTER
+        self._settle()
+        for partition, low, high in self._batch.spans(0, self._batch.rows):
+            if low < row < high:
+                flood = self._suspects.get(partition)
+                self._judge(partition, low, row, flood or self._batch.parts[partition].lease.sink_refusals)
+
+    def _judge(self, partition: Partition, start: int, stop: int, before: Refusals) -> None:
+        """Give a partition up if too many of its rows, from its first on, were refused: it is not the rows' fault."""
+        guilty = [row for row in self._guilty if start <= row < stop]
+        if not guilty or partition in self._given_up:
+            return
+        account = replace(before)
+        excess = take_in(account, self._batch.parts[partition], [row - start for row in guilty], stop - start)
+        if excess is not None:
+            self._floods[partition] = account
+            cause = f"ClickHouse refused {len(guilty)} rows, {excess}; the latest with: {self._guilty[guilty[-1]]}"
+            self._given_up[partition] = cause
+
+    def _partition(self, row: int) -> Partition:
+        return next(self._batch.spans(row, row + 1))[0]
 
     def _prove(self, doubt: _Doubt) -> None:
         """Make sure that a step has passed since a row was refused.
@@ -216,9 +258,9 @@ class Insertion:
         Raises:
             SinkUnavailable: none passes, or none is known that ever did.
         """
-        if self._step_passed_since(doubt.passed):
+        if self._passed.step_since(doubt.passed):
             return
-        step = self._one_step()
+        step = self._passed.one_step()
         if step is None:
             cause = f"no row passes, and none has passed since the start: {doubt.refusal}"
             raise SinkUnavailable(cause, ErrorClass.UNKNOWN, doubt.refusal.code)
@@ -227,38 +269,31 @@ class Insertion:
             self._persist(step, f"{self._batch.token}/proof-{self._proofs}")
         except SinkRefused as again:
             raise _environment(again) from None
-        self._passed.append(step)
+        self._passed.add(step)
 
-    def _step_passed_since(self, passed: int) -> bool:
-        return any(_STORED in columns[_OUTCOME] for columns in self._passed[passed:])
-
-    def _one_step(self) -> Columns | None:
-        """Return a row with a step that passed, the latest that is known."""
-        for columns in reversed(self._passed):
-            if _STORED in columns[_OUTCOME]:
-                row = columns[_OUTCOME].index(_STORED)
-                return [column[row : row + 1] for column in columns]
-        return self._proven
-
-    def _account(self, row: int) -> None:
-        """Give the ledger the row of a refused step; nothing of it goes to `run_steps`.
+    def _account(self, row: int, refusal: SinkRefused) -> None:
+        """Make a dead letter of a refused row, and give the ledger its account; nothing of it goes to `run_steps`.
 
         Raises:
             SinkUnavailable: not even that passes.
         """
+        if self._partition(row) in self._given_up:
+            return
+        self._batch.refuse(row, str(refusal))
         try:
-            self._persist(self._batch.columns(row, row + 1), f"{self._batch.token}/refused-{row}")
-        except SinkRefused as refusal:
-            raise _environment(refusal) from None
+            self._send(row, row + 1, f"{self._batch.token}/refused-{row}")
+        except SinkRefused as again:
+            raise _environment(again) from None
+        except Unexplained as failure:
+            self._give_up(row, row + 1, failure)
 
     def _give_up(self, start: int, stop: int, failure: Unexplained) -> None:
         """Find the partitions that fail for an unknown reason, so that the others go on."""
         spans = list(self._batch.spans(start, stop))
         if len(spans) == 1:
-            self._unexplained[spans[0][0]] = str(failure)
-            return
-        for _, low, high in spans:
-            self._insert(low, high, f"{self._batch.token}/{low}-{high}")
+            self._given_up[spans[0][0]] = str(failure)
+        else:
+            self._insert_apart(spans)
 
 
 def _environment(refusal: SinkRefused) -> SinkUnavailable:

@@ -1,0 +1,106 @@
+"""A ClickHouse that is slow but works: whatever it is asked on the way to an insert, /healthz calls nobody stuck.
+
+Every request to the real server is made to last as long as it may, on a clock that only the requests move.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from clickhouse_connect.driver.httpclient import HttpSyncBackend
+
+from pipeline.app import MOST_QUESTIONS, _watched
+from pipeline.breaker import Breaker, BreakerState
+from pipeline.config import ClickHouseSettings, Settings
+from pipeline.errors import SinkUnavailable
+from pipeline.sink import ClickHouseSink
+from pipeline.sink.guarantee import TARGETS
+from pipeline.watchdog import Watchdog
+from tests.fakes.clock import FakeClock
+from tests.integration.sink_setup import ROWS, build, counts, settings_for
+from tests.servers.addresses import ClickHouseAddress
+
+
+class Slow:
+    """Requests that last `insert_timeout` each, and what a watchdog says at the end of each."""
+
+    def __init__(self, settings: ClickHouseSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = FakeClock()
+        self.seconds = settings.insert_timeout
+        self.requests = 0
+        self.causes: list[str] = []
+        monkeypatch.setattr("pipeline.sink.clickhouse.monotonic", self.clock.monotonic)
+        self.sink = ClickHouseSink(lambda: settings)
+        self.writer = SimpleNamespace(stirred_at=self.clock.monotonic(), failure=None)
+        everything = Settings(clickhouse=settings)
+        loop: Any = SimpleNamespace(turned_at=float("inf"))
+        self.watchdog = Watchdog(self.clock, _watched(loop, cast(Any, self.writer), self.sink, everything))
+        # The driver's one way to a server.
+        self._request = HttpSyncBackend.request
+
+        def request(client: HttpSyncBackend, *given: Any, **named: Any) -> Any:
+            return self.wait(client, *given, **named)
+
+        monkeypatch.setattr(HttpSyncBackend, "request", request)
+
+    def wait(self, client: HttpSyncBackend, *given: Any, **named: Any) -> Any:
+        self.requests += 1
+        answer = self._request(client, *given, **named)
+        self.clock.advance(self.seconds)
+        cause = self.watchdog.cause()
+        if cause:
+            self.causes.append(cause)
+        return answer
+
+
+@pytest.fixture
+def slow(clickhouse: ClickHouseAddress, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    settings = settings_for(clickhouse, database)
+    build(settings)
+    made = Slow(settings, monkeypatch)
+    with closing(made.sink):
+        yield made
+
+
+def test_one_attempt_of_many_slow_questions_is_no_writer_that_hangs(
+    clickhouse: ClickHouseAddress, database: str, slow: Slow
+) -> None:
+    breaker = Breaker(slow.sink.probe)
+    breaker.state = BreakerState.OPEN
+    breaker.call(lambda: slow.sink.insert(ROWS, "token"))
+    assert slow.requests > 2 * MOST_QUESTIONS, "it was one attempt, and many questions"
+    assert slow.causes == []
+    assert counts(clickhouse, database) == (10, 10)
+
+
+def test_a_writer_that_asks_nothing_any_more_is_named(slow: Slow) -> None:
+    slow.sink.probe()
+    patience = 60 + 15 + 10 + MOST_QUESTIONS * 60  # stalled_after, max_delay, connect_timeout, insert_timeout
+    slow.clock.advance(slow.sink.asked_at + patience - slow.clock.monotonic())
+    assert slow.watchdog.cause() is None
+    slow.clock.advance(1)
+    assert "the writer has made no progress" in str(slow.watchdog.cause())
+
+
+def test_no_more_questions_come_in_one_go_than_are_waited_for(
+    clickhouse: ClickHouseAddress, database: str, slow: Slow
+) -> None:
+    """Neither those of the driver, which connects, nor ours about tables that say nothing of a window."""
+    for table in TARGETS:
+        clickhouse.query(f"ALTER TABLE `{database}`.{table} RESET SETTING non_replicated_deduplication_window")
+    before = -1.0
+    in_a_row, most = 0, 0
+
+    def count(client: HttpSyncBackend, *given: Any, **named: Any) -> Any:
+        nonlocal before, in_a_row, most
+        in_a_row = in_a_row + 1 if slow.sink.asked_at == before else 1
+        before, most = slow.sink.asked_at, max(most, in_a_row)
+        slow.clock.advance(1)
+        return original(client, *given, **named)
+
+    original, slow.wait = slow._request, count  # type: ignore[method-assign]
+    with pytest.raises(SinkUnavailable, match="sent twice"):
+        slow.sink.probe()
+    assert most == MOST_QUESTIONS
