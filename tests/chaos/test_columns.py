@@ -11,32 +11,25 @@ GUILTY = "asst_guilty"
 
 
 @pytest.mark.parametrize(
-    ("begin", "lift", "cause"),
+    ("begin", "lift"),
     [
         (
             "ALTER TABLE {db}.run_step_ingest MODIFY COLUMN message_id DateTime",
             "ALTER TABLE {db}.run_step_ingest MODIFY COLUMN message_id String",
-            "no row passes",
         ),
         (
             "ALTER TABLE {db}.run_steps ADD CONSTRAINT none CHECK length(step_id) = 0",
             "ALTER TABLE {db}.run_steps DROP CONSTRAINT none",
-            "no row passes",
-        ),
-        (
-            "ALTER TABLE {db}.run_steps RENAME COLUMN message_id TO message",
-            "ALTER TABLE {db}.run_steps RENAME COLUMN message TO message_id",
-            "message_id",
         ),
     ],
-    ids=["another type", "a constraint", "another name"],
+    ids=["another type", "a constraint"],
 )
 @pytest.mark.chaos
-def test_29_a_table_that_takes_no_row_any_more_floods_no_dead_letters(kafka, clickhouse, begin, lift, cause):
+def test_29_a_table_that_takes_no_row_any_more_floods_no_dead_letters(kafka, clickhouse, begin, lift):
     with scenario(kafka, clickhouse, events=repeating(traffic(29, poison_ratio=0.0), 29)) as s:
         s.load.go_on(1_000)
         with s.fault(begin, lift):
-            s.wait_until_unready(cause)
+            s.wait_until_unready("no row passes")
             s.load.go_on(500)
         s.wait_until_ready()
         s.judge()

@@ -9,7 +9,7 @@ from tests.chaos.rig import SECRET, scenario
 from tests.chaos.watch import MEGABYTE
 
 BATCH = 12_000
-LARGE_BATCHES = {"batch__max_rows": BATCH, "batch__max_age": 2}
+LARGE_BATCHES = {"batch__max_rows": BATCH, "batch__max_age": 20}
 LARGE = 300 * MEGABYTE
 """What two batches of that size may take."""
 USERS = """

@@ -60,6 +60,7 @@ def test_71_versions_finish_what_the_one_before_them_had_written_and_not_committ
 def killed_before_its_commit(s, proxy, member) -> None:
     """Kill a member whose rows are in the tables and whose offsets are not committed."""
     s.load.go_on(1_000)
+    until(lambda: bool(committed(s.there, s.daemon.group)), member.log)
     with proxy.faulty(swallows):
         until(lambda: rows_beyond(s) > 0, member.log)
         s.kill(member)
