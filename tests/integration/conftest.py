@@ -1,7 +1,9 @@
-"""Fixtures that several integration tests share: a topic with a group of its own, on the run's broker or a private one.
+"""Fixtures that several integration tests share.
 
-world          two partitions on the run's Kafka; see `source_rig.World`
+world          two partitions on the run's Kafka, with a group of its own; see `source_rig.World`
 private_world  the same on a broker of the test's own, in `.broker`, to stop, damage and start again
+environ        a pipeline whose every part is there, but for the daemon; what the environment says of it
+doctor         `runstep doctor`; see `doctor_rig`
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.check_rig import complete_pipeline
+from tests.integration.doctor_rig import Doctor, asking
 from tests.integration.source_rig import PrivateWorld, World
 
 
@@ -24,3 +28,15 @@ def private_world(kafka_factory: Callable[..., Any]) -> Iterator[PrivateWorld]:
     made = PrivateWorld(kafka_factory())
     yield made
     made.close()
+
+
+@pytest.fixture
+def environ(
+    kafka: Any, clickhouse: Any, topic: Callable[..., str], database: str, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    return complete_pipeline(kafka, clickhouse, topic, database, monkeypatch)
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str]) -> Doctor:
+    return asking(capsys)

@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
 from pipeline.cli import execute
-from tests.integration.check_rig import complete_pipeline, migrated
+from tests.integration.check_rig import migrated
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
@@ -23,18 +23,6 @@ def _only_our_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start in a directory without runstep.toml, and do not wait long for what is away."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_TIMEOUT", "3")
-
-
-@pytest.fixture
-def environ(
-    kafka: KafkaAddress,
-    clickhouse: ClickHouseAddress,
-    topic: Callable[..., str],
-    database: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[str, str]:
-    """A pipeline whose every part is there."""
-    return complete_pipeline(kafka, clickhouse, topic, database, monkeypatch)
 
 
 def checked(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, Any]]]:

@@ -13,31 +13,14 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.cli import execute
-from tests.integration.check_rig import SMALL, complete_pipeline
-from tests.integration.doctor_rig import Doctor, asking, forget_the_rest
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
+from tests.integration.check_rig import SMALL
+from tests.integration.doctor_rig import Doctor, forget_the_rest
+from tests.servers.addresses import KafkaAddress
 
 
 @pytest.fixture(autouse=True)
 def _only_our_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forget_the_rest(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def doctor(capsys: pytest.CaptureFixture[str]) -> Doctor:
-    return asking(capsys)
-
-
-@pytest.fixture
-def environ(
-    kafka: KafkaAddress,
-    clickhouse: ClickHouseAddress,
-    topic: Callable[..., str],
-    database: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[str, str]:
-    """A pipeline whose every part is there, but for the daemon."""
-    return complete_pipeline(kafka, clickhouse, topic, database, monkeypatch)
 
 
 def produce(kafka: KafkaAddress, topic: str, number: int, partition: int = 0) -> None:

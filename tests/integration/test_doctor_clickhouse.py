@@ -5,33 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.check_rig import complete_pipeline, migrated
-from tests.integration.doctor_rig import Doctor, asking, forget_the_rest
+from tests.integration.check_rig import migrated
+from tests.integration.doctor_rig import Doctor, forget_the_rest
 from tests.integration.migration_rig import ENVIRONMENT, PASSWORDS, USERS
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
+from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 
 
 @pytest.fixture(autouse=True)
 def _only_our_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forget_the_rest(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def doctor(capsys: pytest.CaptureFixture[str]) -> Doctor:
-    return asking(capsys)
-
-
-@pytest.fixture
-def environ(
-    kafka: KafkaAddress,
-    clickhouse: ClickHouseAddress,
-    topic: Callable[..., str],
-    database: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[str, str]:
-    """A pipeline whose every part is there, but for the daemon."""
-    return complete_pipeline(kafka, clickhouse, topic, database, monkeypatch)
 
 
 class TestClickHouse:

@@ -25,8 +25,8 @@ def keeping_order(reader: Reader) -> list[int | Change]:
     seen: list[int | Change] = []
     poll, changes = reader.member.poll, reader.member.changes
 
-    def polling(timeout: float) -> Any:
-        polled = poll(timeout)
+    def polling(timeout: float, most: int) -> Any:
+        polled = poll(timeout, most)
         told = changes()
         reader.member.changes = lambda: told
         seen.extend(change for change in told if isinstance(change, Unreadable))
