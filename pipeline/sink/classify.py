@@ -134,7 +134,7 @@ _CURES: Final[dict[int, str]] = {
     76: "stop the other process that has this data directory open",
     81: _MIGRATE,
     164: "give the user a profile that may write",
-    192: "the views belong to a user who is gone: make it again, or give them to another; `runstep doctor` has the statement",
+    192: "the views belong to a user who is gone: make it again, or do what `runstep doctor` names",
     193: _CREDENTIALS,
     194: _CREDENTIALS,
     195: "allow our address in the user's networks",
