@@ -85,8 +85,8 @@ class Rig:
         until(lambda: not recoveries.open, lambda: f"not recovered from {recoveries.open}\n{self.logs(30)}", RECOVERY)
 
     def logs(self, lines: int) -> str:
-        """Return the ends of the daemons' logs."""
-        return "\n".join(member.daemon.log(lines) for member in self.members)
+        """Return what the daemons say of themselves, and the ends of their logs."""
+        return "\n".join(f"{member.daemon.get('/status')[1]}\n{member.daemon.log(lines)}" for member in self.members)
 
     def finish(self) -> None:
         """End the load and the daemons, when all is accounted for."""
