@@ -53,8 +53,8 @@ RARE: Final = {
 }
 """Those that take some thousand: `python -m tests.faults --mutant NAME --seeds 10000`.
 
-`loss_told_from_a_mark_on` was found in this way, and is not caught within ten thousand any more since polls take no more
-than a batch has room for; a test of the source on real Kafka holds it.
+`loss_told_from_a_mark_on` was found in this way, and is not caught within ten thousand any more since polls take no
+more than a batch has room for; a test of the source on real Kafka holds it.
 """
 
 
