@@ -25,6 +25,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "kafka__heartbeat_interval": 0.3,
     # And so long for one that died while the broker was away: a broker that starts forgets that it has to expire it.
     "kafka__max_poll_interval": 20,
+    "clickhouse__insert_timeout": 15,
 }
 AGO: Final = 12 * HOUR
 """Simulated time runs faster than ours; it must not reach the present before the end of the run."""
