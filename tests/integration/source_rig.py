@@ -29,14 +29,11 @@ class Reader:
         self.records: list[Record] = []
         self.changes: list[Change] = []
         self.owned: set[Partition] = set()
-        self.longest_poll = 0.0
 
     def poll(self) -> None:
-        began = time.monotonic()
         polled: Any = {}
         with suppress(SourceUnavailable):
             polled = self.member.poll(0.1, 1_000)
-        self.longest_poll = max(self.longest_poll, time.monotonic() - began)
         for change in self.member.changes():
             self.changes.append(change)
             if isinstance(change, Assigned):
