@@ -6,7 +6,7 @@ Owns the words of the accounting: `Stage`, `Reason` and `Outcome` are closed, an
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 
 class Partition(NamedTuple):
@@ -103,6 +103,17 @@ class Reason(StrEnum):
     DELTA = "delta"
     NOT_A_RUN_STEP = "not_a_run_step"
     STREAM_CONTROL = "stream_control"
+
+
+IGNORED_REASONS: Final = (
+    Reason.TOMBSTONE,
+    Reason.EMPTY_VALUE,
+    Reason.EMPTY_LIST,
+    Reason.DELTA,
+    Reason.NOT_A_RUN_STEP,
+    Reason.STREAM_CONTROL,
+)
+"""Those of records that are ignored; all others lead to a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)

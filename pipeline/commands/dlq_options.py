@@ -8,17 +8,9 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from pipeline.dlq import Origins, Selection
-from pipeline.records import Reason, Stage
+from pipeline.records import IGNORED_REASONS, Reason, Stage
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_NEVER_DEAD: Final = (
-    Reason.TOMBSTONE,
-    Reason.EMPTY_VALUE,
-    Reason.EMPTY_LIST,
-    Reason.DELTA,
-    Reason.NOT_A_RUN_STEP,
-    Reason.STREAM_CONTROL,
-)
 
 Reasons: TypeAlias = Annotated[
     list[str] | None, typer.Option("--reason", "-r", metavar="REASON", help="Refused for this; may be repeated.")
@@ -47,7 +39,7 @@ def selection(
     Raises:
         BadParameter: one of them cannot be read.
     """
-    known = [str(reason) for reason in Reason if reason not in _NEVER_DEAD]
+    known = [str(reason) for reason in Reason if reason not in IGNORED_REASONS]
     for reason in reasons or ():
         if reason not in known:
             raise typer.BadParameter(f"there is no reason {reason!r}; there are {', '.join(known)}")

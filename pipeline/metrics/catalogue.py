@@ -11,7 +11,7 @@ from itertools import product
 from typing import Final, Literal, TypeAlias
 
 from pipeline.errors import ErrorClass
-from pipeline.records import Outcome, Reason
+from pipeline.records import IGNORED_REASONS, Outcome, Reason
 from schemas.vocabulary import ANOMALIES, ERROR_CATEGORIES, OTHER, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES
 
 LabelValues: TypeAlias = tuple[str, ...]
@@ -68,18 +68,10 @@ _DEAD_LETTERED: Final = (
     Reason.UNREADABLE_CREATED_AT,
     Reason.REFUSED_BY_SINK,
 )
-_IGNORED: Final = (
-    Reason.TOMBSTONE,
-    Reason.EMPTY_VALUE,
-    Reason.EMPTY_LIST,
-    Reason.DELTA,
-    Reason.NOT_A_RUN_STEP,
-    Reason.STREAM_CONTROL,
-)
 _ACCOUNTED: Final[tuple[LabelValues, ...]] = (
     (Outcome.STORED.value, ""),
     *((Outcome.DEAD_LETTERED.value, reason.value) for reason in _DEAD_LETTERED),
-    *((Outcome.IGNORED.value, reason.value) for reason in _IGNORED),
+    *((Outcome.IGNORED.value, reason.value) for reason in IGNORED_REASONS),
 )
 
 _UNLABELLED: Final[dict[str, Vocabulary]] = {}
