@@ -127,6 +127,7 @@ def padded(event: SimulatedEvent, size: int) -> bytes:
     return (event.value or b"") + b" " * size
 
 
+@pytest.mark.chaos
 def test_46_a_damaged_batch_is_dead_lettered_by_its_place_and_its_partition_flows_on(kafka_factory, clickhouse):
     broker = kafka_factory()
     damaged = SimulatedEvent(None, b"damaged", 0.0, "damaged", "dead_lettered", "unreadable")
@@ -245,6 +246,7 @@ def stranger(s: Scenario, assignor: Any, topic: str) -> Iterator[Any]:
         yield consumer
 
 
+@pytest.mark.chaos
 def test_51_another_program_in_the_group_is_named_and_what_it_held_is_read_when_it_goes(
     kafka, clickhouse, capsys, monkeypatch
 ):

@@ -151,6 +151,7 @@ def while_stopped(broker: Any, topic: str, change: Callable[[Any], object]) -> N
     broker.start()
 
 
+@pytest.mark.chaos
 def test_43_what_was_aborted_and_the_marks_of_transactions_are_no_loss(kafka, clickhouse):
     events = told_once(43)
     with scenario(kafka, clickhouse, events=islice(events, 500), rate=0) as s:

@@ -65,6 +65,7 @@ def test_21_a_profile_that_answers_before_rows_are_safe_is_overruled(kafka, clic
         s.judge()
 
 
+@pytest.mark.chaos
 def test_23_too_many_parts_are_waited_for(kafka, clickhouse):
     with scenario(kafka, clickhouse) as s:
         s.load.go_on(500)

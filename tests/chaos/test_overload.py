@@ -85,6 +85,7 @@ def test_34_overload_is_answered_by_patience(kafka, clickhouse, proxy, fault):
         s.judge(written_once=True)
 
 
+@pytest.mark.chaos
 def test_38_an_open_breaker_lets_one_small_question_through_and_no_batch(kafka, clickhouse, proxy):
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, rate=1_500) as s:
         s.load.go_on(500)

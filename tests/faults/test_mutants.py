@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from tests.faults.__main__ import silence
-from tests.faults.mutants import ALL, NAMED, planted
+from tests.faults.mutants import ALL, NAMED, SLOW, planted
 from tests.faults.world import Failure, simulate
 
 WITHIN = 10_000
@@ -29,7 +29,9 @@ def _catching(mutant: str) -> int | None:
     return None
 
 
-@pytest.mark.parametrize("mutant", ALL)
+@pytest.mark.parametrize(
+    "mutant", [pytest.param(mutant, marks=pytest.mark.chaos) if mutant in SLOW else mutant for mutant in ALL]
+)
 def test_is_caught_and_the_right_daemon_is_not(mutant: str) -> None:
     seed = _catching(mutant)
     assert seed is not None, f"{mutant} lived through {WITHIN} seeds"

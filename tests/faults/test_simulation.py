@@ -12,7 +12,7 @@ from tests.faults.__main__ import judge, report, silence
 from tests.faults.mutants import planted
 from tests.faults.world import Failure, simulate
 
-SEEDS = range(2_000)
+SEEDS = range(1_000)
 CHUNK = 100
 TRACES = """
 import hashlib

@@ -48,6 +48,9 @@ ALL: Final = NAMED | {
 }
 """Those that are caught within some hundred seeds."""
 
+SLOW: Final = frozenset({processing.leases_compared_by_partition.__name__})
+"""Those of them that take the most."""
+
 RARE: Final = {
     mutant.__name__: mutant for mutant in (reading.loss_told_from_a_mark_on, reading.lost_in_a_join_not_told)
 }
