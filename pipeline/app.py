@@ -21,6 +21,7 @@ from pipeline.contracts import SystemClock
 from pipeline.dead_letter import KafkaDeadLetters
 from pipeline.endpoints import Endpoints
 from pipeline.metrics import Metrics
+from pipeline.notify import Notifier
 from pipeline.processor import Processor
 from pipeline.retry import RetryPolicy
 from pipeline.sink import ClickHouseSink
@@ -200,7 +201,7 @@ class Daemon:
         self._last_scrape = LastScrape()
         self._member.registry.register(self._last_scrape)
         self.endpoints = Endpoints(settings.http, self._member.registry, self._member)
-        self.stop = self._member.stop
+        self._notifier = Notifier(self._member, settings)
         self.status = self._member.status
 
     def run(self) -> None:
@@ -211,11 +212,18 @@ class Daemon:
         """
         self.endpoints.start()
         log.info("started", http=":".join(map(str, self.endpoints.address)), topics=self._settings.kafka.topics)
+        self._notifier.start()
         try:
             self._member.run()
             self._last_scrape.wait(self._settings.http.final_scrape)
         finally:
+            self._notifier.close()
             self.endpoints.close()
+
+    def stop(self) -> None:
+        """Ask for a clean end; from any thread, and from a signal handler."""
+        self._member.stop()
+        self._notifier.hint()
 
 
 def _collect_now_and_then(ended: threading.Event) -> None:

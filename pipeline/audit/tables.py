@@ -20,11 +20,13 @@ MOST_RANGES: Final = 100_000
 """Ranges of missing offsets that are asked for in a partition; more than anybody looks at."""
 _MEMORY: Final = 1_300_000_000
 """Bytes from which on the server groups on disk; ten million events of three million steps stay below."""
-_SETTINGS: Final = {"max_execution_time": 0, "max_bytes_before_external_group_by": _MEMORY}
+_ANSWER_TIMEOUT: Final = 600.0
+"""Seconds for an answer; the most that runstep_reader may ask for."""
+SETTINGS: Final = {"max_execution_time": int(_ANSWER_TIMEOUT), "max_bytes_before_external_group_by": _MEMORY}
+"""Of each question."""
 _TTL_MARGIN_DAYS: Final = 1
 _DAY: Final = 86_400_000
 _NEVER: Final = -(2**62)
-_ANSWER_TIMEOUT: Final = 600.0
 
 _OFFSETS: Final = """
 SELECT count(), min(kafka_offset), max(kafka_offset), groupBitmap(toUInt64(kafka_offset)),
@@ -167,7 +169,7 @@ class Tables:
         if audited is not None:
             query = query.replace("${audited}", _condition(audited, parameters))
         try:
-            return self._client.query(query, parameters=parameters, settings=_SETTINGS).result_rows
+            return self._client.query(query, parameters=parameters, settings=SETTINGS).result_rows
         except Exception as error:  # noqa: BLE001 - the driver lets foreign exceptions through
             failure = sink_error(error, address(self._settings))
             raise ServiceUnavailable(f"ClickHouse does not answer the audit: {failure}") from None

@@ -23,6 +23,7 @@ from pipeline.app import LastScrape
 from pipeline.config import Settings
 from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError, RunstepError
+from pipeline.notify import Notifier
 from pipeline.retry import RetryPolicy
 from pipeline.supervisor.child import Child, ending
 from pipeline.supervisor.overview import Overview
@@ -76,6 +77,7 @@ class Supervisor:
         registry.register(self._overview)
         registry.register(self._last_scrape)
         self.endpoints = Endpoints(settings.http, registry, self._overview)
+        self._notifier = Notifier(self._overview, settings)
         self.status = self._overview.status
         self._delays: dict[str, Iterator[float]] = {}
         self._early_deaths: deque[float] = deque(maxlen=MOST_EARLY_DEATHS)
@@ -93,6 +95,7 @@ class Supervisor:
         self.endpoints.start()
         address = ":".join(map(str, self.endpoints.address))
         log.info("started", http=address, topics=self._settings.kafka.topics, workers=len(self._due))
+        self._notifier.start()
         try:
             self._overview.state = "running"
             while not self._stopping:
@@ -103,6 +106,7 @@ class Supervisor:
             self._last_scrape.wait(self._settings.http.final_scrape)
         finally:
             self.kill()
+            self._notifier.close()
             self.endpoints.close()
         if self._failure is not None:
             raise self._failure
@@ -184,6 +188,7 @@ class Supervisor:
     def _drain(self) -> None:
         """Let all workers write and commit what they have read; those that take too long are killed."""
         self._overview.state = "draining"
+        self._notifier.hint()
         for child in self._overview.children:
             child.stop()
         self._wait_for_end(self._settings.drain_timeout + ENDING)

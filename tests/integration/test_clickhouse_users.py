@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.audit.tables import SETTINGS
 from pipeline.commands import exits
 from pipeline.migrations import check_schema, connected, migrate
 from tests.integration.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user, command, write
+from tests.servers.addresses import ClickHouseRefused
 from tests.servers.clickhouse import ClickHouseServer
 
 
@@ -77,6 +79,59 @@ def test_a_user_may_do_nothing_else(guarded: ClickHouseServer, role: str, sql: s
         client.command(sql)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "max_execution_time = 0",
+        "max_execution_time = 601",
+        "max_memory_usage = 0",
+        "max_memory_usage = 4000000001",
+        "max_memory_usage_for_user = 0",
+        "max_concurrent_queries_for_user = 0",
+        "timeout_overflow_mode = 'break'",
+    ],
+)
+def test_a_reader_lifts_no_limit(guarded: ClickHouseServer, setting: str) -> None:
+    with pytest.raises(ClickHouseRefused, match=r"Code: 452\."):
+        guarded.query(f"SELECT 1 SETTINGS {setting}", user="runstep_reader", password=PASSWORDS["reader"])
+
+
+def test_what_an_audit_asks_for_is_within_a_readers_limits(guarded: ClickHouseServer) -> None:
+    asked = {name: str(value) for name, value in SETTINGS.items()}
+    assert guarded.query("SELECT 1", user="runstep_reader", password=PASSWORDS["reader"], **asked) == "1\n"
+
+
+def test_the_limits_of_a_profile_end_what_goes_too_far(guarded: ClickHouseServer) -> None:
+    """Both are lowered for this one query, which a reader may do, so that little time and memory is spent."""
+    reader = {"user": "runstep_reader", "password": PASSWORDS["reader"]}
+    limits = "SELECT getSetting('max_execution_time'), getSetting('max_memory_usage')"
+    assert guarded.query(limits, **reader) == "60\t4000000000\n"
+    with pytest.raises(ClickHouseRefused, match=r"Code: 159\."):
+        guarded.query("SELECT sum(number * 2) FROM numbers(1000000000000) SETTINGS max_execution_time = 1", **reader)
+    with pytest.raises(ClickHouseRefused, match=r"Code: 241\."):
+        guarded.query("SELECT length(range(100000000)) SETTINGS max_memory_usage = 1000000", **reader)
+    writer = {"user": "runstep_writer", "password": PASSWORDS["writer"]}
+    assert guarded.query("SELECT getSetting('max_memory_usage')", **writer) == "4000000000\n"
+
+
+def test_each_user_has_a_quota_and_only_the_readers_has_limits(guarded: ClickHouseServer) -> None:
+    """The server of the tests counts what a quota allows, but refuses nothing: that is left to a real one."""
+    quotas = guarded.query(
+        "SELECT name, keys, apply_to_list FROM system.quotas WHERE name LIKE 'runstep%' ORDER BY name"
+    )
+    assert quotas == (
+        "runstep_reader\t['ip_address']\t['runstep_reader']\nrunstep_writer\t['user_name']\t['runstep_writer']\n"
+    )
+    limits = guarded.query(
+        "SELECT duration, max_queries, max_errors, max_result_rows, max_read_rows, max_execution_time"
+        " FROM system.quota_limits WHERE quota_name LIKE 'runstep%' ORDER BY quota_name"
+    )
+    assert limits == "3600\t100000\t10000\t100000000\t\\N\t14400\n" + "3600" + "\t\\N" * 5 + "\n"
+    with connected(as_user(guarded, "reader")) as client:
+        (counted,) = client.query("SELECT queries FROM system.quota_usage").result_rows
+    assert counted[0] > 0
+
+
 def test_the_writer_sees_enough_for_its_start_check(guarded: ClickHouseServer) -> None:
     with connected(as_user(guarded, "writer")) as client:
         assert check_schema(client, "runsteps") == []
@@ -94,14 +149,19 @@ def test_a_server_without_one_of_the_passwords_does_not_start(missing: str) -> N
         server.close()
 
 
-def test_a_container_gets_the_hashes_and_not_the_passwords() -> None:
+@pytest.mark.parametrize("as_files", [False, True])
+def test_a_container_gets_the_hashes_and_not_the_passwords(tmp_path: Path, as_files: bool) -> None:
     given = {f"CLICKHOUSE_{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()}
+    if as_files:
+        for name, password in given.items():
+            (tmp_path / name).write_text(f"{password}\n")
+        given = {f"{name}_FILE": str(tmp_path / name) for name in given}
     script = ["bash", str(USERS.with_name("with-hashed-passwords.sh")), "env"]
     shown = subprocess.run(script, env={"PATH": "/usr/bin:/bin", **given}, capture_output=True, text=True, check=True)
     assert {line for line in shown.stdout.splitlines() if line.startswith("CLICKHOUSE")} == {
         f"{name}={value}" for name, value in ENVIRONMENT.items()
     }
-    del given["CLICKHOUSE_READER_PASSWORD"]
+    given = {name: value for name, value in given.items() if "READER" not in name}
     refused = subprocess.run(
         script, env={"PATH": "/usr/bin:/bin", **given}, capture_output=True, text=True, check=False
     )

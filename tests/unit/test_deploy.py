@@ -6,8 +6,9 @@ No container engine runs in the suite: the Compose schema, hadolint and the hous
 import importlib.util
 import json
 import re
+import shlex
+import stat
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("runstep:")}
 DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text(encoding="utf-8")
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+\}")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+VERSION = PROJECT["project"]["version"]
+SECRETS = Path("/run/secrets")
+"""Where Compose puts them in a container."""
 
 
 def test_compose_meets_its_schema() -> None:
@@ -48,6 +51,8 @@ def test_a_service_is_pinned_and_has_no_more_rights_than_it_needs(service: dict[
     # The Kafka image writes its configuration into the image's own folders when it starts.
     assert service.get("read_only") or service["image"].startswith("apache/kafka")
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["pids_limit"]
 
 
 def test_who_is_waited_for_can_say_that_it_is_ready() -> None:
@@ -74,51 +79,112 @@ def test_everything_that_is_mounted_exists() -> None:
     assert named == set(COMPOSE["volumes"])
 
 
-def test_passwords_are_asked_for_and_never_given() -> None:
-    """Nobody is let in by a default, and everything that is asked for stands in .env.example, empty."""
-    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    example = dict(line.split("=", 1) for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line[1:])
-    example = {name: value for name, value in example.items() if not name.startswith("#")}
-    assert set(re.findall(r"(?<!\$)\$\{?(\w+)", text)) == set(example)
-    assert set(example.values()) == {""}
+def granted(service: dict[str, Any]) -> dict[Path, str]:
+    """Return the secrets that a service may read: path in the container to name."""
+    secrets = [{"source": each} if isinstance(each, str) else each for each in service.get("secrets", ())]
+    return {SECRETS / each.get("target", each["source"]): each["source"] for each in secrets}
+
+
+def test_no_password_stands_in_the_file_or_in_an_environment() -> None:
+    """What a container is told is where the password is, and it is given that one."""
+    assert not re.search(r"(?<!\$)\$\{?\w", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             if "PASSWORD" in name:
-                assert REQUIRED.fullmatch(value), name
+                assert name.endswith("_FILE")
+                assert Path(value) in granted(service)
+        for path in re.findall(r"/run/secrets/\w+", " ".join(service.get("entrypoint", ()))):
+            assert Path(path) in granted(service)
 
 
-def test_the_line_that_makes_the_passwords_makes_four_different_ones(tmp_path: Path) -> None:
-    example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    command = re.search(r"python3 -c '(.+)' > \.env", example)
-    assert command is not None
-    (tmp_path / ".env.example").write_text(example, encoding="utf-8")
-    made = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", command[1]], cwd=tmp_path, capture_output=True, text=True, check=True
-    ).stdout
-    values = dict(line.split("=", 1) for line in made.splitlines() if not line.startswith("#"))
-    assert set(values) == set(REQUIRED.findall((ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
-    assert len(set(values.values())) == 4
-    assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in values.values())
+def test_the_script_makes_each_password_once_and_another_one_for_each(tmp_path: Path) -> None:
+    script = tmp_path / "deploy" / "docker" / "secrets.sh"
+    script.parent.mkdir(parents=True)
+    script.write_bytes((DEPLOY / "docker" / "secrets.sh").read_bytes())
+    subprocess.run(["sh", script], check=True, capture_output=True)
+    folder = tmp_path / "secrets"
+    made = {path.name: path.read_text() for path in folder.iterdir()}
+    assert {name: ROOT / secret["file"] for name, secret in COMPOSE["secrets"].items()} == {
+        name: ROOT / "secrets" / name for name in made
+    }
+    assert len(set(made.values())) == 4
+    assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in made.values())
+    # Each container has a user of its own, so it is the folder that keeps others out.
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o444}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert subprocess.run(["sh", script], check=True, capture_output=True).stdout == b""
+    assert {path.name: path.read_text() for path in folder.iterdir()} == made
+    assert "/secrets/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
 def test_every_service_is_the_clickhouse_user_it_should_be() -> None:
     names = {name: service["environment"].get("RUNSTEP_CLICKHOUSE__USERNAME") for name, service in OURS.items()}
     assert names == {"migrate": "runstep_migrator", "pipeline": "runstep_writer", "simulator": None}
+    for name, user in names.items():
+        own = {SECRETS / "clickhouse__password": user.replace("runstep", "clickhouse")} if user else {}
+        assert granted(OURS[name]) == own
     users = (DEPLOY / "clickhouse" / "users.xml").read_text(encoding="utf-8")
     source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/runstep.yml").read_text())["datasources"][1]
     for user in ("runstep_migrator", "runstep_writer", source["jsonData"]["username"]):
         assert f"<{user}>" in users
     asked = set(re.findall(r'from_env="(\w+)_SHA256"', users))
     assert len(asked) == 3
-    assert asked <= set(SERVICES["clickhouse"]["environment"])
+    assert {f"{name}_FILE" for name in asked} <= set(SERVICES["clickhouse"]["environment"])
+    variable = source["secureJsonData"]["password"].removeprefix("$")
+    assert f"export {variable}=" in SERVICES["grafana"]["entrypoint"][-1]
+
+
+def test_who_need_not_reach_kafka_does_not() -> None:
+    """Kafka asks nobody who he is, so what is most exposed, Grafana with its plugins, is kept away from it."""
+    on = {
+        network: {name for name in SERVICES if network in SERVICES[name]["networks"]} for network in COMPOSE["networks"]
+    }
+    assert on == {
+        "events": {"kafka", "migrate", "pipeline", "simulator"},
+        "rows": {"clickhouse", "migrate", "pipeline", "grafana"},
+        "numbers": {"pipeline", "prometheus", "grafana"},
+    }
+
+
+def test_grafana_opens_with_a_dashboard_that_is_there() -> None:
+    grafana = SERVICES["grafana"]
+    home = Path(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    mounts = dict(mount.split(":")[1::-1] for mount in grafana["volumes"])
+    assert (ROOT / mounts[str(home.parent)] / home.name).exists()
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_compose_sets_what_the_daemon_accepts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = load(environ={key: REQUIRED.sub("pw", value) for key, value in OURS[name]["environment"].items()})
+    for path in granted(OURS[name]):
+        (tmp_path / path.name).write_text("pw")
+    environ = dict(OURS[name]["environment"])
+    assert environ.pop("RUNSTEP_SECRETS_DIR", str(SECRETS)) == str(SECRETS)
+    settings = load(environ=environ | {"RUNSTEP_SECRETS_DIR": str(tmp_path)})
     assert settings.kafka.bootstrap_servers == ("kafka:19092",)
-    accept_command(OURS[name]["command"])
+    assert (settings.clickhouse.password is not None) == bool(granted(OURS[name]))
+    accept_command(command(OURS[name]))
+
+
+def command(service: dict[str, Any]) -> list[str]:
+    """Return the arguments of `runstep`, also where a shell works them out."""
+    if "command" in service:
+        return list(service["command"])
+    shell, option, line = service["entrypoint"]
+    assert (shell, option) == ("/bin/sh", "-c")
+    worked_out = subprocess.run(
+        ["sh", "-c", line.replace("$$", "$").replace("exec", "echo")], capture_output=True, text=True, check=True
+    )
+    program, *arguments = shlex.split(worked_out.stdout)
+    assert program == "runstep"
+    return arguments
+
+
+def test_the_simulator_goes_on_and_is_never_the_same() -> None:
+    arguments = command(SERVICES["simulator"])
+    assert arguments[0] == "simulate"
+    assert not {"--count", "-n", "--duration"} & set(arguments)
+    assert int(arguments[arguments.index("--seed") + 1]) > 1_700_000_000
 
 
 def test_the_daemon_is_given_time_to_drain() -> None:
@@ -161,6 +227,15 @@ def test_the_image_is_given_what_it_copies_and_nothing_else() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert "*" in ignored
     assert {line[1:] for line in ignored if line.startswith("!")} == copied
+
+
+def test_what_is_not_python_is_in_the_wheel_too() -> None:
+    """The image installs the wheel: a query or a template that pyproject.toml does not name would be missing there."""
+    declared = PROJECT["tool"]["setuptools"]["package-data"]
+    for package in ("pipeline", "schemas"):
+        files = {path for path in (ROOT / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        taken = {path for pattern in declared[package] for path in (ROOT / package).glob(pattern)}
+        assert {path for path in files if path.suffix != ".py"} == taken
 
 
 def test_the_images_environment_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
