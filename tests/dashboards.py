@@ -1,4 +1,4 @@
-"""The committed dashboards as the tests read them: their panels and targets, with Grafana's variables filled in.
+"""The committed dashboards as the tests read them: panels, targets and links, with Grafana's variables filled in.
 
 Grafana itself does not run in the suite, so the few macros and variable formats that the dashboards use are expanded
 here as Grafana 13 and its ClickHouse plugin 4.20 do; one that is not known here is an error, never left as it is.
@@ -6,24 +6,49 @@ here as Grafana 13 and its ClickHouse plugin 4.20 do; one that is not known here
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).parent.parent
 FOLDER: Final = ROOT / "deploy" / "grafana" / "dashboards"
 FILES: Final = tuple(sorted(FOLDER.glob("*.json")))
-ALL: Final[Mapping[str, str]] = {"job": ".*", "instance": ".*", "topic": ".*", "type": ".*"}
+ALL: Final[Mapping[str, str]] = {"job": ".*", "instance": ".*", "topic": ".*", "type": ".*", "objective": "0.99"}
 
 
 class Target(NamedTuple):
-    """A query of a panel, an annotation or a variable."""
+    """A query of a panel, an annotation or a variable; `instant` is one of a single moment."""
 
     where: str
     text: str
+    instant: bool = False
 
     def __str__(self) -> str:
         return self.where
+
+
+class Link(NamedTuple):
+    """A data link: the board and the panel it stands on, the column it is for, and where it leads."""
+
+    board: str
+    panel: str
+    column: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.board} / {self.panel} / {self.column}"
+
+    @property
+    def target(self) -> str:
+        """The uid of the board that it leads to."""
+        return urllib.parse.urlsplit(self.url).path.removeprefix("/d/")
+
+    @property
+    def parts(self) -> list[str]:
+        """What it takes along."""
+        return urllib.parse.urlsplit(self.url).query.split("&")
 
 
 class Range(NamedTuple):
@@ -42,6 +67,11 @@ def load(path: Path) -> dict[str, Any]:
     return board
 
 
+def boards() -> dict[str, dict[str, Any]]:
+    """Return every dashboard by its uid."""
+    return {board["uid"]: board for board in map(load, FILES)}
+
+
 def panels(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the panels that show something, also those in collapsed rows."""
     for panel in board["panels"]:
@@ -51,20 +81,45 @@ def panels(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield panel
 
 
+def variables(board: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a dashboard's variables by name."""
+    return {variable["name"]: variable for variable in board["templating"]["list"]}
+
+
+@cache
 def promql_targets() -> list[Target]:
     """Return every PromQL expression of every dashboard, those of annotations too."""
     return [target for path in FILES for target in _expressions(path.stem, load(path))]
 
 
+@cache
 def sql_targets() -> list[Target]:
-    """Return every SQL statement of every dashboard."""
+    """Return every SQL statement of every dashboard, those of variables too."""
+    return [target for path in FILES for target in _statements(path.stem, load(path))]
+
+
+@cache
+def links() -> list[Link]:
+    """Return every data link of every dashboard."""
     return [
-        Target(f"{path.stem} / {panel['title']} / {target['refId']}", target["rawSql"])
-        for path in FILES
-        for panel in panels(load(path))
-        for target in panel["targets"]
-        if "rawSql" in target
+        Link(board["uid"], panel["title"], override["matcher"]["options"], link["url"])
+        for board in boards().values()
+        for panel in panels(board)
+        for override in panel["fieldConfig"]["overrides"]
+        for value in override["properties"]
+        if value["id"] == "links"
+        for link in value["value"]
     ]
+
+
+def statement(title: str) -> str:
+    """Return the SQL of the panel with this title."""
+    return next(target.text for target in sql_targets() if f" / {title} / " in target.where)
+
+
+def expression(title: str) -> str:
+    """Return the PromQL of the panel with this title, of its first target."""
+    return next(target.text for target in promql_targets() if f" / {title} / " in target.where)
 
 
 def expand_promql(expr: str, span: Range = HOUR, **chosen: str) -> str:
@@ -82,28 +137,64 @@ def expand_promql(expr: str, span: Range = HOUR, **chosen: str) -> str:
 
 def expand_sql(sql: str, span: Range, chosen: Mapping[str, list[str]] | None = None) -> str:
     """Return the statement as ClickHouse gets it; what is not `chosen` is on All, or an empty text box."""
-    values = dict(chosen or {})
+    values = {name: texts for name, texts in (chosen or {}).items() if texts != [""]}
     start, end = (f"toDateTime({int(second)})" for second in span)
-    sql = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 >= {start} AND \1 <= {end}", sql)
     sql = re.sub(
         r"\$__conditionalAll\((.+), \$(\w+)\)",
         lambda match: match[1] if match[2] in values else "1=1",
         sql,
     )
     sql = re.sub(r"\$\{(\w+):singlequote\}", lambda match: _quoted(values.get(match[1], [""])), sql)
+    sql = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 >= {start} AND \1 <= {end}", sql)
+    sql = re.sub(r"\$__adHocFilters\('(\w+)'\)", rf"additional_table_filters={_conditions(values)}", sql)
     if "$" in sql:
         raise LookupError(f"this expander does not know a part of: {sql}")
     return sql
+
+
+def follow(link: Link, value: Callable[[str], str]) -> dict[str, list[str]]:
+    """Return the choices that a click makes on the board it leads to; `value` says what a `${…}` stands for.
+
+    What it takes along unchanged, time range and shared choices, is left out.
+    """
+    chosen: dict[str, list[str]] = {}
+    for part in link.parts:
+        if not part.startswith("var-"):
+            continue
+        name, _, text = part.removeprefix("var-").partition("=")
+        filled = re.sub(r"\$\{([^}]+)\}", lambda match: urllib.parse.quote(value(match[1]), safe=""), text)
+        chosen.setdefault(name, []).append(urllib.parse.unquote(filled))
+    return chosen
 
 
 def _expressions(name: str, board: Mapping[str, Any]) -> Iterator[Target]:
     for panel in panels(board):
         for target in panel["targets"]:
             if "expr" in target:
-                yield Target(f"{name} / {panel['title']} / {target['refId']}", target["expr"])
-    for annotation in board["annotations"]["list"]:
+                yield Target(
+                    f"{name} / {panel['title']} / {target['refId']}", target["expr"], bool(target.get("instant"))
+                )
+    for annotation in board["annotations"].get("list", []):
         if "expr" in annotation:
             yield Target(f"{name} / {annotation['name']}", annotation["expr"])
+
+
+def _statements(name: str, board: Mapping[str, Any]) -> Iterator[Target]:
+    for panel in panels(board):
+        for target in panel["targets"]:
+            if "rawSql" in target:
+                yield Target(f"{name} / {panel['title']} / {target['refId']}", target["rawSql"])
+    for variable in variables(board).values():
+        if isinstance(variable.get("query"), dict) and "rawSql" in variable["query"]:
+            yield Target(f"{name} / choice {variable['name']}", variable["query"]["rawSql"])
+
+
+def _conditions(values: Mapping[str, list[str]]) -> str:
+    """Return what the plugin makes of the ad hoc filters, each given as `column|operator|value`."""
+    texts = []
+    for column, operator, value in (condition.split("|") for condition in values.get("filters", [])):
+        texts.append(f" {column} {operator} \\\\'{value}\\\\' ")
+    return "{'\\1': '" + "AND".join(texts) + "'}" if texts else "{}"
 
 
 def _quoted(texts: list[str]) -> str:

@@ -1,147 +1,152 @@
-"""Builds the dashboard "Run steps" and writes it as the JSON that Grafana's file provisioning loads.
+"""Builds the four dashboards and writes them as the JSON that Grafana's file provisioning loads.
 
-    python -m deploy.grafana.build            write the file
-    python -m deploy.grafana.build --check    exit 1 if the file is not what this code builds
+    python -m deploy.grafana.build            write the files
+    python -m deploy.grafana.build --check    exit 1 if the files are not what this code builds
 
 Classic JSON, since file provisioning refuses the newer schema; committed, so that Grafana needs no Python.
 """
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 
-from deploy.grafana import ingest, steps, stored
+from deploy.grafana import explorer, ingest, overview, step
+from deploy.grafana.choices import choices
+from deploy.grafana.links import EXPLORER, INGEST, OVERVIEW, STEP, TAG, Board, bar
 from deploy.grafana.panels import PROMETHEUS
 
-TARGET: Final = Path(__file__).parent / "dashboards" / "run-steps.json"
+FOLDER: Final = Path(__file__).parent / "dashboards"
+_WHO: Final = 'job=~"$job", instance=~"$instance"'
 
 
-def build() -> dashboard.Dashboard:
-    """Return the dashboard: figures first, then steps, then the pipeline, then the stored rows."""
+class Plan(NamedTuple):
+    """What makes a board: whom it is for, what is on it, and how much time it shows at first."""
+
+    board: Board
+    description: str
+    sections: Callable[[], Sequence[tuple[str, Sequence[Any]]]]
+    since: str
+    refresh: str = ""
+
+
+PLANS: Final = (
+    Plan(
+        OVERVIEW,
+        "How many run steps end, how well and how fast, and what is left of the error budget.",
+        overview.sections,
+        "now-6h",
+        "30s",
+    ),
+    Plan(
+        EXPLORER,
+        "Find steps: by assistant, state, tool, error or text; the slowest, the errors, the tools, the tokens.",
+        explorer.sections,
+        "now-24h",
+    ),
+    Plan(
+        STEP,
+        "One run over time, and one of its steps: fields, error, details, and every event as it came. Ids are found "
+        "whatever the time range.",
+        step.sections,
+        "now-24h",
+    ),
+    Plan(
+        INGEST,
+        "Is anything late, refused or lost between Kafka and ClickHouse, and which stage is the reason.",
+        ingest.sections,
+        "now-3h",
+        "30s",
+    ),
+)
+
+
+def build(plan: Plan) -> dashboard.Dashboard:
+    """Return a dashboard: its choices, the bar of links, then its rows of panels."""
     board = (
-        builders.Dashboard("Run steps")
-        .uid(stored.UID)
-        .description("Durations and failures of run steps, the pipeline that stores them, and the steps themselves.")
-        .tags(["runstep"])
+        builders.Dashboard(plan.board.title)
+        .uid(plan.board.uid)
+        .description(plan.description)
+        .tags([TAG])
         .readonly()
         .timezone("browser")
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
-        .time("now-6h", "now")
-        .refresh("30s")
-        .annotation(_rebalances())
+        .time(plan.since, "now")
+        .refresh(plan.refresh)
+        .link(bar())
     )
-    for variable in (*_sources(), *_filters(), *_texts()):
+    if "instance" in plan.board.choices:
+        board.annotation(_starts()).annotation(_rebalances())
+    for variable in choices(plan.board):
         board.with_variable(variable)
-    sections = (
-        ("At a glance", (*steps.headline(), *ingest.headline())),
-        ("Run steps", steps.panels()),
-        ("Pipeline", ingest.panels()),
-        ("Stored steps", stored.panels()),
-    )
     numbers = count(1)
-    for title, panels in sections:
+    for title, panels in plan.sections():
         board.with_row(builders.Row(title).id(next(numbers)))
         for panel in panels:
             board.with_panel(panel.id(next(numbers)))
     return board.build()
 
 
-def render() -> str:
-    """Return the dashboard as text, the same for the same code."""
-    return json.dumps(build(), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
+def render(plan: Plan) -> str:
+    """Return a dashboard as text, the same for the same code."""
+    return json.dumps(build(plan), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Write the dashboard, or with `--check` compare it; return the exit code."""
+    """Write the dashboards, or with `--check` compare them; return the exit code."""
     if arguments not in ([], ["--check"]):
         sys.stderr.write("usage: python -m deploy.grafana.build [--check]\n")
         return 64
-    text = render()
-    if arguments:
-        current = TARGET.exists() and TARGET.read_text(encoding="utf-8") == text
-        if not current:
-            sys.stderr.write(f"{TARGET.name} is not what the code builds; run: python -m deploy.grafana.build\n")
-        return 0 if current else 1
-    TARGET.write_text(text, encoding="utf-8")
-    return 0
+    wanted = {FOLDER / plan.board.file: render(plan) for plan in PLANS}
+    if not arguments:
+        for path, text in wanted.items():
+            path.write_text(text, encoding="utf-8")
+        return 0
+    stale = [path.name for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
+    stale += [f"{path.name} (no longer built)" for path in FOLDER.glob("*.json") if path not in wanted]
+    for name in stale:
+        sys.stderr.write(f"{name} is not what the code builds; run: python -m deploy.grafana.build\n")
+    return 1 if stale else 0
 
 
-def _sources() -> tuple[builders.DatasourceVariable, ...]:
-    return tuple(
-        builders.DatasourceVariable(name)
-        .label(label)
-        .type(plugin)
-        .current(dashboard.VariableOption(selected=True, text=label, value=uid))
-        for name, label, plugin, uid in (
-            ("prometheus", "Prometheus", "prometheus", "runstep-prometheus"),
-            ("clickhouse", "ClickHouse", "grafana-clickhouse-datasource", "runstep-clickhouse"),
-        )
-    )
-
-
-def _filters() -> tuple[builders.QueryVariable, ...]:
-    build_info = 'runstep_build_info{job=~"$job"}'
-    lag = 'runstep_consumer_lag_records{job=~"$job", instance=~"$instance"}'
+def _starts() -> builders.AnnotationQuery:
+    """Mark each start at its own time: the value is a time, in milliseconds as Grafana wants it."""
+    expr = f"max by (instance, worker) (process_start_time_seconds{{{_WHO}}}) * 1000"
     return (
-        _labels("job", "Job", "label_values(runstep_build_info, job)"),
-        _labels("instance", "Daemon", f"label_values({build_info}, instance)"),
-        _labels("topic", "Topic", f"label_values({lag}, topic)"),
-        _labels("type", "Step type", 'label_values(runstep_steps_total{job=~"$job"}, type)'),
-    )
-
-
-def _labels(name: str, label: str, query: str) -> builders.QueryVariable:
-    return (
-        builders.QueryVariable(name)
-        .label(label)
-        .datasource(PROMETHEUS)
-        .query({"query": query, "refId": name, "qryType": 1})
-        .definition(query)
-        .multi(multi=True)
-        .include_all(include_all=True)
-        .all_value(".*")  # also matches what has not been scraped yet, and series without the label
-        .current(dashboard.VariableOption(selected=True, text=["All"], value=["$__all"]))
-        .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
-    )
-
-
-def _texts() -> tuple[builders.TextBoxVariable, ...]:
-    return tuple(
-        builders.TextBoxVariable(name)
-        .label(label)
-        .description(description)
-        .default_value("")
-        .current(dashboard.VariableOption(selected=True, text="", value=""))
-        for name, label, description in (
-            ("assistant", "Assistant", "Only steps of this assistant, in the tables of stored steps."),
-            ("step", "Step", "The step to show at the end of the page; links and exemplars fill it in."),
-        )
+        _annotation("Daemon started", "blue", expr)
+        .use_value_for_time(use_value_for_time=True)
+        .title_format("Started")
+        .text_format("{{instance}} {{worker}} started")
     )
 
 
 def _rebalances() -> builders.AnnotationQuery:
     expr = (
-        'sum by (instance) (increase(runstep_rebalances_total{job=~"$job", instance=~"$instance",'
-        ' kind=~"revoked|lost"}[$__rate_interval])) > 0'
+        f'sum by (instance) (increase(runstep_rebalances_total{{{_WHO}, kind=~"revoked|lost"}}[$__rate_interval])) > 0'
     )
+    return (
+        _annotation("Partitions taken away", "purple", expr)
+        .title_format("Rebalance")
+        .text_format("{{instance}} gave partitions away")
+    )
+
+
+def _annotation(name: str, colour: str, expr: str) -> builders.AnnotationQuery:
     target = prometheus.Dataquery().expr(expr).ref_id("Anno").datasource(PROMETHEUS).range()
     return (
         builders.AnnotationQuery()
-        .name("Partitions taken away")
+        .name(name)
         .datasource(PROMETHEUS)
         .enable(enable=True)
-        .icon_color("purple")
+        .icon_color(colour)
         .expr(expr)
-        .title_format("Rebalance")
-        .text_format("{{instance}} gave partitions away")
         .target(target)
     )
 

@@ -1,9 +1,15 @@
-"""What the pipeline does: is anything late, refused or lost, and which stage is the reason."""
+"""What the pipeline does: is anything late, refused or lost, and which stage is the reason.
+
+For whoever runs the daemons. `stages` holds what comes from Kafka and goes to ClickHouse, `members` the daemons.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from deploy.grafana.panels import Limits, Question, lines, number, promql, states, thresholds
+from deploy.grafana import members, stages
+from deploy.grafana.links import INGEST, STEP, cell, link
+from deploy.grafana.panels import Limits, Question, coloured, lines, number, promql, thresholds, words
+from deploy.grafana.tables import Column, rows
 
 _WHO: Final = 'job=~"$job", instance=~"$instance"'
 _TOPIC: Final = f'{_WHO}, topic=~"$topic"'
@@ -13,10 +19,42 @@ _AGE: Final = (
     f"(time() - max by (topic, partition) (runstep_consumer_position_timestamp_seconds{{{_TOPIC}}}))"
     f" * ({_LAG} > bool 0)"
 )
+_UP_DOWN: Final = {"1": ("up", "green"), "0": ("down", "red")}
+_PERCENTILES: Final = ((0.5, "p50", "A"), (0.95, "p95", "B"), (0.99, "p99", "C"))
+
+# Bounded by when they were stored: rows of the ledger lie in the order of their offsets, not of time.
+_DEAD_LETTERS: Final = """\
+SELECT
+    max(ingested_at) AS refused_at,
+    any(reason) AS why,
+    kafka_topic,
+    kafka_partition,
+    kafka_offset,
+    kafka_timestamp AS produced_at,
+    any(run_id) AS run,
+    any(step_id) AS step
+FROM run_step_ledger
+WHERE outcome = 'dead_lettered'
+  AND $__timeFilter(ingested_at)
+  AND $__conditionalAll(kafka_topic IN (${topic:singlequote}), $topic)
+GROUP BY kafka_topic, kafka_partition, kafka_offset, kafka_timestamp, step_index
+ORDER BY refused_at DESC
+LIMIT 100"""
 
 
-def headline() -> Sequence[Any]:
-    """Return the figures that are read first: backlog, its age, what was refused, what was lost."""
+def sections() -> Sequence[tuple[str, Sequence[Any]]]:
+    """Return the board's rows: their titles and panels."""
+    return (
+        ("Is all well?", (*_backlog(), *_health())),
+        ("How far behind", (_lag(), _age(), _delay())),
+        ("What became of the records", (_records(), _refused(), _anomalies(), _dead_letters())),
+        ("Into ClickHouse", stages.inserts()),
+        ("From Kafka", stages.kafka()),
+        ("Daemons and alerts", members.panels()),
+    )
+
+
+def _backlog() -> Sequence[Any]:
     dead = f'runstep_records_total{{{_WHO}, outcome="dead_lettered"}}'
     lost = f"runstep_records_lost_total{{{_TOPIC}}}"
     return (
@@ -26,7 +64,7 @@ def headline() -> Sequence[Any]:
             thresholds(Limits(warn=10_000, bad=1_000_000)),
         ),
         number(
-            Question("Age of the backlog", "How old the oldest position is; 0 without a backlog.", "s"),
+            Question("Backlog age", "How old the oldest position is; 0 without a backlog.", "s"),
             f"max({_AGE})",
             thresholds(Limits(warn=60, bad=300)),
         ),
@@ -34,7 +72,7 @@ def headline() -> Sequence[Any]:
             Question("Dead letters", "Records refused in the time range; they are in the dead-letter topic.", "short"),
             f"sum(increase({dead}[$__range]))",
             thresholds(Limits(warn=1, bad=100)),
-        ),
+        ).decimals(0),
         number(
             Question(
                 "Records lost",
@@ -48,20 +86,33 @@ def headline() -> Sequence[Any]:
     )
 
 
-def panels() -> Sequence[Any]:
-    """Return lag, delay, records, inserts, and what gets in their way, over time."""
-    last_rows = (_retries(), _source(), _sink(), _buffer(), _silence(), _commits(), _rebalances(), _assigned())
+def _health() -> Sequence[Any]:
     return (
-        _lag(),
-        _age(),
-        _delay(),
-        _records(),
-        _refused(),
-        _anomalies(),
-        _inserts(),
-        _insert_duration(),
-        _insert_rows(),
-        *(panel.span(6) for panel in last_rows),
+        number(
+            Question(
+                "Halted partitions",
+                "Partitions that stand still until a person looks, since going on would lose records or flood the dead "
+                "letters. /readyz names each with its cause.",
+                "short",
+            ),
+            f"sum(runstep_halted_partitions{{{_WHO}}})",
+            thresholds(Limits(bad=1)),
+        ),
+        number(
+            Question("Kafka", "down: at least one daemon cannot read it, or not yet.", "none"),
+            f"min(runstep_source_available{{{_WHO}}})",
+            thresholds(Limits()),
+        ).mappings(words(_UP_DOWN)),
+        number(
+            Question(
+                "ClickHouse",
+                "down: at least one daemon cannot insert, or not yet. Reading pauses then, and nothing is lost.",
+                "none",
+            ),
+            f"min(runstep_sink_available{{{_WHO}}})",
+            thresholds(Limits()),
+        ).mappings(words(_UP_DOWN)),
+        members.firing(),
     )
 
 
@@ -93,20 +144,18 @@ def _delay() -> Any:
             "From the record's Kafka timestamp to the acknowledged insert, estimated within histogram buckets.",
             "s",
         ),
-        [
-            promql(f"histogram_quantile({share}, {by_bucket})", name, ref)
-            for share, name, ref in ((0.5, "p50", "A"), (0.95, "p95", "B"), (0.99, "p99", "C"))
-        ],
+        [promql(f"histogram_quantile({share}, {by_bucket})", name, ref) for share, name, ref in _PERCENTILES],
         Limits(warn=60, bad=300),
     )
 
 
 def _records() -> Any:
-    return lines(
-        Question("Records by outcome", "Every record that was read is accounted for as one of these.", "ops"),
+    panel = lines(
+        Question("Records by outcome", "Every record that was read is accounted for as one of these.", "recps"),
         [promql(f"sum by (outcome) (rate(runstep_records_total{{{_WHO}}}[$__rate_interval]))", "{{outcome}}")],
         stacked=True,
     )
+    return coloured(panel, "stored", "dead_lettered", "ignored")
 
 
 def _refused() -> Any:
@@ -116,12 +165,12 @@ def _refused() -> Any:
             "Not stored, by reason",
             "Dead-lettered records are kept in the dead-letter topic; ignored ones are no run steps (deltas, runs, "
             "tombstones).",
-            "ops",
+            "recps",
         ),
         [
             promql(
                 f"sum by (outcome, reason) (rate({refused}[$__rate_interval])) > 0",
-                "{{outcome}}: {{reason}}",
+                "{{reason}}",
             )
         ],
     )
@@ -129,148 +178,29 @@ def _refused() -> Any:
 
 def _anomalies() -> Any:
     return lines(
-        Question("Anomalies", "What was doubtful in stored events, or had to be repaired; per second.", "ops"),
-        [
-            promql(
-                f"sum by (anomaly) (rate(runstep_anomalies_total{{{_WHO}}}[$__rate_interval])) > 0",
-                "{{anomaly}}",
-            )
-        ],
+        Question("Anomalies", "What was doubtful in stored events, or had to be repaired; per second.", "suffix:/s"),
+        [promql(f"sum by (anomaly) (rate(runstep_anomalies_total{{{_WHO}}}[$__rate_interval])) > 0", "{{anomaly}}")],
     )
 
 
-def _inserts() -> Any:
-    return lines(
+def _dead_letters() -> Any:
+    return rows(
         Question(
-            "Inserts by outcome",
-            "Inserts per second; a failed one is tried again with the same rows and the same token.",
-            "ops",
+            "Latest dead letters",
+            "Where in Kafka the refused records of the time range stand, and why they were refused. Their bytes are in "
+            "the dead-letter topic, under the same partition and offset in the headers; `runstep dlq` shows them and "
+            "gives them back.",
+            "none",
         ),
-        [promql(f"sum by (outcome) (rate(runstep_inserts_total{{{_WHO}}}[$__rate_interval]))", "{{outcome}}")],
-        stacked=True,
-    )
-
-
-def _insert_duration() -> Any:
-    durations = f"runstep_insert_duration_seconds_bucket{{{_WHO}}}"
-    by_bucket = f"sum by (le, outcome) (rate({durations}[$__rate_interval]))"
-    return lines(
-        Question("Insert duration", "How long ClickHouse takes for an insert, or to fail at it.", "s"),
-        [
-            promql(f"histogram_quantile({share}, {by_bucket})", f"{name} {{{{outcome}}}}", ref)
-            for share, name, ref in ((0.5, "p50", "A"), (0.95, "p95", "B"), (0.99, "p99", "C"))
-        ],
-        Limits(warn=5, bad=30),
-    )
-
-
-def _insert_rows() -> Any:
-    rows = f"sum(rate(runstep_insert_rows_sum{{{_WHO}}}[$__rate_interval]))"
-    inserts = f"(sum(rate(runstep_insert_rows_count{{{_WHO}}}[$__rate_interval])) > 0)"
-    return lines(
-        Question(
-            "Rows per insert",
-            "Mean size of the inserts. ClickHouse wants thousands; small inserts at a high rate end in too many parts.",
-            "short",
-        ),
-        [promql(f"{rows} / {inserts}", "rows")],
-    )
-
-
-def _retries() -> Any:
-    return lines(
-        Question(
-            "Insert retries by class",
-            "Why inserts were tried again. environment needs a person: a missing table, credentials, a full disk.",
-            "ops",
-        ),
-        [
-            promql(
-                f"sum by (error_class) (rate(runstep_insert_retries_total{{{_WHO}}}[$__rate_interval])) > 0",
-                "{{error_class}}",
-            )
-        ],
-        stacked=True,
-    )
-
-
-def _source() -> Any:
-    return states(
-        Question(
-            "Kafka can be read", "As each daemon sees it. Red: nothing is read, and the lag is not known.", "short"
-        ),
-        promql(f"min by (instance) (runstep_source_available{{{_WHO}}})", "{{instance}}"),
-        {"1": ("yes", "green"), "0": ("no", "red")},
-    )
-
-
-def _sink() -> Any:
-    return states(
-        Question("ClickHouse takes inserts", "As each daemon sees it. Red: reading pauses, nothing is lost.", "short"),
-        promql(f"min by (instance) (runstep_sink_available{{{_WHO}}})", "{{instance}}"),
-        {"1": ("yes", "green"), "0": ("no", "red")},
-    )
-
-
-def _buffer() -> Any:
-    return lines(
-        Question("Rows in memory", "Rows that wait to be inserted, by daemon.", "short"),
-        [promql(f"sum by (instance) (runstep_buffer_rows{{{_WHO}}})", "{{instance}}")],
-    )
-
-
-def _silence() -> Any:
-    """A timestamp of 0 means "never", or "nothing waits": it is no age."""
-    ages = (
-        ("poll of Kafka", "A", "runstep_last_poll_timestamp_seconds"),
-        ("insert", "B", "runstep_last_insert_timestamp_seconds"),
-        ("oldest row in memory", "C", "runstep_buffer_oldest_timestamp_seconds"),
-    )
-    return lines(
-        Question(
-            "Time since",
-            "The longest time since a daemon polled, inserted, and since its oldest row waits. Inserts may pause when "
-            "no records come; polls never do.",
-            "s",
-        ),
-        [promql(f"max(time() - ({metric}{{{_WHO}}} > 0))", name, ref) for name, ref, metric in ages],
-        Limits(warn=60, bad=120),
-    )
-
-
-def _commits() -> Any:
-    return lines(
-        Question("Commits by outcome", "Offset commits per second; deferred ones are tried again.", "ops"),
-        [promql(f"sum by (outcome) (rate(runstep_commits_total{{{_WHO}}}[$__rate_interval]))", "{{outcome}}")],
-        stacked=True,
-    )
-
-
-def _assigned() -> Any:
-    return lines(
-        Question(
-            "Partitions by daemon",
-            "How the group shares the partitions; a daemon at 0 is a spare. What stands still is named by /readyz.",
-            "short",
-        ),
-        [
-            promql(f"sum by (instance) (runstep_assigned_partitions{{{_WHO}}})", "{{instance}}"),
-            promql(f"sum by (instance) (runstep_halted_partitions{{{_WHO}}})", "{{instance}} stand still", "B"),
-        ],
-    )
-
-
-def _rebalances() -> Any:
-    return lines(
-        Question(
-            "Rebalances",
-            "How often the group gave partitions or took them. lost means that a member was declared dead.",
-            "short",
-        ),
-        [
-            promql(
-                f"sum by (kind) (increase(runstep_rebalances_total{{{_WHO}}}[$__rate_interval]))",
-                "{{kind}}",
-            )
-        ],
-    )
+        _DEAD_LETTERS,
+        {
+            "refused_at": Column(unit="time:YYYY-MM-DD HH:mm:ss", width=170),
+            "produced_at": Column(unit="time:YYYY-MM-DD HH:mm:ss", width=170),
+            "why": Column(width=190),
+            "kafka_topic": Column(width=190),
+            "kafka_partition": Column(width=140),
+            "kafka_offset": Column(width=120),
+            "run": Column(links=[link("Open the run", INGEST, STEP, run_id=cell("run"), step_id="")]),
+            "step": Column(links=[link("Open the step", INGEST, STEP, run_id=cell("run"), step_id=cell("step"))]),
+        },
+    ).height(7)

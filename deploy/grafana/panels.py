@@ -1,26 +1,53 @@
-"""The looks that all panels share: one function a kind of panel, one query class a data source.
+"""The looks that all panels share: one function a kind of panel, for what Prometheus answers.
 
-Owns units of style (legends, thresholds, sizes) so that the files with the questions hold nothing but questions.
+Owns units of style (legends, thresholds, sizes, colours) so that the files with the questions hold nothing but
+questions. `tables` holds the looks of what ClickHouse answers.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as dashboard_builders
-from grafana_foundation_sdk.builders import heatmap, prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import heatmap, prometheus, stat, statetimeline, timeseries
 from grafana_foundation_sdk.cog import builder as cog
-from grafana_foundation_sdk.cog import variants
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 PROMETHEUS: Final = common.DataSourceRef(type_val="prometheus", uid="${prometheus}")
 CLICKHOUSE: Final = common.DataSourceRef(type_val="grafana-clickhouse-datasource", uid="${clickhouse}")
-CLICKHOUSE_PLUGIN: Final = "4.20.0"
+HEIGHT: Final = 8
 
-_TABLE_FORMAT: Final = 1  # the plugin's number for "one frame, as a table"
-_MAX_HEIGHT: Final = 9
+COLOURS: Final = {
+    "completed": "green",
+    "failed": "red",
+    "expired": "orange",
+    "cancelled": "#8e8e8e",
+    "in_progress": "blue",
+    "stored": "green",
+    "dead_lettered": "red",
+    "ignored": "#8e8e8e",
+    "ok": "green",
+    "deferred": "yellow",
+    "fenced": "orange",
+    "lost": "red",
+}
+"""What a word means has one colour on every board."""
+
+Built = TypeVar("Built", bound=Any)
+Made_ = TypeVar("Made_")
+
+
+class Made(cog.Builder[Made_]):
+    """What is made already, where the SDK wants a builder."""
+
+    def __init__(self, made: Made_) -> None:
+        self._made = made
+
+    def build(self) -> Made_:
+        """Return it."""
+        return self._made
 
 
 class Question(NamedTuple):
@@ -41,42 +68,14 @@ class Limits(NamedTuple):
 NO_LIMITS: Final = Limits()
 
 
-class ClickHouseTarget(variants.Dataquery):
-    """A statement for the ClickHouse plugin; the SDK has no type of its own for it."""
-
-    def __init__(self, sql: str, ref_id: str) -> None:
-        self.sql = sql
-        self.ref_id = ref_id
-
-    def to_json(self) -> dict[str, object]:
-        """Return the target as the plugin stores it."""
-        return {
-            "datasource": CLICKHOUSE,
-            "editorType": "sql",
-            "format": _TABLE_FORMAT,
-            "pluginVersion": CLICKHOUSE_PLUGIN,
-            "queryType": "table",
-            "rawSql": self.sql,
-            "refId": self.ref_id,
-        }
-
-
-class _Built(cog.Builder[variants.Dataquery]):
-    def __init__(self, target: variants.Dataquery) -> None:
-        self._target = target
-
-    def build(self) -> variants.Dataquery:
-        return self._target
-
-
 def promql(expr: str, legend: str = "", ref_id: str = "A") -> prometheus.Dataquery:
     """Return a query over the dashboard's time range."""
     return prometheus.Dataquery().expr(expr).legend_format(legend).ref_id(ref_id).range().datasource(PROMETHEUS)
 
 
-def instant(expr: str, ref_id: str = "A") -> prometheus.Dataquery:
+def instant(expr: str, ref_id: str = "A", legend: str = "") -> prometheus.Dataquery:
     """Return a query for one value at the end of the time range."""
-    return prometheus.Dataquery().expr(expr).ref_id(ref_id).instant().datasource(PROMETHEUS)
+    return prometheus.Dataquery().expr(expr).legend_format(legend).ref_id(ref_id).instant().datasource(PROMETHEUS)
 
 
 def thresholds(limits: Limits) -> dashboard_builders.ThresholdsConfig:
@@ -86,6 +85,12 @@ def thresholds(limits: Limits) -> dashboard_builders.ThresholdsConfig:
         steps.append(dashboard.Threshold(value=limits.warn, color="yellow"))
     if limits.bad is not None:
         steps.append(dashboard.Threshold(value=limits.bad, color="red"))
+    return dashboard_builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def neutral() -> dashboard_builders.ThresholdsConfig:
+    """Return no colour: for values that are neither good nor bad, so that colour elsewhere means something."""
+    steps = [dashboard.Threshold(value=None, color="text")]
     return dashboard_builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
@@ -99,15 +104,25 @@ def falling(warn: float, bad: float) -> dashboard_builders.ThresholdsConfig:
     return dashboard_builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
+def framed(panel: Built, question: Question, datasource: common.DataSourceRef) -> Built:
+    """Give a panel its title, the sentence behind it, its unit and its source."""
+    return panel.title(question.title).description(question.description).datasource(datasource).unit(question.unit)
+
+
+def words(texts: Mapping[str, tuple[str, str]]) -> list[dashboard.ValueMapping]:
+    """Return a mapping of values to a text and a colour each."""
+    options = {
+        value: dashboard.ValueMappingResult(text=text, color=colour, index=index)
+        for index, (value, (text, colour)) in enumerate(texts.items())
+    }
+    return [dashboard.ValueMap(options=options)]
+
+
 def number(question: Question, expr: str, colours: dashboard_builders.ThresholdsConfig) -> stat.Panel:
     """Return one figure, for the row that is read first."""
+    panel = framed(stat.Panel(), question, PROMETHEUS)
     return (
-        stat.Panel()
-        .title(question.title)
-        .description(question.description)
-        .datasource(PROMETHEUS)
-        .unit(question.unit)
-        .height(4)
+        panel.height(4)
         .span(3)
         .thresholds(colours)
         .color_mode(common.BigValueColorMode.VALUE)
@@ -120,32 +135,8 @@ def number(question: Question, expr: str, colours: dashboard_builders.Thresholds
 def lines(
     question: Question, targets: Sequence[prometheus.Dataquery], limits: Limits = NO_LIMITS, *, stacked: bool = False
 ) -> timeseries.Panel:
-    """Return lines over time, with a table of last and highest values as the legend."""
-    panel = (
-        timeseries.Panel()
-        .title(question.title)
-        .description(question.description)
-        .datasource(PROMETHEUS)
-        .unit(question.unit)
-        .min(0)
-        .height(_MAX_HEIGHT)
-        .span(8)
-        .thresholds(thresholds(limits))
-        .fill_opacity(40 if stacked else 10)
-        .show_points(common.VisibilityMode.NEVER)
-        .legend(
-            common_builders.VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.TABLE)
-            .placement(common.LegendPlacement.BOTTOM)
-            .show_legend(show_legend=True)
-            .calcs(["lastNotNull", "max"])
-        )
-        .tooltip(
-            common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
-        )
-    )
-    if stacked:
-        panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
+    """Return lines over time, their names in one line below; known words have their colours."""
+    panel = over_time(question, PROMETHEUS, stacked=stacked).thresholds(thresholds(limits))
     if limits.bad is not None:
         panel.thresholds_style(
             common_builders.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
@@ -155,17 +146,57 @@ def lines(
     return panel
 
 
+def over_time(question: Question, datasource: common.DataSourceRef, *, stacked: bool) -> timeseries.Panel:
+    """Return the look of everything that is drawn over time."""
+    panel = (
+        framed(timeseries.Panel(), question, datasource)
+        .height(HEIGHT)
+        .span(8)
+        .fill_opacity(30 if stacked else 8)
+        .show_points(common.VisibilityMode.NEVER)
+        .legend(
+            common_builders.VizLegendOptions()
+            .display_mode(common.LegendDisplayMode.LIST)
+            .placement(common.LegendPlacement.BOTTOM)
+            .show_legend(show_legend=True)
+            .calcs([])
+        )
+        .tooltip(
+            common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
+        )
+    )
+    # Ratios lie close together near 1: on an axis from 0 they would be a flat line.
+    if question.unit != "percentunit":
+        panel.min(0)
+    if stacked:
+        panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
+    return panel
+
+
+def coloured(panel: Built, *names: str) -> Built:
+    """Give the series of these names the colours that the words have everywhere."""
+    for name in names:
+        panel.override_by_name(name, [fixed(COLOURS[name])])
+    return panel
+
+
+def fixed(colour: str) -> dashboard.DynamicConfigValue:
+    """Return one colour, as an override takes it."""
+    return dashboard.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})
+
+
+def leading(panel: Built, links: list[dashboard.DynamicConfigValue]) -> Built:
+    """Let every value of a panel lead somewhere."""
+    return panel.override_by_regexp("/.*/", links)
+
+
 def buckets(question: Question, expr: str) -> heatmap.Panel:
     """Return a heatmap of a histogram's buckets with their exemplars: each dot is one step, and leads to it."""
     target = promql(expr, "{{le}}").exemplar(exemplar=True).format(PromQueryFormat.HEATMAP)
+    panel = framed(heatmap.Panel(), question._replace(unit="short"), PROMETHEUS)
     return (
-        heatmap.Panel()
-        .title(question.title)
-        .description(question.description)
-        .datasource(PROMETHEUS)
-        .unit("short")
-        .height(_MAX_HEIGHT)
-        .span(16)
+        panel.height(HEIGHT + 2)
+        .span(12)
         .calculate(calculate=False)
         .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64))
         .y_axis(heatmap.YAxisConfig().unit(question.unit))
@@ -174,39 +205,11 @@ def buckets(question: Question, expr: str) -> heatmap.Panel:
     )
 
 
-def states(question: Question, target: prometheus.Dataquery, words: dict[str, tuple[str, str]]) -> statetimeline.Panel:
-    """Return bands over time; `words` gives each value its text and colour."""
-    options = {
-        value: dashboard.ValueMappingResult(text=text, color=colour, index=index)
-        for index, (value, (text, colour)) in enumerate(words.items())
-    }
+def states(
+    question: Question, target: prometheus.Dataquery, texts: Mapping[str, tuple[str, str]]
+) -> statetimeline.Panel:
+    """Return bands over time; `texts` gives each value its text and colour."""
+    panel = framed(statetimeline.Panel(), question, PROMETHEUS)
     return (
-        statetimeline.Panel()
-        .title(question.title)
-        .description(question.description)
-        .datasource(PROMETHEUS)
-        .unit(question.unit)
-        .height(_MAX_HEIGHT)
-        .span(8)
-        .mappings([dashboard.ValueMap(options=options)])
-        .show_value(common.VisibilityMode.NEVER)
-        .with_target(target)
+        panel.height(HEIGHT).span(6).mappings(words(texts)).show_value(common.VisibilityMode.NEVER).with_target(target)
     )
-
-
-def rows(question: Question, sql: str, units: dict[str, str]) -> table.Panel:
-    """Return a table of a statement's answer; `units` are by column, and `question.unit` for all others."""
-    panel = (
-        table.Panel()
-        .title(question.title)
-        .description(question.description)
-        .datasource(CLICKHOUSE)
-        .unit(question.unit)
-        .height(_MAX_HEIGHT)
-        .span(24)
-        .filterable(filterable=True)
-        .with_target(_Built(ClickHouseTarget(sql, "A")))
-    )
-    for column, unit in units.items():
-        panel.override_by_name(column, [dashboard.DynamicConfigValue(id_val="unit", value=unit)])
-    return panel

@@ -1,0 +1,170 @@
+"""What the explorer asks: statements over `run_steps_current`, where a step is one row.
+
+Each is bounded by the steps' creation, which the table's key begins with, and by what is chosen on the board.
+"""
+
+from typing import Final
+
+# Every condition but the first is there only where something is chosen. The variable stands alone at the end, as the
+# plugin wants it.
+_SELECTED: Final = """\
+WHERE $__timeFilter(created_at)
+  AND $__conditionalAll(assistant_id IN (${assistant:singlequote}), $assistant)
+  AND $__conditionalAll(status IN (${status:singlequote}), $status)
+  AND $__conditionalAll(type IN (${type:singlequote}), $type)
+  AND $__conditionalAll(hasAny(tool_names, [${tool:singlequote}]), $tool)
+  AND $__conditionalAll(error_category IN (${error_category:singlequote}), $error_category)
+  AND $__conditionalAll(error_fingerprint = ${fingerprint:singlequote}, $fingerprint)
+  AND $__conditionalAll(multiSearchAnyCaseInsensitiveUTF8(\
+concat(step_id, ' ', run_id, ' ', thread_id, ' ', error_message, ' ', step_details), [${text:singlequote}]), $text)"""
+
+# What is chosen as a filter of any other column. It acts on the view, so on the current rows only.
+_FILTERED: Final = "SETTINGS $__adHocFilters('run_steps_current')"
+
+FIGURES: Final = f"""\
+SELECT
+    count() AS steps,
+    uniq(thread_id, run_id) AS runs,
+    uniq(assistant_id) AS assistants,
+    countIf(status IN ('failed', 'expired')) AS `failed or expired`,
+    countIf(status = 'completed') / nullIf(countIf(status IN ('completed', 'failed', 'expired')), 0) AS `success ratio`,
+    quantileExactOrNull(0.5)(duration_ms) AS `p50 duration`,
+    quantileExactOrNull(0.95)(duration_ms) AS `p95 duration`,
+    sum(tool_call_count) AS `tool calls`,
+    sum(total_tokens) AS tokens
+FROM run_steps_current
+{_SELECTED}
+LIMIT 1
+{_FILTERED}"""
+
+STEPS: Final = f"""\
+SELECT
+    created_at,
+    step_id,
+    run_id,
+    status,
+    type,
+    arrayStringConcat(tool_names, ', ') AS tools,
+    duration_ms,
+    total_tokens,
+    error_category,
+    error_message,
+    assistant_id
+FROM run_steps_current
+{_SELECTED}
+ORDER BY created_at DESC
+LIMIT 200
+{_FILTERED}"""
+
+SLOWEST: Final = f"""\
+SELECT
+    step_id,
+    run_id,
+    duration_ms,
+    type,
+    status,
+    arrayStringConcat(tool_names, ', ') AS tools,
+    assistant_id,
+    created_at
+FROM run_steps_current
+{_SELECTED}
+  AND duration_ms IS NOT NULL
+ORDER BY duration_ms DESC
+LIMIT 50
+{_FILTERED}"""
+
+ASSISTANTS: Final = f"""\
+SELECT
+    assistant_id,
+    countIf(status IN ('failed', 'expired')) AS failures,
+    failures / nullIf(countIf(status IN ('completed', 'failed', 'expired')), 0) AS failure_ratio,
+    count() AS steps,
+    topKIf(1)(error_category, status IN ('failed', 'expired'))[1] AS most_often,
+    maxIf(created_at, status IN ('failed', 'expired')) AS last_failure
+FROM run_steps_current
+{_SELECTED}
+GROUP BY assistant_id
+HAVING failures > 0
+ORDER BY failures DESC, failure_ratio DESC
+LIMIT 50
+{_FILTERED}"""
+
+ERRORS: Final = f"""\
+SELECT
+    error_fingerprint AS fingerprint,
+    error_category AS category,
+    any(error_code) AS code,
+    argMax(error_message, created_at) AS latest_message,
+    count() AS steps,
+    uniq(thread_id, run_id) AS runs,
+    uniq(assistant_id) AS assistants,
+    min(created_at) AS first_seen,
+    max(created_at) AS last_seen,
+    argMax(step_id, created_at) AS latest_step
+FROM run_steps_current
+{_SELECTED}
+  AND status IN ('failed', 'expired')
+GROUP BY fingerprint, category
+ORDER BY steps DESC, last_seen DESC
+LIMIT 50
+{_FILTERED}"""
+
+TOOLS: Final = f"""\
+SELECT
+    tool,
+    tool_type,
+    count() AS calls,
+    uniq(thread_id, run_id, step_id) AS steps,
+    uniqIf((thread_id, run_id, step_id), status IN ('failed', 'expired')) / steps AS failure_ratio,
+    quantileExactOrNull(0.5)(duration_ms) AS p50,
+    quantileExactOrNull(0.95)(duration_ms) AS p95
+FROM run_steps_current
+ARRAY JOIN tool_names AS tool, tool_types AS tool_type
+{_SELECTED}
+GROUP BY tool, tool_type
+ORDER BY calls DESC
+LIMIT 50
+{_FILTERED}"""
+
+# The seven assistants that use most, and the rest as one: more colours nobody can tell apart.
+TOKENS: Final = f"""\
+WITH (
+    SELECT groupArray(assistant_id) FROM (
+        SELECT assistant_id FROM run_steps_current
+        {_SELECTED}
+        GROUP BY assistant_id ORDER BY sum(total_tokens) DESC LIMIT 7
+    )
+) AS largest
+SELECT
+    toStartOfHour(created_at) AS time,
+    if(has(largest, assistant_id), assistant_id, 'all others') AS assistant,
+    toFloat64(sum(total_tokens)) AS Value
+FROM run_steps_current
+{_SELECTED}
+GROUP BY time, assistant
+ORDER BY time
+LIMIT 20000
+{_FILTERED}"""
+
+LATENCY: Final = f"""\
+SELECT
+    toStartOfHour(created_at) AS time,
+    quantileExact(0.5)(duration_ms) AS p50,
+    quantileExact(0.95)(duration_ms) AS p95,
+    quantileExact(0.99)(duration_ms) AS p99
+FROM run_steps_current
+{_SELECTED}
+  AND duration_ms IS NOT NULL
+GROUP BY time
+ORDER BY time
+LIMIT 10000
+{_FILTERED}"""
+
+STATUSES: Final = f"""\
+SELECT toStartOfHour(created_at) AS time, status, toFloat64(count()) AS Value
+FROM run_steps_current
+{_SELECTED}
+GROUP BY time, status
+ORDER BY time
+LIMIT 20000
+{_FILTERED}"""

@@ -1,0 +1,253 @@
+"""What the agents do: how many run steps, how long, how well, and how much of the error budget is left.
+
+For whoever is on call or owns the agents. All of it is counted once per step, by Prometheus.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from deploy.grafana.links import EXPLORER, INGEST, OVERVIEW, label, leads, link
+from deploy.grafana.panels import (
+    Limits,
+    Question,
+    buckets,
+    coloured,
+    falling,
+    leading,
+    lines,
+    neutral,
+    number,
+    promql,
+    thresholds,
+)
+
+_WHO: Final = 'job=~"$job", instance=~"$instance"'
+_SELECTED: Final = f'{_WHO}, type=~"$type"'
+_STEPS: Final = f"runstep_steps_total{{{_SELECTED}}}"
+_COMPLETED: Final = f'runstep_steps_total{{{_SELECTED}, status="completed"}}'
+# A cancelled step is nobody's failure.
+_JUDGED: Final = f'runstep_steps_total{{{_SELECTED}, status=~"completed|failed|expired"}}'
+_FAILURES: Final = f"runstep_step_failures_total{{{_SELECTED}}}"
+_DURATIONS: Final = f'runstep_step_duration_seconds_bucket{{{_SELECTED}, status="completed"}}'
+_SUCCESS: Final = f"sum(increase({_COMPLETED}[$__range])) / (sum(increase({_JUDGED}[$__range])) > 0)"
+_TO_STEPS: Final = link("Show these steps", OVERVIEW, EXPLORER)
+_TO_FAILURES: Final = link("Show the failed and expired steps", OVERVIEW, EXPLORER, status=("failed", "expired"))
+_TO_PIPELINE: Final = link("Look at the pipeline", OVERVIEW, INGEST)
+
+
+def sections() -> Sequence[tuple[str, Sequence[Any]]]:
+    """Return the board's rows: their titles and panels."""
+    return (
+        ("Is all well?", (*_results(), *_work())),
+        ("Traffic and success", (_by_status(), _by_type(), _success(), _failures(), _burn())),
+        ("How long", (_heatmap(), _percentiles(), _slow_types())),
+        ("What the steps did", (_tokens(), _tool_calls(), _backfilled())),
+    )
+
+
+def _results() -> Sequence[Any]:
+    ratio = Question(
+        "Success ratio",
+        "Completed steps among those that completed, failed or expired, over the time range. Cancelled steps do not "
+        "count.",
+        "percentunit",
+    )
+    budget = Question(
+        "Error budget left",
+        "The objective allows a share of the steps to fail or expire. This is how much of that allowance the time "
+        "range has left; below 0 the objective is missed.",
+        "percentunit",
+    )
+    failed = Question("Failed or expired", "Steps that failed or expired in the time range.", "short")
+    p95 = Question(
+        "p95 duration",
+        "95 of 100 completed steps of the time range took at most this long, as far as the buckets tell.",
+        "s",
+    )
+    quantile = f"histogram_quantile(0.95, sum by (le) (increase({_DURATIONS}[$__range])))"
+    return (
+        leading(number(ratio, _SUCCESS, falling(warn=0.99, bad=0.95)), leads(_TO_FAILURES)),
+        leading(
+            number(budget, f"1 - (1 - {_SUCCESS}) / (1 - $objective)", falling(warn=0.25, bad=0)), leads(_TO_FAILURES)
+        ),
+        leading(number(failed, f"sum(increase({_FAILURES}[$__range]))", neutral()).decimals(0), leads(_TO_FAILURES)),
+        leading(number(p95, quantile, thresholds(Limits(warn=60, bad=300))), leads(_TO_STEPS)),
+    )
+
+
+def _work() -> Sequence[Any]:
+    rate = Question("Steps per second", "Run steps that reached a terminal status.", "suffix:/s")
+    tokens = Question("Tokens", "Tokens of the steps that ended in the time range, in and out.", "short")
+    calls = Question("Tool calls", "Tool calls of the steps that ended in the time range.", "short")
+    age = Question(
+        "Data is behind by",
+        "How old the oldest record is that waits in Kafka; 0 when nothing waits. What is younger is not here yet.",
+        "s",
+    )
+    position = f"max by (topic, partition) (runstep_consumer_position_timestamp_seconds{{{_WHO}}})"
+    lag = f"max by (topic, partition) (runstep_consumer_lag_records{{{_WHO}}})"
+    return (
+        leading(
+            number(rate, f"sum(rate({_STEPS}[$__rate_interval]))", neutral()).decimals(2),
+            leads(_TO_STEPS),
+        ),
+        number(tokens, f"sum(increase(runstep_tokens_total{{{_WHO}}}[$__range]))", neutral()),
+        number(calls, f"sum(increase(runstep_tool_calls_total{{{_WHO}}}[$__range]))", neutral()),
+        leading(
+            number(age, f"max((time() - {position}) * ({lag} > bool 0))", thresholds(Limits(warn=60, bad=300))),
+            leads(_TO_PIPELINE),
+        ),
+    )
+
+
+def _by_status() -> Any:
+    panel = lines(
+        Question("Steps by status", "Steps that ended, per second; a step counts once.", "suffix:/s"),
+        [promql(f"sum by (status) (rate({_STEPS}[$__rate_interval]))", "{{status}}")],
+        stacked=True,
+    )
+    clicked = link("Show these steps", OVERVIEW, EXPLORER, status=label("status"))
+    return leading(coloured(panel, "completed", "failed", "expired", "cancelled"), leads(clicked))
+
+
+def _by_type() -> Any:
+    panel = lines(
+        Question("Steps by type", "Steps that ended, per second; a step counts once.", "suffix:/s"),
+        [promql(f"sum by (type) (rate({_STEPS}[$__rate_interval])) > 0", "{{type}}")],
+        stacked=True,
+    )
+    return leading(panel, leads(link("Show these steps", OVERVIEW, EXPLORER, type=label("type"))))
+
+
+def _success() -> Any:
+    panel = lines(
+        Question(
+            "Success ratio by type",
+            "Completed steps among those that completed, failed or expired. No line means no such step.",
+            "percentunit",
+        ),
+        [
+            promql(
+                f"sum by (type) (rate({_COMPLETED}[$__rate_interval]))"
+                f" / (sum by (type) (rate({_JUDGED}[$__rate_interval])) > 0)",
+                "{{type}}",
+            )
+        ],
+    )
+    panel.max(1).axis_soft_min(0.9)
+    clicked = link(
+        "Show the failed and expired ones", OVERVIEW, EXPLORER, type=label("type"), status=("failed", "expired")
+    )
+    return leading(panel, leads(clicked))
+
+
+def _failures() -> Any:
+    panel = lines(
+        Question(
+            "Failures by category",
+            "Failed and expired steps per second by what went wrong. rate_limit, server and timeout may heal when "
+            "tried again; quota, auth, invalid_request and content_filter do not.",
+            "suffix:/s",
+        ),
+        [promql(f"sum by (error_category) (rate({_FAILURES}[$__rate_interval])) > 0", "{{error_category}}")],
+        stacked=True,
+    )
+    clicked = link("Show these steps", OVERVIEW, EXPLORER, error_category=label("error_category"))
+    return leading(panel.span(12), leads(clicked))
+
+
+def _burn() -> Any:
+    """Return how fast the budget goes; 14.4 is the rate at which the alerts wake somebody."""
+    failing = f"1 - sum(rate({_COMPLETED}[$__rate_interval])) / (sum(rate({_JUDGED}[$__rate_interval])) > 0)"
+    return lines(
+        Question(
+            "Error budget burn rate",
+            "How fast the error budget goes: at 1 the objective is just met, at 10 a month's budget is gone in three "
+            "days. No line means that no step ended.",
+            "none",
+        ),
+        [promql(f"({failing}) / (1 - $objective)", "burn rate")],
+        Limits(warn=1, bad=14.4),
+    ).span(12)
+
+
+def _heatmap() -> Any:
+    return buckets(
+        Question(
+            "Durations",
+            "Ended steps by how long they took; the darker, the more. Each blue dot is one step: point at it and "
+            "follow its link to see the step with its run.",
+            "s",
+        ),
+        f"sum by (le) (increase(runstep_step_duration_seconds_bucket{{{_SELECTED}}}[$__rate_interval]))",
+    )
+
+
+def _percentiles() -> Any:
+    by_bucket = f"sum by (le) (rate({_DURATIONS}[$__rate_interval]))"
+    panel = lines(
+        Question(
+            "Duration percentiles",
+            "From created to completed. Estimated within histogram buckets; the explorer has the exact values.",
+            "s",
+        ),
+        [
+            promql(f"histogram_quantile({share}, {by_bucket})", name, ref)
+            for share, name, ref in ((0.5, "p50", "A"), (0.95, "p95", "B"), (0.99, "p99", "C"))
+        ],
+        Limits(warn=60, bad=300),
+    )
+    return panel.span(6).height(10)
+
+
+def _slow_types() -> Any:
+    by_bucket = f"sum by (le, type) (rate({_DURATIONS}[$__rate_interval]))"
+    panel = lines(
+        Question(
+            "p95 by type",
+            "95 of 100 completed steps of a type took at most this long, as far as the buckets tell.",
+            "s",
+        ),
+        [promql(f"histogram_quantile(0.95, {by_bucket}) >= 0", "{{type}}")],
+        Limits(warn=60, bad=300),
+    )
+    clicked = link("Show these steps", OVERVIEW, EXPLORER, type=label("type"))
+    return leading(panel.span(6).height(10), leads(clicked))
+
+
+def _tokens() -> Any:
+    return lines(
+        Question("Tokens per second", "Tokens of ended steps, as their usage tells.", "short"),
+        [promql(f"sum by (token_type) (rate(runstep_tokens_total{{{_WHO}}}[$__rate_interval]))", "{{token_type}}")],
+        stacked=True,
+    )
+
+
+def _tool_calls() -> Any:
+    return lines(
+        Question("Tool calls per second", "Tool calls of ended steps by the tool's type.", "suffix:/s"),
+        [
+            promql(
+                f"sum by (tool_type) (rate(runstep_tool_calls_total{{{_WHO}}}[$__rate_interval])) > 0", "{{tool_type}}"
+            )
+        ],
+        stacked=True,
+    )
+
+
+def _backfilled() -> Any:
+    panel = lines(
+        Question(
+            "Backfilled steps per second",
+            "Steps that ended long before they were read (a day, by default). They are in no other panel of this page.",
+            "suffix:/s",
+        ),
+        [
+            promql(
+                f"sum by (status) (rate(runstep_backfilled_steps_total{{{_SELECTED}}}[$__rate_interval])) > 0",
+                "{{status}}",
+            )
+        ],
+        stacked=True,
+    )
+    return coloured(panel, "completed", "failed", "expired", "cancelled")
