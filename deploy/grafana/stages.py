@@ -134,13 +134,13 @@ def _silence() -> Any:
     ages = (
         ("poll of Kafka", "A", "runstep_last_poll_timestamp_seconds"),
         ("insert", "B", "runstep_last_insert_timestamp_seconds"),
-        ("oldest row in memory", "C", "runstep_buffer_oldest_timestamp_seconds"),
+        ("oldest record in memory was produced", "C", "runstep_buffer_oldest_timestamp_seconds"),
     )
     return lines(
         Question(
             "Time since",
-            "The longest time since a daemon polled, inserted, and since its oldest row waits. Inserts may pause when "
-            "no records come; polls never do.",
+            "The longest time since a daemon polled, since it inserted, and since what waits in its memory was "
+            "produced. Inserts may pause when no records come; polls never do.",
             "s",
         ),
         [promql(f"max(time() - ({metric}{{{_WHO}}} > 0))", name, ref) for name, ref, metric in ages],

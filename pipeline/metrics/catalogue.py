@@ -180,7 +180,7 @@ BUFFER_ROWS: Final = Spec(
 BUFFER_OLDEST: Final = Spec(
     "gauge",
     "runstep_buffer_oldest_timestamp_seconds",
-    "Since when does the oldest row in memory wait; 0 when none does.",
+    "How old is what waits in memory: Kafka's timestamp of its oldest record; 0 when nothing waits.",
     _UNLABELLED,
 )
 SINK_AVAILABLE: Final = Spec(
