@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos kills simulate-faults gate bench fmt clean
+.PHONY: help setup demo test chaos kills simulate-faults gate bench bench-queries pictures fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,14 @@ gate: setup ## Check format, lint, types and the direction of imports
 bench: setup ## Measure events per second and CPU per event on real servers, beside a naive pipeline
 	@$(BIN)/python -m tests.servers.downloads
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-queries: setup ## Measure every report of runstep query on ten million steps; half an hour
+	@$(BIN)/python -m tests.servers.downloads
+	@$(BIN)/python -m tests.benchmarks.analytics $(ARGS)
+
+pictures: setup ## Take the pictures of the dashboards in deploy/pictures, from a real run; needs npm and chromium
+	@$(BIN)/python -m tests.servers.downloads
+	@$(BIN)/python -m tests.pictures $(ARGS)
 
 fmt: setup ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff format .

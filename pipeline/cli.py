@@ -30,8 +30,10 @@ COMMANDS: Final = {
     "dlq": "List, show and replay dead letters.",
     "audit": "Prove that every offset is accounted for.",
     "doctor": "Say why it is stuck, and what to do.",
+    "top": "See running daemons at work, live.",
     "config": "Show the settings in force, and where each comes from.",
     "query": "Ask the tables: SQL, or a report by name.",
+    "report": "Write what the dashboards show as one HTML file.",
     "simulate": "Produce realistic run-step events to a Kafka.",
     "demo": "See it all work, with nothing installed.",
 }

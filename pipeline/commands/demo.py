@@ -27,12 +27,14 @@ from pipeline.config import (
 from pipeline.demo.account import take_account
 from pipeline.demo.daemon import DaemonThread
 from pipeline.demo.directory import data_directory
+from pipeline.demo.page import write_page
 from pipeline.demo.report import print_account, print_report
 from pipeline.demo.screen import Screen
 from pipeline.demo.traffic import TrafficProcess
 from pipeline.embedded import embedded_broker
 from pipeline.errors import ConfigError, ServiceUnavailable
 from pipeline.migrations import migrate
+from pipeline.page import need_library
 from pipeline.simulation import Traffic
 from pipeline.sink.client import connect
 from pipeline.topics import create_topics
@@ -57,9 +59,11 @@ def demo(
 ) -> None:
     """See it all work: an embedded Kafka broker and ClickHouse, realistic traffic, the real daemon, a report.
 
-    Nothing leaves this machine. The data stay in --data, for `runstep query --data DIR`.
+    Nothing leaves this machine. The data stay in --data, for `runstep query --data DIR`, and beside them a page that
+    shows them, report.html.
     """
     _require_clickhouse()
+    need_library()
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
@@ -70,7 +74,7 @@ def demo(
         with (data / "runstep.log").open("w") as log:
             logs.configure(settings.log, stream=log)
             try:
-                balanced = _Demo(settings, console, stop, seconds).run(Traffic(seed=seed), events, keep=keep)
+                balanced = _Demo(settings, console, stop, data, seconds).run(Traffic(seed=seed), events, keep=keep)
             finally:
                 logs.configure(settings.log, kafka_level=logging.CRITICAL)
     _print_farewell(console, data)
@@ -81,10 +85,11 @@ def demo(
 class _Demo:
     """One demo: the parts, in the order in which they start and end."""
 
-    def __init__(self, settings: Settings, console: Console, stop: threading.Event, seconds: float) -> None:
+    def __init__(self, settings: Settings, console: Console, stop: threading.Event, data: Path, seconds: float) -> None:
         self._settings = settings
         self._console = console
         self._stop = stop
+        self._data = data
         self._seconds = seconds
 
     def run(self, traffic: Traffic, events: int, *, keep: bool) -> bool:
@@ -143,6 +148,8 @@ class _Demo:
         account = take_account(self._settings, client)
         print_account(self._console, account)
         self._console.print(f"{account.read:,} events in {seconds:.1f} s, from an empty disk to this report.")
+        page = write_page(self._settings.clickhouse, client, self._data)
+        self._console.print(f"The same as a page for the browser: {page}", soft_wrap=True)
         return not account.faults()
 
     def _print_addresses(self, daemon: DaemonThread, *, keep: bool) -> None:

@@ -1,16 +1,13 @@
 """What `runstep dlq` is given on the command line: which letters are meant."""
 
 import re
-import time
-from datetime import UTC, datetime
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
+from pipeline.commands.moments import moment
 from pipeline.dlq import Origins, Selection
 from pipeline.records import IGNORED_REASONS, Reason, Stage
-
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 Reasons: TypeAlias = Annotated[
     list[str] | None, typer.Option("--reason", "-r", metavar="REASON", help="Refused for this; may be repeated.")
@@ -50,26 +47,6 @@ def selection(
         until=moment(until),
         origins=origins(origin),
     )
-
-
-def moment(text: str | None) -> int | None:
-    """Return milliseconds since the epoch for `2h`, so long ago, or for an ISO time, in UTC unless it says otherwise.
-
-    Raises:
-        BadParameter: it is neither.
-    """
-    if text is None:
-        return None
-    ago = re.fullmatch(r"(\d{1,9})([smhdw])", text.strip())
-    if ago:
-        return round((time.time() - int(ago[1]) * _UNITS[ago[2]]) * 1000)
-    try:
-        read = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is neither an age such as 2h or 7d nor a time such as 2026-01-31T12:00"
-        ) from None
-    return round((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def origins(text: str | None) -> Origins | None:

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.visible import visible, visible_line
 from pipeline.dlq import Book, Decision, Letter, Outcome, Report
 from pipeline.normalize.redaction import redact
+from pipeline.visible import visible, visible_line
 
 _OPEN = "open"
 

@@ -1,29 +1,31 @@
 """`runstep query`: asks the tables, in SQL or by the name of a report, on a server or in an embedded data directory.
 
-It only reads. What comes out is text that producers sent: control characters are shown, never sent to the terminal.
+What the reports are and take is `pipeline.reports`; this asks and shows. It only reads. What comes out is text that
+producers sent: control characters are shown, never sent to the terminal.
 """
 
 import json
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from clickhouse_connect.driver.client import Client
-from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import exits
-from pipeline.commands.context import settings_from_context
-from pipeline.commands.visible import visible
+from pipeline.commands.moments import moment
+from pipeline.commands.store import store_settings
 from pipeline.config import ClickHouseSettings
-from pipeline.errors import ConfigError
-from pipeline.reports import reports
+from pipeline.reports import Report, reports
+from pipeline.reports.values import span
 from pipeline.sink.classify import server_line, sink_error
-from pipeline.sink.client import EMBEDDED, address, connect, is_embedded
+from pipeline.sink.client import address, connect
+from pipeline.visible import visible
 
 MOST_ROWS: Final = 1_000
 """Rows that a table shows; the other formats have no limit."""
@@ -50,12 +52,33 @@ _NULL: Final = "ᴺᵁᴸᴸ"
 """How the server writes it; few fonts can."""
 
 
-def query(
+class Question(NamedTuple):
+    """What the server is asked: the SQL, and the values of its placeholders."""
+
+    sql: str
+    values: dict[str, str]
+
+
+def query(  # noqa: PLR0913 - a command's options are its parameters
     sql: Annotated[
         str | None, typer.Argument(help="A SELECT, SHOW or DESCRIBE; `-` reads it from standard input.")
     ] = None,
+    *,
     report: Annotated[str | None, typer.Option("--report", "-r", help="A report by its name, see --list.")] = None,
-    listing: Annotated[bool, typer.Option("--list", help="List the reports.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="The report's span begins: 2h, 7d, or 2026-01-31T12:00 (UTC)."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="The report's span ends before this.")
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the report, see --list; may be repeated."),
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the reports and their parameters.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the report's SQL, to be taken elsewhere.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Print what would be read, by which index.")] = False,
     output: Annotated[Output, typer.Option("--format", "-f", help="The form of the answer.")] = Output.TABLE,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
     data: Annotated[
@@ -64,70 +87,106 @@ def query(
 ) -> None:
     """Ask the tables: SQL, or a report by name.
 
-    Examples: `runstep query --report steps_by_status`,
+    Examples: `runstep query --report outcomes_by_assistant --since 7d`,
+    `runstep query --report slowest_steps --set limit=5 --set assistant=asst_x`,
     `runstep query "SELECT status, count() FROM run_steps_current GROUP BY status"`.
     """
     form = Output.JSON if as_json else output
     if listing:
         _list(form)
         return
-    question = _question(sql, report)
-    settings = settings_from_context().clickhouse
-    if data is not None:
-        settings = settings.model_copy(update={"url": SecretStr(f"{EMBEDDED}{_store(data)}")})
-    _need_directory(settings)
+    named = _report(sql, report)
+    question = _plain(str(sql), since, until, given) if named is None else _asked(named, since, until, given)
+    if show:
+        typer.echo(_to_copy(named, question))
+        return
+    settings = store_settings(data)
     client = connect(settings, settings.database)
     try:
-        answer = _ask(client, settings, question, form)
+        answer = _ask(client, settings, _explained(question) if explain else question, form)
     finally:
         client.close()
-    _show(answer, form)
+    _show(answer, form, plain=explain)
 
 
 def _list(form: Output) -> None:
     named = reports().values()
     if form is not Output.TABLE:
-        typer.echo(json.dumps([{"name": each.name, "description": each.description} for each in named], indent=2))
+        typer.echo(json.dumps([_described(each) for each in named], indent=2))
         return
-    width = max(len(each.name) for each in named)
+    group = ""
     for each in named:
-        typer.echo(f"{each.name:{width}}  {each.description}")
+        if each.group != group:
+            group = each.group
+            typer.echo(f"\n{group}")
+        typer.echo(f"  {each.name:22}  {each.description}")
+        for one in each.parameters:
+            typer.echo(f"  {'':22}    --set {one.name}={one.default}  {one.meaning}")
 
 
-def _question(sql: str | None, report: str | None) -> str:
-    """Return the SQL to run.
+def _described(report: Report) -> dict[str, Any]:
+    named = {"name": report.name, "group": report.group, "description": report.description}
+    return {**named, "parameters": [asdict(one) for one in report.parameters]}
+
+
+def _report(sql: str | None, name: str | None) -> Report | None:
+    """Return the report that was named, None where SQL was given.
 
     Raises:
         BadParameter: nothing was asked, two things were, or there is no such report.
     """
-    if (sql is None) == (report is None):
+    if (sql is None) == (name is None):
         raise typer.BadParameter("give SQL or --report NAME; --list shows the reports")
-    if report is not None:
-        known = reports()
-        if report not in known:
-            raise typer.BadParameter(f"there is no report {report!r}; there are {', '.join(known)}")
-        return known[report].sql
-    text = sys.stdin.read() if sql == "-" else str(sql)
-    text = text.strip().rstrip(";").rstrip()
+    if name is None:
+        return None
+    known = reports()
+    if name not in known:
+        raise typer.BadParameter(f"there is no report {name!r}; there are {', '.join(known)}")
+    return known[name]
+
+
+def _plain(sql: str, since: str | None, until: str | None, given: list[str] | None) -> Question:
+    """Return SQL as it was given, without the semicolon at its end.
+
+    Raises:
+        BadParameter: there is none, or it is told what only a report can be told.
+    """
+    if since or until or given:
+        raise typer.BadParameter("--since, --until and --set are for a --report; SQL says it itself")
+    text = (sys.stdin.read() if sql == "-" else sql).strip().rstrip(";").rstrip()
     if not text:
         raise typer.BadParameter("the SQL is empty")
-    return text
+    return Question(text, {})
 
 
-def _store(data: Path) -> Path:
-    """Return the directory of the embedded ClickHouse within a data directory, which may be that itself."""
-    inner = data / "clickhouse"
-    return inner if inner.is_dir() else data
+def _asked(report: Report, since: str | None, until: str | None, given: list[str] | None) -> Question:
+    """Return the report's SQL with what it is told.
+
+    Raises:
+        BadParameter: a time cannot be read, or the report has no such parameter.
+    """
+    pairs = [each.partition("=") for each in given or ()]
+    for name, sign, _ in pairs:
+        if not sign:
+            raise typer.BadParameter(f"--set {name}: expected NAME=VALUE, such as limit=10")
+    try:
+        values = report.values(span(moment(since), moment(until)), {name: value for name, _, value in pairs})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return Question(report.text, values)
 
 
-def _need_directory(settings: ClickHouseSettings) -> None:
-    """Refuse a directory that is not there: the embedded ClickHouse would make an empty one."""
-    path = settings.url.get_secret_value().removeprefix(EMBEDDED)
-    if is_embedded(settings) and not Path(path).is_dir():
-        raise ConfigError(f"there is no data directory {path}; `runstep demo` says where it keeps its own")
+def _to_copy(named: Report | None, question: Question) -> str:
+    if named is None:
+        raise typer.BadParameter("--show prints the SQL of a --report")
+    return named.written_out(question.values).rstrip()
 
 
-def _ask(client: Client, settings: ClickHouseSettings, question: str, form: Output) -> bytes:
+def _explained(question: Question) -> Question:
+    return question._replace(sql=f"EXPLAIN indexes = 1, description = 0\n{question.sql}")
+
+
+def _ask(client: Client, settings: ClickHouseSettings, question: Question, form: Output) -> bytes:
     """Return the server's answer, already formatted.
 
     Raises:
@@ -138,7 +197,8 @@ def _ask(client: Client, settings: ClickHouseSettings, question: str, form: Outp
     writable = client.server_settings["readonly"].value == "0"
     try:
         # 2, not 1: the settings of a question may still be changed.
-        answer = client.raw_query(question, fmt=name, settings={**options, **({"readonly": 2} if writable else {})})
+        changed = {**options, **({"readonly": 2} if writable else {})}
+        answer = client.raw_query(question.sql, parameters=question.values or None, fmt=name, settings=changed)
     except Exception as error:  # noqa: BLE001 - the driver lets foreign exceptions through
         failure = sink_error(error, address(settings))
         if failure.code is None:
@@ -156,13 +216,17 @@ def _refusal(code: int, line: str) -> str:
     return f"ClickHouse error {code}: {line}{hint}"
 
 
-def _show(answer: bytes, form: Output) -> None:
+def _show(answer: bytes, form: Output, *, plain: bool = False) -> None:
+    """Print the answer; `plain` that of one column of text without a frame around it."""
     if form is not Output.TABLE:
         sys.stdout.write(answer.decode("utf-8", "replace"))
         return
     lines = answer.decode("utf-8", "replace").splitlines()
     if not lines:
         typer.echo("done; the statement has no answer")
+        return
+    if plain:
+        typer.echo("\n".join(visible(str(json.loads(line)[0])) for line in lines[2:]))
         return
     # Off a terminal nothing is cut: whoever reads it has no window of 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)

@@ -22,12 +22,16 @@ _EXPECTED: Final = {
     "run_steps_mv": STEP_COLUMNS,
     "run_step_ledger_mv": LEDGER_COLUMNS,
     "run_steps_current": STEP_COLUMNS,
+    # Of their own columns nothing is read by us: it is enough that they are there.
+    "runs_between": (),
+    "runs": (),
+    "tool_calls": (),
 }
 """What each object has to have; more columns do no harm."""
 
 _DISTRIBUTED: Final = ("run_step_ingest", "run_steps", "run_step_ledger")
 _TARGETS: Final = ("run_steps", "run_step_ledger")
-_VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv", "run_steps_current")
+_VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv", "run_steps_current", "runs_between", "runs", "tool_calls")
 
 
 def check_schema(client: Client, database: str) -> list[str]:

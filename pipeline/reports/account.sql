@@ -1,6 +1,8 @@
 -- The account of every Kafka partition: records read = stored + dead-lettered + ignored, and the offsets not seen.
+-- Group: ingest
 -- A gap is no loss by itself: transactions and compaction leave offsets out, and a group may have started late.
--- The bitmap counts distinct offsets in little memory; a record that holds several steps counts once.
+-- The bitmap counts distinct offsets in little memory; a record that holds several steps counts once. The span is about
+-- when Kafka got the records.
 SELECT
     kafka_topic AS topic,
     kafka_partition AS partition,
@@ -13,5 +15,6 @@ SELECT
     last_offset - first_offset + 1 - records AS gaps,
     max(ingested_at) AS last_ingested
 FROM run_step_ledger FINAL
+WHERE kafka_timestamp >= {since:DateTime64(3, 'UTC')} AND kafka_timestamp < {until:DateTime64(3, 'UTC')}
 GROUP BY topic, partition
 ORDER BY topic, partition

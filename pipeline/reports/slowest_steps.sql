@@ -1,4 +1,7 @@
 -- The 25 steps that took longest.
+-- Group: latency
+-- Set limit UInt32 = 25: how many steps
+-- Set assistant String = : of this assistant only
 SELECT
     round(duration_ms / 1000, 3) AS seconds,
     type,
@@ -10,6 +13,8 @@ SELECT
     run_id,
     step_id
 FROM run_steps_current
-WHERE duration_ms IS NOT NULL
-ORDER BY duration_ms DESC, created_at
-LIMIT 25
+WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
+  AND duration_ms IS NOT NULL
+  AND (assistant_id = {assistant:String} OR {assistant:String} = '')
+ORDER BY duration_ms DESC, created_at, step_id
+LIMIT {limit:UInt32}

@@ -1,4 +1,8 @@
 -- Steps in progress that nothing was heard of for ten minutes, the longest silent first.
+-- Group: steps
+-- Set minutes UInt32 = 10: silent for so long
+-- Set limit UInt32 = 50: how many steps
+-- Heard of means a record in Kafka. A stream that broke off leaves its step in progress for ever: see also expires_at.
 SELECT
     dateDiff('minute', kafka_timestamp, now()) AS silent_minutes,
     if(expires_at < now(), 'past its deadline', '') AS note,
@@ -11,7 +15,8 @@ SELECT
     run_id,
     step_id
 FROM run_steps_current
-WHERE status NOT IN ('completed', 'failed', 'cancelled', 'expired')
-  AND kafka_timestamp < now() - toIntervalMinute(10)
-ORDER BY kafka_timestamp
-LIMIT 50
+WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
+  AND status NOT IN ('completed', 'failed', 'cancelled', 'expired')
+  AND kafka_timestamp < now() - toIntervalMinute({minutes:UInt32})
+ORDER BY kafka_timestamp, step_id
+LIMIT {limit:UInt32}

@@ -1,4 +1,6 @@
 -- Tokens by assistant, the greatest users first.
+-- Group: tokens
+-- Set limit UInt32 = 50: how many assistants
 SELECT
     assistant_id AS assistant,
     count() AS steps,
@@ -9,6 +11,7 @@ SELECT
     sum(reasoning_tokens) AS reasoning,
     countIf(total_tokens IS NULL) AS steps_without_usage
 FROM run_steps_current
+WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
 GROUP BY assistant_id
 ORDER BY total DESC NULLS LAST, assistant
-LIMIT 50
+LIMIT {limit:UInt32}

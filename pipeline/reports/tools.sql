@@ -1,14 +1,24 @@
 -- Tool calls by tool: how often, in how many steps, how long those steps took, how many failed.
+-- Group: tools
+-- Set limit UInt32 = 50: how many tools
+-- A call has no times and no status of its own: these are its step's, and calls of one step share them. A step counts
+-- with its first call of a tool.
 SELECT
     tool,
     kind,
     count() AS calls,
-    uniqExact(thread_id, run_id, step_id) AS steps,
+    countIf(nth = 1) AS steps,
     round(quantileExact(0.5)(duration_ms) / 1000, 3) AS p50_s,
     round(quantileExact(0.95)(duration_ms) / 1000, 3) AS p95_s,
-    uniqExactIf((thread_id, run_id, step_id), status IN ('failed', 'expired')) AS failed_steps
+    countIf(nth = 1 AND status IN ('failed', 'expired')) AS failed_steps,
+    countIf(nth = 1 AND status = 'completed') AS completed_steps,
+    round(100 * completed_steps / nullIf(completed_steps + failed_steps, 0), 2) AS success_percent
 FROM run_steps_current
-ARRAY JOIN tool_names AS tool, tool_types AS kind
+ARRAY JOIN
+    tool_names AS tool,
+    tool_types AS kind,
+    arrayEnumerateUniq(tool_names, tool_types) AS nth
+WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
 GROUP BY tool, kind
 ORDER BY calls DESC, tool
-LIMIT 50
+LIMIT {limit:UInt32}

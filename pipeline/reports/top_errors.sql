@@ -1,4 +1,7 @@
 -- The errors that occur most, one line a fingerprint, with a message of each.
+-- Group: errors
+-- Set limit UInt32 = 25: how many errors
+-- The fingerprint is the message without its ids, numbers and hosts, so that the same fault is one line.
 SELECT
     error_fingerprint AS fingerprint,
     any(error_category) AS category,
@@ -9,7 +12,8 @@ SELECT
     max(created_at) AS last_seen,
     substring(any(error_message), 1, 120) AS sample
 FROM run_steps_current
-WHERE error_fingerprint != ''
+WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
+  AND error_fingerprint != ''
 GROUP BY error_fingerprint
-ORDER BY steps DESC, last_seen DESC
-LIMIT 25
+ORDER BY steps DESC, last_seen DESC, fingerprint
+LIMIT {limit:UInt32}

@@ -10,6 +10,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from tests.pages import ReadPage
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pipeline.cli"]
 
@@ -61,6 +63,13 @@ def test_the_demo_accounts_for_every_event_and_its_data_can_be_asked(tmp_path):
     assert asked.returncode == 0, asked.stderr
     counted = {row["outcome"]: int(row["records"]) for row in json.loads(asked.stdout)}
     assert counted == {"stored": stored, "dead_lettered": refused, "ignored": ignored}
+
+    assert "a page for the browser: shown/report.html" in done.stdout
+    page = ReadPage((tmp_path / "shown" / "report.html").read_text(encoding="utf-8"))
+    assert page.tiles["records"] == [
+        "5,000",
+        f"= {stored:,} stored + {refused:,} dead-lettered + {ignored:,} ignored",
+    ]
 
     again = runstep(tmp_path, "demo", "--events", "200", "--data", "shown", "--port", "0")
     assert again.returncode == 0, again.stdout + again.stderr

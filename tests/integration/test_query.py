@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
-from pipeline.reports import reports
+from pipeline.reports import Report, reports
 from pipeline.sink import ClickHouseSink
 from schemas.row import Row
 from tests.fakes.rows import CREATED, columns_of, step_row, unstored_row
@@ -124,42 +125,6 @@ def test_every_form_tells_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_every_report_answers_on_a_server(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in reports():
-        assert as_json(capsys, "--report", name), name
-
-
-def test_every_report_answers_on_a_data_directory(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in reports():
-        assert as_json(capsys, "--report", name, "--data", str(data)), name
-
-
-@pytest.mark.usefixtures("server")
-def test_reports_say_what_is_true(capsys: pytest.CaptureFixture[str]) -> None:
-    counted = {row["status"]: (row["steps"], row["p50_s"]) for row in as_json(capsys, "--report", "steps_by_status")}
-    assert counted == {"completed": (4, 4.0), "failed": (2, 4.0), "in_progress": (1, None)}
-    (error,) = as_json(capsys, "--report", "top_errors")
-    assert (error["fingerprint"], error["category"], error["steps"]) == ("f1", "rate_limit", 2)
-    assert as_json(capsys, "--report", "slowest_steps")[0]["step_id"] == "step_1"
-    (hour,) = as_json(capsys, "--report", "failures_by_hour")
-    assert (hour["ended"], hour["failed"], hour["categories"]) == (6, 2, ["rate_limit"])
-    (tool,) = as_json(capsys, "--report", "tools")
-    assert (tool["tool"], tool["kind"], tool["calls"], tool["failed_steps"]) == ("search", "function", 7, 2)
-    (tokens,) = as_json(capsys, "--report", "tokens_by_assistant")
-    assert (tokens["prompt"], tokens["total"], tokens["steps_without_usage"]) == (7 * 120, 5 * 154 + 46, 1)
-    (stuck,) = as_json(capsys, "--report", "stuck_steps")
-    assert stuck["step_id"] == "step_4"
-
-
-@pytest.mark.usefixtures("server")
-def test_account_adds_up_and_shows_the_gap(capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = as_json(capsys, "--report", "account")
-    assert (first["records"], first["stored"], first["dead_lettered"], first["ignored"]) == (7, 5, 1, 1)
-    assert (first["first_offset"], first["last_offset"], first["gaps"]) == (0, 8, 2)
-    assert (second["partition"], second["records"], second["gaps"]) == (1, 1, 0)
-
-
-@pytest.mark.usefixtures("server")
 def test_text_of_producers_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     table = ask(capsys, "--report", "top_errors")
     assert "\x1b" not in table
@@ -207,6 +172,14 @@ def test_it_only_reads_on_a_data_directory(data: Path, capsys: pytest.CaptureFix
         (["SELECT 1", "--report", "account"], 64, "--report"),
         ([" ; "], 64, "empty"),
         (["SELECT 1", "--data", "nowhere"], 78, "nowhere"),
+        (["--report", "account", "--since", "yesterday"], 64, "'yesterday' is neither an age such as 2h"),
+        (["--report", "account", "--since", "1h", "--until", "1d"], 64, "--since has to be earlier than --until"),
+        (["--report", "slowest_steps", "--set", "assistent=x"], 64, "it has limit, assistant"),
+        (["--report", "account", "--set", "limit=1"], 64, "report account has no parameter 'limit'; it has none"),
+        (["--report", "slowest_steps", "--set", "limit"], 64, "NAME=VALUE"),
+        (["--report", "slowest_steps", "--set", "limit=many"], 64, "limit is a whole number, such as 25"),
+        (["SELECT 1", "--since", "1d"], 64, "--report"),
+        (["SELECT 1", "--show"], 64, "--report"),
     ],
 )
 @pytest.mark.usefixtures("server")
@@ -244,9 +217,35 @@ def test_a_data_directory_in_use_names_the_cure(data: Path) -> None:
     assert asked.stdout == ""
 
 
-def test_list_names_every_report_with_what_it_answers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_names_every_report_with_its_group_its_question_and_its_parameters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     listed = ask(capsys, "--list")
+    described = {one["name"]: one for one in as_json(capsys, "--list")}
+    assert list(described) == list(reports())
     for report in reports().values():
-        assert report.name in listed
+        assert f"  {report.name}" in listed
         assert report.description in listed
+        assert f"\n{report.group}\n" in listed
         assert len(report.description) > 20
+        assert [one["name"] for one in described[report.name]["parameters"]] == [one.name for one in report.parameters]
+        for one in report.parameters:
+            assert f"--set {one.name}={one.default}  {one.meaning}" in listed
+
+
+def test_a_report_takes_its_span_and_every_parameter_that_it_names() -> None:
+    for report in reports().values():
+        placeholders = set(re.findall(r"\{(\w+):", report.text))
+        assert placeholders == {"since", "until", *(one.name for one in report.parameters)}, report.name
+        assert "{" not in report.sql
+
+
+@pytest.mark.parametrize("report", reports().values(), ids=lambda report: report.name)
+def test_the_cookbook_has_the_report_with_its_question(report: Report) -> None:
+    book = (Path(__file__).parents[2] / "pipeline" / "reports" / "README.md").read_text()
+    assert f"| `{report.name}` | {report.description} |" in book
+
+
+def test_the_cookbook_has_no_report_that_is_not_there() -> None:
+    book = (Path(__file__).parents[2] / "pipeline" / "reports" / "README.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \| ", book, re.MULTILINE)) == set(reports())

@@ -13,6 +13,8 @@ from pipeline.commands import exits
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkUnavailable
 from pipeline.migrations import Client, check_schema, connected, migrate
+from pipeline.reports import reports
+from pipeline.sink import connect
 from tests.integration.migration_rig import ENVIRONMENT, USERS, Run, as_user, command, write
 from tests.servers.clickhouse import ClickHouseServer
 
@@ -66,9 +68,15 @@ def test_two_shards_keep_the_names_and_the_promises(run: Run, shards: Pair) -> N
     for server in shards:
         assert ask(server, "reader", "SELECT count() FROM runsteps.run_step_ledger FINAL") == 100
         assert ask(server, "reader", "SELECT count() FROM runsteps.run_steps_current") == 100
+        assert ask(server, "reader", "SELECT sum(steps) FROM runsteps.runs WHERE run_id = 'run_1'") == 100
+        assert ask(server, "reader", "SELECT count() FROM runsteps.tool_calls") == 100
         assert ask(server, "migrator", "SELECT uniqExact(step_id) FROM runsteps.run_steps_local") < 100
     with connected(cluster(first, "writer")) as client:
         assert check_schema(client, "runsteps") == []
+    client = connect(cluster(second, "reader"), "runsteps")
+    for report in reports().values():
+        client.query(report.sql)
+    client.close()
 
 
 def test_a_shard_that_is_away_stops_the_migration_before_it_begins(run: Run, shards: Pair) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.commands import dlq_view as view
-from pipeline.commands.visible import visible, visible_line
 from pipeline.dlq import Decision, Outcome, Report
+from pipeline.visible import visible, visible_line
 from tests.unit.letter_box import LETTERS, ORIGIN, Log
 
 

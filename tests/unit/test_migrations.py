@@ -22,7 +22,8 @@ LAYOUTS = (
     Layout(variant="cluster", on_cluster=True, shard_replicas=False),
 )
 REPEATABLE = re.compile(
-    r"CREATE (DATABASE|TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS |ALTER .* DROP COLUMN IF EXISTS "
+    r"CREATE (DATABASE|TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS "
+    r"|ALTER .* (DROP COLUMN IF EXISTS|ADD INDEX IF NOT EXISTS|MATERIALIZE INDEX) "
 )
 
 
@@ -51,7 +52,7 @@ def test_no_placeholder_is_left(layout: Layout) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: f"{layout.variant}-{layout.on_cluster}")
 def test_every_layout_makes_the_names_that_users_know(layout: Layout) -> None:
     made = frozenset[str]().union(*(layout.makes(migration) for migration in shipped()))
-    assert {"run_step_ingest", "run_steps", "run_step_ledger", "run_steps_current"} <= made
+    assert {"run_step_ingest", "run_steps", "run_step_ledger", "run_steps_current", "runs", "tool_calls"} <= made
 
 
 def test_the_steps_view_is_made_before_the_ledger_view() -> None:

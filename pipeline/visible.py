@@ -1,4 +1,4 @@
-"""Text that producers sent, made fit for a terminal."""
+"""Text that others sent (producers, brokers, daemons), made fit for a terminal."""
 
 from typing import Final
 

@@ -1,0 +1,79 @@
+"""How a running daemon is asked over its endpoints: where it is, how its certificate is known, why it did not answer.
+
+Owns no meaning of the answers: `checks.daemon` judges them, `top` counts with them.
+"""
+
+import ssl
+from http.client import HTTPException
+from typing import Final, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPSHandler, OpenerDirector, ProxyHandler, build_opener
+
+from pipeline.config import HttpSettings
+
+UNANSWERED: Final = (OSError, ValueError, HTTPException)
+"""What `get` and `opener` raise where there is no daemon to ask."""
+
+PATIENCE: Final = 5.0
+"""Seconds to wait for each part of an answer."""
+
+_LONGEST: Final = 10_000_000
+_ANYWHERE: Final = {"", "0.0.0.0", "[::]"}  # noqa: S104 - these are looked for, not listened on
+
+
+class Answer(NamedTuple):
+    """A page, whatever its status."""
+
+    status: int
+    text: str
+
+
+def scheme(http: HttpSettings) -> str:
+    """Return how the endpoints of these settings speak."""
+    return "https" if http.cert_file else "http"
+
+
+def own_address(http: HttpSettings) -> str | None:
+    """Return host:port under which this host finds the daemon of these settings; None where it takes any free port."""
+    host, _, port = http.bind.rpartition(":")
+    if int(port) == 0:
+        return None
+    return f"{'localhost' if host in _ANYWHERE else host}:{port}"
+
+
+def opener(http: HttpSettings, *, trusting: bool) -> OpenerDirector:
+    """Return a way to ask that goes through no proxy.
+
+    Its own certificate is trusted as it stands, and shown where the daemon asks its clients for one.
+
+    Args:
+        http: the certificates.
+        trusting: whether who has that certificate may go by any name.
+    """
+    context = ssl.create_default_context()
+    if http.cert_file is not None:
+        context.load_verify_locations(http.cert_file)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        # It is made for the name by which others know this host.
+        context.check_hostname = not trusting
+        if http.client_ca_file is not None:
+            context.load_cert_chain(http.cert_file, http.key_file)
+    return build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+
+
+def get(through: OpenerDirector, url: str) -> Answer:
+    """Return a page of a daemon; see `UNANSWERED`."""
+    try:
+        with through.open(url, timeout=PATIENCE) as answer:
+            return Answer(answer.status, answer.read(_LONGEST).decode(errors="replace"))
+    except HTTPError as error:
+        with error:
+            return Answer(error.code, error.read(_LONGEST).decode(errors="replace"))
+
+
+def reason(error: Exception) -> str:
+    """Return why there was no answer, in words."""
+    inner = error.reason if isinstance(error, URLError) else error
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror.lower()
+    return str(inner) or type(inner).__name__

@@ -1,0 +1,123 @@
+"""`runstep top`: running daemons, live in a terminal, or once as text or JSON."""
+
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.commands import exits
+from pipeline.commands.context import settings_from_context
+from pipeline.top.addresses import grouped, named
+from pipeline.top.board import Board
+from pipeline.top.drawing import (
+    failures_table,
+    headline,
+    lag_line,
+    members_table,
+    outcomes_table,
+    partitions_table,
+    speed_line,
+    steps_table,
+    troubles_table,
+)
+from pipeline.top.figures import Figures
+from pipeline.top.sampling import Sampler, asking
+
+_PATIENCE: Final = 6.0
+"""Seconds that `--once` waits for answers; a daemon that is stuck takes a time-out."""
+_PLAIN_WIDTH: Final = 150
+
+
+def top(
+    *,
+    addresses: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ADDRESS", help="Daemons, as [http[s]://]host[:port]; a name stands for all it has."),
+    ] = None,
+    group: Annotated[bool, typer.Option("--group", "-g", help="All members that Kafka knows of the group.")] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", "-i", min=0.2, max=3600, help="Seconds between two looks.")
+    ] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="One look as text, and the end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One look as JSON, and the end.")] = False,
+) -> None:
+    """See running daemons at work: pace, lag by partition, inserts, breaker, dead letters, errors, steps.
+
+    Without an address it is the daemon at `http.bind`. A name that resolves to several addresses (a headless service of
+    Kubernetes, a service of compose) is all of them. With --group it is every member of `kafka.group_id`, on the host
+    from which it talks to Kafka and the port of `http.bind`, which must then not be bound to 127.0.0.1 there. Members
+    may come, go and be restarted meanwhile.
+
+    Keys: q quits, p pauses, s sorts, tab and 0-4 change the view, + and - the interval, ? says more.
+
+    --once and --json take two looks, an interval apart, for the rates; so does what is not on a terminal. NO_COLOR is
+    respected. It only asks /status and /metrics. Exit codes: 0, 69 nobody answers (--once, --json), 78 a setting is
+    wrong.
+
+    Examples: `runstep top`, `runstep top pod-1:9464 pod-2:9464`, `runstep top runstep-headless`, `runstep top --group`,
+    `runstep top --json | jq .lag`.
+    """
+    if group and addresses:
+        raise typer.BadParameter("give addresses or --group, not both")
+    settings = settings_from_context(kafka_log_level=logging.CRITICAL)
+    try:
+        find = grouped(settings) if group else named(addresses or (), settings.http)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    sampler = Sampler(find, asking(settings.http))
+    board = Board("" if addresses else settings.kafka.group_id)
+    if not (once or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
+        _live(sampler, board, interval)
+        return
+    figures = _look_twice(sampler, board, interval)
+    if as_json:
+        typer.echo(json.dumps(asdict(figures), indent=2))
+    else:
+        _print(figures)
+    if not figures.answering:
+        raise typer.Exit(exits.UNAVAILABLE)
+
+
+def _live(sampler: Sampler, board: Board, interval: float) -> None:
+    # It takes its time to import, and only the live screen needs it.
+    from pipeline.top.screen import Top  # noqa: PLC0415
+
+    error = Top(sampler.sample, board, interval).run()
+    if error is not None:
+        raise error
+
+
+def _look_twice(sampler: Sampler, board: Board, interval: float) -> Figures:
+    began = time.monotonic()
+    figures = board.update(sampler.sample(_PATIENCE), time.monotonic(), time.time())
+    if not figures.answering:
+        return figures
+    time.sleep(max(began + interval - time.monotonic(), 0.0))
+    return board.update(sampler.sample(_PATIENCE), time.monotonic(), time.time())
+
+
+def _print(figures: Figures) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    width = console.width
+    console.print(headline(figures, width))
+    console.print(speed_line(figures, width))
+    console.print(lag_line(figures, width))
+    for title, table in (
+        ("MEMBERS", members_table(figures, width)),
+        ("PARTITIONS", partitions_table(figures, width)),
+        ("RECORDS", outcomes_table(figures, width)),
+        ("ERRORS", troubles_table(figures, width)),
+        ("STEPS", steps_table(figures, width)),
+        ("FAILURES", failures_table(figures, width)),
+    ):
+        console.print()
+        console.print(Text(title, "bold"))
+        console.print(table)

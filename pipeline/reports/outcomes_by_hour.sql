@@ -1,0 +1,23 @@
+-- Success rate and latency hour by hour, the latest first.
+-- Group: steps
+-- Set assistant String = : of this assistant only
+-- Set limit UInt32 = 168: how many hours that had steps
+-- Success is completed out of completed, failed and expired: who cancels a step says nothing about how it went.
+-- An hour is that of the steps' creation, so the open ones of the latest hours still change it.
+SELECT
+    toStartOfHour(created_at) AS hour,
+    count() AS steps,
+    countIf(status = 'completed') AS completed,
+    countIf(status IN ('failed', 'expired')) AS bad,
+    countIf(status = 'cancelled') AS cancelled,
+    steps - completed - bad - cancelled AS open,
+    if(completed + bad = 0, NULL, round(100 * completed / (completed + bad), 2)) AS success_percent,
+    round(quantileExact(0.5)(duration_ms) / 1000, 3) AS p50_s,
+    round(quantileExact(0.95)(duration_ms) / 1000, 3) AS p95_s,
+    round(quantileExact(0.99)(duration_ms) / 1000, 3) AS p99_s
+FROM run_steps_current
+WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
+  AND (assistant_id = {assistant:String} OR {assistant:String} = '')
+GROUP BY hour
+ORDER BY hour DESC
+LIMIT {limit:UInt32}

@@ -1,0 +1,47 @@
+-- Failed steps that were tried again, by error category, and how the next try ended.
+-- Group: errors
+-- Set minutes UInt32 = 10: how soon after the failure a step is a retry of it
+-- No step says that it is a retry. Here it is the first step of the same thread, assistant and type that was created at
+-- or after the end of a failed or expired one and at most so many minutes later, in the same run or in the next. A user
+-- who asks something else within that time looks the same, so read it as a bound. A retry that fails is a failure with
+-- a retry of its own. The span is about the failures; their retries may lie after it.
+WITH
+    (failed, thread) -> arrayFirst(
+        next -> (next.1, next.2) > (failed.1, failed.2) AND next.1 >= failed.3
+            AND next.1 <= failed.3 + toIntervalMinute({minutes:UInt32}),
+        thread
+    ) AS retry_of,
+    dateDiff('millisecond', failed.3, retry.1) AS wait_ms
+SELECT
+    failed.5 AS category,
+    count() AS failures,
+    countIf(retry.2 != '') AS retried,
+    round(100 * retried / failures, 2) AS retried_percent,
+    countIf(retry.4 = 'completed') AS succeeded,
+    countIf(retry.4 IN ('failed', 'expired')) AS failed_again,
+    retried - succeeded - failed_again AS cancelled_or_open,
+    countIf(retry.2 != '' AND retry.6 = failed.6) AS in_the_same_run,
+    if(retried = 0, NULL, round(quantileExactIf(0.5)(wait_ms, retry.2 != '') / 1000, 3)) AS p50_wait_s
+FROM
+(
+    SELECT
+        arraySort(groupArray((
+            created_at, step_id, greatest(created_at, ifNull(ended_at, created_at)), toString(status),
+            toString(error_category), run_id
+        ))) AS thread
+    FROM run_steps_current
+    WHERE created_at >= {since:DateTime64(3, 'UTC')}
+      AND thread_id IN
+      (
+          SELECT thread_id FROM run_steps_current
+          WHERE status IN ('failed', 'expired')
+            AND created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
+      )
+    GROUP BY thread_id, assistant_id, type
+)
+ARRAY JOIN
+    arrayFilter(step -> step.4 IN ('failed', 'expired') AND step.1 < {until:DateTime64(3, 'UTC')}, thread) AS failed,
+    arrayMap(step -> retry_of(step, thread),
+        arrayFilter(step -> step.4 IN ('failed', 'expired') AND step.1 < {until:DateTime64(3, 'UTC')}, thread)) AS retry
+GROUP BY category
+ORDER BY failures DESC, category

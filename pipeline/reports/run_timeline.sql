@@ -1,0 +1,44 @@
+-- One run step by step: when each began, how long it took, what it waited for, whether the end hung on it.
+-- Group: runs
+-- Set run String = : its id, the run of the step created last unless told otherwise
+-- Set thread String = : its thread, where the same run id is in several
+-- gap_s is the time since the latest end of all steps before, less than nothing where two were at work at once.
+-- The span is about which run is the latest; a run is shown whole.
+WITH
+    (
+        SELECT max(created_at) FROM run_steps_current
+        WHERE {run:String} = ''
+          AND created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
+    ) AS latest,
+    (
+        SELECT argMax(run_id, (created_at, step_id)) FROM run_steps_current
+        WHERE {run:String} = '' AND created_at = latest
+    ) AS latest_run
+SELECT
+    round(dateDiff('millisecond', run.started_at, created_at) / 1000, 3) AS at_s,
+    round(duration_ms / 1000, 3) AS seconds,
+    max(toNullable(ifNull(ended_at, created_at))) OVER earlier AS ended_before,
+    round(dateDiff('millisecond', ended_before, created_at) / 1000, 3) AS gap_s,
+    has(run.critical_path, step_id) AS is_critical,
+    type,
+    status,
+    tool_names,
+    total_tokens,
+    error_category,
+    thread_id,
+    run_id,
+    step_id
+FROM run_steps_current
+INNER JOIN
+(
+    SELECT thread_id, run_id, started_at, critical_path FROM runs
+    WHERE run_id = if({run:String} = '', latest_run, {run:String})
+) AS run USING (thread_id, run_id)
+WHERE run_id = if({run:String} = '', latest_run, {run:String})
+  AND (thread_id = {thread:String} OR {thread:String} = '')
+WINDOW earlier AS
+(
+    PARTITION BY thread_id, run_id ORDER BY created_at, ended_at, step_id
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+)
+ORDER BY thread_id, created_at, ended_at, step_id

@@ -1,0 +1,38 @@
+-- The life of one step: every record that told of it, in the order of Kafka.
+-- Group: steps
+-- Set step String = : its id, the step created last unless told otherwise
+-- Set thread String = : its thread, where the same step id is in several
+-- From the ledger, which has what run_steps_current has replaced: repeats, and what came late. The span is about when
+-- Kafka got the records of a step that is named, else about which step is the latest.
+WITH
+    (
+        SELECT max(created_at) FROM run_steps_current
+        WHERE {step:String} = ''
+          AND created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
+    ) AS latest,
+    (
+        SELECT argMax(step_id, (created_at, step_id)) FROM run_steps_current
+        WHERE {step:String} = '' AND created_at = latest
+    ) AS latest_step
+SELECT
+    kafka_timestamp,
+    status,
+    occurred_at,
+    outcome,
+    reason,
+    round(dateDiff('millisecond', kafka_timestamp, ingested_at) / 1000, 3) AS delay_s,
+    kafka_topic,
+    kafka_partition,
+    kafka_offset,
+    thread_id,
+    run_id,
+    step_id
+FROM run_step_ledger FINAL
+WHERE step_id = if({step:String} = '', latest_step, {step:String})
+  AND (thread_id = {thread:String} OR {thread:String} = '')
+  AND
+  (
+      {step:String} = ''
+      OR kafka_timestamp >= {since:DateTime64(3, 'UTC')} AND kafka_timestamp < {until:DateTime64(3, 'UTC')}
+  )
+ORDER BY kafka_timestamp, kafka_topic, kafka_partition, kafka_offset, step_index
