@@ -69,8 +69,9 @@ def _steps() -> Any:
             "status": Column(width=110),
             "duration_ms": _DURATION,
             "total_tokens": _COUNT,
-            "tools": Column(width=180),
+            "tools": Column(width=150),
             "error_category": Column(width=130),
+            "error_message": Column(width=230),
         },
     ).height(11)
 
@@ -105,7 +106,7 @@ def _errors() -> Any:
                 width=160,
                 links=[link("Only this error", EXPLORER, EXPLORER, fingerprint="${__value.raw:percentencode}")],
             ),
-            "latest_message": Column(width=290),
+            "latest_message": Column(width=250),
             "category": Column(width=115),
             "code": Column(width=160),
             "steps": _NARROW,
@@ -134,7 +135,7 @@ def _assistants() -> Any:
             "failure_ratio": _RATIO,
             "steps": _NARROW,
             "most_often": Column(width=110),
-            "last_failure": _TIME,
+            "last_failure": Column(unit="time:MM-DD HH:mm", width=125),
         },
     ).span(12)
 

@@ -46,9 +46,9 @@ SELECT
     type,
     arrayStringConcat(tool_names, ', ') AS tools,
     duration_ms,
-    total_tokens,
     error_category,
     error_message,
+    total_tokens,
     assistant_id
 FROM run_steps_current
 {_SELECTED}

@@ -155,7 +155,7 @@ def _records() -> Any:
         [promql(f"sum by (outcome) (rate(runstep_records_total{{{_WHO}}}[$__rate_interval]))", "{{outcome}}")],
         stacked=True,
     )
-    return coloured(panel, "stored", "dead_lettered", "ignored")
+    return coloured(panel, "stored", "dead_lettered", "ignored").span(7)
 
 
 def _refused() -> Any:
@@ -173,14 +173,14 @@ def _refused() -> Any:
                 "{{reason}}",
             )
         ],
-    )
+    ).span(10)
 
 
 def _anomalies() -> Any:
     return lines(
         Question("Anomalies", "What was doubtful in stored events, or had to be repaired; per second.", "suffix:/s"),
         [promql(f"sum by (anomaly) (rate(runstep_anomalies_total{{{_WHO}}}[$__rate_interval])) > 0", "{{anomaly}}")],
-    )
+    ).span(7)
 
 
 def _dead_letters() -> Any:

@@ -40,7 +40,7 @@ def _alerts() -> Any:
             hidden=("value",),
         )
         .height(HEIGHT)
-        .span(10)
+        .span(9)
     )
 
 
@@ -60,9 +60,9 @@ def _members() -> Any:
             "halted": f"sum by (instance, worker) (runstep_halted_partitions{{{_WHO}}})",
             "rows in memory": f"sum by (instance, worker) (runstep_buffer_rows{{{_WHO}}})",
         },
-        {"up for": Column(unit="s", width=110)},
+        {"python": Column(width=95), "version": Column(width=95), "up for": Column(unit="s", width=110)},
         hidden=("build",),
-    ).span(14)
+    ).span(15)
 
 
 def _assigned() -> Any:

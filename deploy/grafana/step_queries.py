@@ -159,11 +159,11 @@ SELECT
     max(ingested_at) AS stored_at,
     any(outcome) AS outcome,
     any(reason) AS reason,
-    any(type) AS type,
     kafka_topic,
     kafka_partition,
     kafka_offset,
-    step_id
+    step_id,
+    any(type) AS type
 FROM run_step_ledger
 WHERE step_id IN (SELECT step_id FROM run_steps_current {_STEP})
   AND (thread_id, run_id) IN (SELECT thread_id, run_id FROM run_steps_current {_STEP})
