@@ -65,7 +65,10 @@ def get(through: OpenerDirector, url: str) -> Answer:
     """Return a page of a daemon; see `UNANSWERED`."""
     try:
         with through.open(url, timeout=PATIENCE) as answer:
-            return Answer(answer.status, answer.read(_LONGEST).decode(errors="replace"))
+            text = answer.read(_LONGEST).decode(errors="replace")
+            if answer.length:
+                raise ValueError("its answer is cut off")
+            return Answer(answer.status, text)
     except HTTPError as error:
         with error:
             return Answer(error.code, error.read(_LONGEST).decode(errors="replace"))

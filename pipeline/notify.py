@@ -116,7 +116,9 @@ class Notifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(_PATIENCE)
-                sender.sendto(message.encode(errors="replace"), self._address)
+                # Connected, it sleeps while the queue is full; `sendto` would try again and again.
+                sender.connect(self._address)
+                sender.send(message.encode(errors="replace"))
         except OSError as error:
             self._said.clear()
             if not self._unheard:
@@ -133,7 +135,7 @@ def _in_words(state: str, causes: Sequence[str]) -> str:
 
 
 def _address(named: str) -> str:
-    """Return the address for `sendto`: a path, or a name in Linux's abstract namespace; "" when there is none."""
+    """Return the socket's address: a path, or a name in Linux's abstract namespace; "" when there is none."""
     if named.startswith("@"):
         return f"\0{named[1:]}"
     if named and not named.startswith("/"):

@@ -81,7 +81,8 @@ def _work() -> Sequence[Any]:
     calls = Question("Tool calls", "Tool calls of the steps that ended in the time range.", "short")
     age = Question(
         "Data is behind by",
-        "How old the oldest record is that waits in Kafka; 0 when nothing waits. What is younger is not here yet.",
+        "How old the oldest record can be that waits in Kafka: the time since the last one that was read was produced; "
+        "0 when nothing waits. What is younger is not here yet.",
         "s",
     )
     position = f"max by (topic, partition) (runstep_consumer_position_timestamp_seconds{{{_WHO}}})"

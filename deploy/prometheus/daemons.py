@@ -63,11 +63,15 @@ def _health() -> list[Rule]:
     return [
         Alert(
             "RunStepConsumerStuck",
-            "time() - max by (job, instance, worker) (runstep_last_poll_timestamp_seconds{JOB}) > 120",
+            """
+            time() - max by (job, instance, worker) (runstep_last_poll_timestamp_seconds{JOB}) > 120
+            unless max by (job, instance, worker) (runstep_source_available{JOB}) == 0
+            """,
             "page",
             "Run-step daemon {{ $labels.instance }} does not poll Kafka",
             "The loop of {{ $labels.instance }} has not polled for more than 2 minutes. Kafka takes its partitions "
             "away after the poll interval; until then nobody reads them.",
+            why="A loop that Kafka does not let poll goes on all the same: RunStepKafkaUnavailable tells of it.",
             wait="1m",
         ),
         Alert(

@@ -144,6 +144,8 @@ def described_group(admin: Any, group: str) -> Mapping[str, Any]:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
+        except ValueError as error:  # a word of another broker's that the client has no name for
+            raise KafkaError(f"an answer that kafka-python does not understand: {error}") from error
         else:
             return told
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -44,8 +45,8 @@ def top(
     interval: Annotated[
         float, typer.Option("--interval", "-i", min=0.2, max=3600, help="Seconds between two looks.")
     ] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="One look as text, and the end.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One look as JSON, and the end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show it once, as text, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Show it once, as JSON, and end.")] = False,
 ) -> None:
     """See running daemons at work: pace, lag by partition, inserts, breaker, dead letters, errors, steps.
 
@@ -56,9 +57,9 @@ def top(
 
     Keys: q quits, p pauses, s sorts, tab and 0-4 change the view, + and - the interval, ? says more.
 
-    --once and --json take two looks, an interval apart, for the rates; so does what is not on a terminal. NO_COLOR is
-    respected. It only asks /status and /metrics. Exit codes: 0, 69 nobody answers (--once, --json), 78 a setting is
-    wrong.
+    --once and --json take two looks, an interval apart, for the rates. Where there is no terminal, or a dumb one, it is
+    --once. NO_COLOR is respected. It only asks /status and /metrics. Exit codes: 0, 69 nobody answers (--once, --json),
+    78 a setting is wrong.
 
     Examples: `runstep top`, `runstep top pod-1:9464 pod-2:9464`, `runstep top runstep-headless`, `runstep top --group`,
     `runstep top --json | jq .lag`.
@@ -72,16 +73,22 @@ def top(
         raise typer.BadParameter(str(error)) from error
     sampler = Sampler(find, asking(settings.http))
     board = Board("" if addresses else settings.kafka.group_id)
-    if not (once or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
+    if not (once or as_json) and _is_terminal():
         _live(sampler, board, interval)
         return
-    figures = _look_twice(sampler, board, interval)
+    # Whom to ask may be known only when Kafka has said that it is away.
+    patience = _PATIENCE + (settings.kafka.bootstrap_timeout if group else 0.0)
+    figures = _look_twice(sampler, board, interval, patience)
     if as_json:
         typer.echo(json.dumps(asdict(figures), indent=2))
     else:
         _print(figures)
     if not figures.answering:
         raise typer.Exit(exits.UNAVAILABLE)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 def _live(sampler: Sampler, board: Board, interval: float) -> None:
@@ -93,13 +100,13 @@ def _live(sampler: Sampler, board: Board, interval: float) -> None:
         raise error
 
 
-def _look_twice(sampler: Sampler, board: Board, interval: float) -> Figures:
+def _look_twice(sampler: Sampler, board: Board, interval: float, patience: float) -> Figures:
     began = time.monotonic()
-    figures = board.update(sampler.sample(_PATIENCE), time.monotonic(), time.time())
+    figures = board.update(sampler.sample(patience), time.monotonic(), time.time())
     if not figures.answering:
         return figures
     time.sleep(max(began + interval - time.monotonic(), 0.0))
-    return board.update(sampler.sample(_PATIENCE), time.monotonic(), time.time())
+    return board.update(sampler.sample(patience), time.monotonic(), time.time())
 
 
 def _print(figures: Figures) -> None:

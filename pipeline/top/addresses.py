@@ -14,6 +14,7 @@ from pipeline.checks.kafka import cause_of, described_group
 from pipeline.config import HttpSettings, Settings
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka_options import client_options, connect
+from pipeline.visible import visible_line
 
 _SCHEMES: Final = ("http", "https")
 
@@ -81,7 +82,7 @@ def _hosts_of_group(settings: Settings) -> list[str]:
             members = described_group(admin, kafka.group_id)["members"]
         except KafkaError as error:
             raise SourceUnavailable(f"group {kafka.group_id}: {cause_of(error)}") from error
-    return sorted({str(member["client_host"]).lstrip("/") for member in members})
+    return sorted({visible_line(str(member["client_host"])).lstrip("/") for member in members})
 
 
 def _parsed(text: str, http: HttpSettings, *, trusted: bool) -> _Named:
@@ -95,6 +96,8 @@ def _parsed(text: str, http: HttpSettings, *, trusted: bool) -> _Named:
         parts.scheme not in _SCHEMES
         or not host
         or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
         or "@" in parts.netloc
         or not text.isprintable()
         or " " in text
@@ -115,7 +118,7 @@ def _resolved(asked: _Named) -> list[Address]:
     """
     try:
         found = socket.getaddrinfo(asked.host, asked.port, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter: no name can be so
         return [_address(asked)]
     kinds = {entry[0] for entry in found}
     kind = socket.AF_INET if socket.AF_INET in kinds else socket.AF_INET6

@@ -8,7 +8,7 @@ from pipeline.top import figures
 from pipeline.top.counters import Flow, Samples, added, grouped
 from pipeline.top.figures import Figures
 from pipeline.top.member import Watched
-from pipeline.top.partitions import PACE, TREND, Claim, Partitions, growth, trend
+from pipeline.top.partitions import PACE, TREND, Claim, Partitions, growth, lately, trend
 from pipeline.top.sampling import Heard, Round
 from pipeline.top.troubles import Troubles
 
@@ -76,11 +76,13 @@ class Board:
         known = any(watched.is_paced for watched in there)
         speed = flow.rate(_RECORDS) if known else None
         partitions = self._partitions.shown(at, wall, away)
-        lags = [part.lag for part in partitions if part.lag is not None and part.state != "gone"]
+        held = [partition for partition in partitions if partition.state != "gone"]
+        lags = [partition.lag for partition in held if partition.lag is not None]
         lag = sum(lags) if lags else None
         self._note(at, speed, lag)
-        slope = growth([point for point in self._lags if point[0] >= at - TREND])
-        heading = trend(lag, slope, speed)
+        slope = growth(lately(self._lags, at - TREND))
+        # The lag of who is away is that of some time ago.
+        heading = "unknown" if any(each.state == "away" for each in held) else trend(lag, slope, speed)
         return Figures(
             at=wall,
             seconds=PACE,
@@ -93,7 +95,7 @@ class Board:
             lag_growth=slope,
             trend=heading,
             catch_up=lag / -slope if heading == "shrinking" and lag and slope else None,
-            backlog_age=max((part.age for part in partitions if part.age is not None), default=None),
+            backlog_age=max((partition.age for partition in held if partition.age is not None), default=None),
             delay_p95=minute.quantile(0.95, "runstep_ingest_delay_seconds"),
             members=tuple(row for watched in self._watched.values() for row in watched.rows(partitions)),
             partitions=partitions,

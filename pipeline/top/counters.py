@@ -14,6 +14,8 @@ Samples: TypeAlias = Mapping[str, Mapping[Labels, float]]
 GROWING: Final = ("_total", "_bucket", "_count", "_sum")
 """How the samples of counters and histograms end."""
 
+_MOST_PROCESSES: Final = 8
+
 _NOTHING: Final[Mapping[Labels, float]] = {}
 
 
@@ -73,7 +75,7 @@ class Flow:
 
 
 class Tally:
-    """The counters of one daemon over all its restarts that were seen.
+    """The counters of one daemon over all its restarts that were seen, or of a few that answer in turn.
 
     Attributes:
         sums: what was counted when it was first seen, and all that came since.
@@ -87,8 +89,7 @@ class Tally:
         """
         self.sums: Samples = {}
         self._keep = keep
-        self._last: Samples = {}
-        self._born = 0.0
+        self._last: dict[float, Samples] = {}
         self._history: deque[tuple[float, Samples]] = deque()
 
     def take(self, at: float, samples: Samples, born: float) -> None:
@@ -97,12 +98,13 @@ class Tally:
         Args:
             at: monotonic seconds.
             samples: what it shows; only what grows is looked at.
-            born: when its process began; a later one counts from 0 again.
+            born: when its process began; another one counts by itself.
         """
         growing = {name: values for name, values in samples.items() if name.endswith(GROWING)}
-        before = self._last if born == self._born else {}
-        self.sums = added((self.sums, _grown(before, growing)))
-        self._last, self._born = growing, born
+        self.sums = added((self.sums, _grown(self._last.pop(born, {}), growing)))
+        self._last[born] = growing
+        if len(self._last) > _MOST_PROCESSES:
+            del self._last[next(iter(self._last))]
         self._history.append((at, self.sums))
         # One that is older stays: the window begins at it.
         while len(self._history) > 1 and self._history[1][0] <= at - self._keep:

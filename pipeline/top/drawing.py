@@ -122,7 +122,9 @@ def members_table(figures: Figures, width: int) -> Table:
         Column[Member]("memory", lambda row: Text(size(row.memory)), rank=3),
         Column[Member]("parts", lambda row: Text(count(row.partitions))),
         Column[Member]("lag", lambda row: Text(count(row.lag)), rank=3),
-        Column[Member]("up", lambda row: Text(span(figures.at - row.started_at if row.started_at else None)), rank=5),
+        Column[Member](
+            "up", lambda row: Text(span(max(figures.at - row.started_at, 0.0) if row.started_at else None)), rank=5
+        ),
         Column[Member]("version", lambda row: Text(row.version or UNKNOWN, QUIET), right=False, rank=9),
     ]
     return table(columns, figures.members, width, "nobody answers")

@@ -147,6 +147,7 @@ class Figures:
         records: per second, accounted for.
         rows: per second, inserted.
         lag: records behind the position, of all partitions.
+        trend: what the lag does; `unknown` also while a member with partitions is away.
         catch_up: seconds until there is no lag at this pace.
         backlog_age: of the oldest record that waits, as far as anybody knows.
         delay_p95: from Kafka's timestamp to the acknowledged insert.

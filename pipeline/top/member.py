@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from pipeline.asking import PATIENCE
 from pipeline.top.counters import Samples, Tally, grouped, labels, total
 from pipeline.top.figures import AWAY, Member, Partition
 from pipeline.top.partitions import PACE, Claim
@@ -11,6 +12,8 @@ from pipeline.top.status import MemberStatus, Status, WorkerStatus
 from pipeline.top.wording import span
 
 MINUTE: Final = 60.0
+
+IN_TURN: Final = "several daemons answer here in turn; name each, or a name that stands for all of them"
 
 _RECORDS: Final = "runstep_records_total"
 _WORKER_RECORDS: Final = "worker_records_total"
@@ -37,6 +40,9 @@ class Watched:
         self._status = Status(state="unknown")
         self._samples: Samples = {}
         self._rounds = 0
+        self._births: set[float] = set()
+        self._last_birth = 0.0
+        self._is_one = True
 
     @property
     def is_paced(self) -> bool:
@@ -46,6 +52,7 @@ class Watched:
     def hear(self, heard: Heard) -> None:
         """Take an answer."""
         self.cause, self._status, self._samples = None, heard.status, heard.samples
+        self._note_process(self._born())
         own = {
             labels(worker=worker.worker): float(sum(worker.counts.values()))
             for worker in heard.status.workers
@@ -53,6 +60,13 @@ class Watched:
         }
         self.tally.take(heard.at, {**heard.samples, _WORKER_RECORDS: own}, self._born())
         self._rounds += 1
+
+    def _note_process(self, born: float) -> None:
+        if born != self._last_birth and born in self._births:
+            # After a restart the old one never comes again: behind the address is something that distributes.
+            self._is_one = False
+        self._births.add(born)
+        self._last_birth = born
 
     def miss(self, silent: Silent) -> None:
         """Take note that it does not answer."""
@@ -63,7 +77,8 @@ class Watched:
     def causes(self, at: float) -> list[str]:
         """Return what is wrong with it; `at` in monotonic seconds."""
         if self.cause is None:
-            return list(self._status.causes)
+            silent = [f"worker {each.worker}: {cause}" for each in self._status.workers if (cause := _silence(each))]
+            return [*self._status.causes, *silent, *([] if self._is_one else [IN_TURN])]
         since = at - self._away_since
         return [f"away for {span(since)}: {self.cause}" if since >= 1 else f"away: {self.cause}"]
 
@@ -114,8 +129,8 @@ class Watched:
     def _worker(self, worker: WorkerStatus, partitions: Sequence[Partition]) -> Member:
         name, sink = f"{self.name}#{worker.worker}", worker.sink
         own = [partition for partition in partitions if partition.member == name]
-        if worker.pid is None:
-            return Member(name, worker.worker, AWAY, (worker.state,))
+        if worker.pid is None or _silence(worker):
+            return Member(name, worker.worker, AWAY, (_silence(worker) or worker.state,))
         pace = self.tally.flow(PACE).by(_WORKER_RECORDS, "worker")
         return Member(
             name=name,
@@ -155,6 +170,13 @@ class Watched:
 
     def _version(self) -> str:
         return ", ".join(sorted(grouped(self._samples, "runstep_build_info", "version")))
+
+
+def _silence(worker: WorkerStatus) -> str:
+    """Return for how long a process is silent, "" where it is not, or not for long: its supervisor waits far longer."""
+    silent = worker.heard_seconds_ago
+    is_silent = worker.pid is not None and worker.state != "starting" and silent > PATIENCE
+    return f"no answer for {silent:.0f} s" if is_silent else ""
 
 
 def _lag(partitions: Sequence[Partition]) -> int | None:

@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import linear_regression
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pipeline.top.figures import Partition, PartitionState, Trend
 from pipeline.top.status import Place
+
+Point = TypeVar("Point", bound=tuple[Any, ...])
 
 PACE: Final = 10.0
 """Seconds over which rates are taken: a batch is committed at once, and a rate of one sample would jump."""
@@ -20,6 +21,7 @@ FORGOTTEN: Final = 60.0
 """Seconds for which a partition that nobody has is still shown."""
 
 _MOST_LAGS: Final = 120
+_MOST_DIGITS: Final = 10
 _LIVE: Final = 2.0
 """Seconds of records that are always under way: a lag that is no more than that is none."""
 _STEADY: Final = 0.02
@@ -42,8 +44,7 @@ class Claim(NamedTuple):
     read_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
+class _Point(NamedTuple):
     at: float
     position: int | None
     lag: int | None
@@ -55,15 +56,22 @@ class _Track:
     def __init__(self, name: str) -> None:
         self.name = name
         self.topic, _, number = name.rpartition("/")
-        self.number = int(number) if number.isdecimal() else -1
+        self.number = int(number) if number.isdecimal() and len(number) <= _MOST_DIGITS else -1
         self.claim = Claim("", "", Place(), None, 0.0)
         self.claimed_at = 0.0
+        self._claimants: frozenset[str] = frozenset()
         self.lag: int | None = None
         self._points: deque[_Point] = deque()
 
     def take(self, at: float, claims: Sequence[Claim]) -> None:
-        """Take who has it; of two members that say so it is the new one: the other has not noticed yet."""
-        self.claim = next((claim for claim in claims if claim.member != self.claim.member), claims[0])
+        """Take who has it; of two members that say so it is the new one: the other has not noticed yet.
+
+        That may last, where the other has lost Kafka: who was the new one stays it.
+        """
+        new = [claim for claim in claims if claim.member not in self._claimants]
+        same = [claim for claim in claims if claim.member == self.claim.member]
+        self.claim = (new or same or claims)[0]
+        self._claimants = frozenset(claim.member for claim in claims)
         self.claimed_at = at
         place = self.claim.place
         self.lag = self.lag if place.lag is None else place.lag
@@ -75,8 +83,7 @@ class _Track:
         """Return its figures."""
         place, state = self.claim.place, self._state(at, away)
         reading = state in {"read", "halted"}
-        recent = [point for point in self._points if point.at >= at - TREND]
-        behind = (self.lag or 0) > 0
+        lags = [(point.at, point.lag) for point in self._points if point.lag is not None]
         return Partition(
             name=self.name,
             topic=self.topic,
@@ -87,12 +94,10 @@ class _Track:
             position=place.position,
             committed=place.committed,
             lag=self.lag,
-            lags=tuple(point.lag for point in self._points if point.lag is not None),
-            lag_growth=growth([(point.at, point.lag) for point in recent if point.lag is not None])
-            if reading
-            else None,
+            lags=tuple(lag for _, lag in lags),
+            lag_growth=growth(lately(lags, at - TREND)) if reading else None,
             rate=self._rate(at) if reading else None,
-            age=(max(wall - self.claim.read_at, 0.0) if behind and self.claim.read_at else None if behind else 0.0),
+            age=self._age(wall),
             halted=self.claim.halted,
         )
 
@@ -103,9 +108,14 @@ class _Track:
             return "gone"
         return "halted" if self.claim.halted is not None else "read"
 
+    def _age(self, wall: float) -> float | None:
+        if self.lag == 0:
+            return 0.0
+        return None if self.lag is None or not self.claim.read_at else max(wall - self.claim.read_at, 0.0)
+
     def _rate(self, at: float) -> float | None:
         """Return how fast it is read. A position goes back where another owner reads again: that is no speed."""
-        points = [point for point in self._points if point.position is not None and point.at >= at - PACE]
+        points = lately([point for point in self._points if point.position is not None], at - PACE)
         if len(points) <= 1 or points[-1].at <= points[0].at:
             return None
         forward = sum(max((after.position or 0) - (before.position or 0), 0) for before, after in pairwise(points))
@@ -132,6 +142,15 @@ class Partitions:
         """Return their figures, by topic and number."""
         tracks = sorted(self._tracks.values(), key=lambda track: (track.topic, track.number))
         return tuple(track.shown(at, wall, away) for track in tracks)
+
+
+def lately(points: Sequence[Point], begin: float) -> Sequence[Point]:
+    """Return the points (seconds first) since then and the last one before, which leads there.
+
+    So there are two of them however seldom one looks.
+    """
+    before = [point for point in points if point[0] <= begin]
+    return [*before[-1:], *(point for point in points if point[0] > begin)]
 
 
 def growth(points: Sequence[tuple[float, float]]) -> float | None:

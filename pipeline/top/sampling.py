@@ -9,6 +9,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from http import HTTPStatus
+from math import isfinite
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -105,6 +107,8 @@ class Sampler:
         # As long as nobody is known there is nothing else to do.
         wait([self._search.future], 0.0 if self._addresses else patience)
         if not self._search.future.done():
+            if not self._addresses:
+                self._trouble = self._trouble or "still finding out who is there"
             return
         search, self._search, self._found_at = self._search, None, time.monotonic()
         try:
@@ -159,7 +163,11 @@ def asking(http: HttpSettings) -> Callable[[Address], Answer]:
                 return Silent(
                     address.name, time.monotonic(), f"its /status is not runstep's (HTTP {page.status}); another port?"
                 )
-            samples = parsed(get(through, f"{address.url}/metrics").text)
+            page = get(through, f"{address.url}/metrics")
+            if page.status != HTTPStatus.OK:
+                # Taken for a scrape, it would be a daemon that has counted nothing, and the next one all at once.
+                return Silent(address.name, time.monotonic(), f"its /metrics failed (HTTP {page.status})")
+            samples = parsed(page.text)
         except UNANSWERED as error:
             return Silent(address.name, time.monotonic(), visible_line(reason(error)))
         return Heard(address.name, time.monotonic(), status, samples)
@@ -168,7 +176,7 @@ def asking(http: HttpSettings) -> Callable[[Address], Answer]:
 
 
 def parsed(exposition: str) -> Samples:
-    """Return what a scrape shows, without what is of no use here.
+    """Return what a scrape shows, without what is of no use here, and without what is no number.
 
     Raises:
         ValueError: it is no exposition.
@@ -178,5 +186,8 @@ def parsed(exposition: str) -> Samples:
     for family in text_string_to_metric_families("\n".join(lines)):
         for sample in family.samples:
             key = frozenset((label, visible_line(value)) for label, value in sample.labels.items())
-            found[sample.name][key] = float(sample.value)
+            if isfinite(sample.value):
+                found[sample.name][key] = float(sample.value)
+            # That a bound is no number would be noticed by the first quantile only.
+            float(sample.labels.get("le", 0))
     return found

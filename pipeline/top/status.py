@@ -2,25 +2,27 @@
 
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from pipeline.visible import visible_line
 
 Text: TypeAlias = Annotated[str, AfterValidator(visible_line)]
+Number: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 63)]
+"""Of records: what Kafka can count, and what can be drawn."""
 
 
 class Place(BaseModel):
     """Where a partition is read: the next offset, the committed one, and how many records are behind it."""
 
-    position: int | None = None
-    committed: int | None = None
-    lag: int | None = None
+    position: Number | None = None
+    committed: Number | None = None
+    lag: Number | None = None
 
 
 class Buffer(BaseModel):
     """What waits to be written."""
 
-    rows: int = 0
+    rows: Number = 0
     writing: bool = False
 
 
@@ -42,7 +44,7 @@ class MemberStatus(BaseModel):
     sink: Sink | None = None
     halted: dict[Text, Text] = {}
     last_error: dict[Text, Text] = {}
-    counts: dict[Text, int] = {}
+    counts: dict[Text, Number] = {}
 
 
 class WorkerStatus(MemberStatus):
@@ -50,6 +52,7 @@ class WorkerStatus(MemberStatus):
 
     worker: Text
     pid: int | None = None
+    heard_seconds_ago: float = 0.0
 
 
 class Status(MemberStatus):

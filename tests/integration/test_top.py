@@ -69,7 +69,8 @@ def test_json_has_what_the_screen_has(top: Callable[..., Any], address: str) -> 
     assert code == 0
     assert {"at", "records", "rows", "lag", "trend", "catch_up", "backlog_age", "delay_p95", "causes"} <= told.keys()
     assert (told["lag"], told["topics"], told["records"]) == (1_200, ["steps"], 0.0)
-    assert told["causes"] == [f"{NOBODY}: away: connection refused"]
+    (cause,) = told["causes"]
+    assert (cause.startswith(f"{NOBODY}: away"), cause.endswith(": connection refused")) == (True, True)
     assert [(member["name"], member["state"]) for member in told["members"]] == [(address, "running"), (NOBODY, "away")]
     assert told["partitions"][0] | {"name": "steps/0", "member": address, "lag": 1_200} == told["partitions"][0]
     assert told["outcomes"][0] == {"outcome": "stored", "reason": "", "rate": 0.0, "total": 0.0}
@@ -113,6 +114,7 @@ def test_nobody_answers(top: Callable[..., Any]) -> None:
         (["host:port"], "is no address"),
         (["user:secret@host:9464"], "is no address"),
         (["host/path"], "is no address"),
+        (["host?query"], "is no address"),
         (["a host:9464"], "is no address"),
         (["--interval", "0"], "0.2"),
     ],

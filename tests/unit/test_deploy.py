@@ -17,6 +17,8 @@ import jsonschema
 import pytest
 import yaml
 
+from deploy.grafana.tables import CLICKHOUSE_PLUGIN
+from deploy.prometheus.objectives import PERIOD_DAYS
 from pipeline.config import Settings, load
 from tests.tools import accept_command, tool
 
@@ -30,6 +32,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 VERSION = PROJECT["project"]["version"]
 SECRETS = Path("/run/secrets")
 """Where Compose puts them in a container."""
+PAGES = (*DEPLOY.glob("*.md"), ROOT / "README.md", ROOT / "tests" / "pictures" / "README.md")
 
 
 def test_compose_meets_its_schema() -> None:
@@ -153,6 +156,29 @@ def test_grafana_opens_with_a_dashboard_that_is_there() -> None:
     assert (ROOT / mounts[str(home.parent)] / home.name).exists()
 
 
+def test_grafana_starts_without_the_internet_and_gets_the_plugin_that_the_dashboards_are_made_for() -> None:
+    """What is to be installed before the start (`…_SYNC`) and cannot be fetched ends Grafana, again and again."""
+    wanted = {name: value for name, value in SERVICES["grafana"]["environment"].items() if "PREINSTALL" in name}
+    assert wanted == {"GF_PLUGINS_PREINSTALL": f"grafana-clickhouse-datasource@{CLICKHOUSE_PLUGIN}"}
+
+
+def test_prometheus_keeps_what_the_error_budgets_look_back_on() -> None:
+    options = dict(option.removeprefix("--").split("=", 1) for option in SERVICES["prometheus"]["command"])
+    assert int(options["storage.tsdb.retention.time"].removesuffix("d")) > PERIOD_DAYS
+
+
+def test_the_look_at_kafka_does_not_ask_for_a_second_brokers_memory() -> None:
+    """The tool is a Java program in the broker's own container, and would take the broker's KAFKA_HEAP_OPTS."""
+    look = SERVICES["kafka"]["healthcheck"]["test"]
+    assert look[:3] == ["CMD", "env", "KAFKA_HEAP_OPTS=-Xmx128m"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_compose_sets_what_the_daemon_accepts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -230,12 +256,15 @@ def test_the_image_is_given_what_it_copies_and_nothing_else() -> None:
 
 
 def test_what_is_not_python_is_in_the_wheel_too() -> None:
-    """The image installs the wheel: a query or a template that pyproject.toml does not name would be missing there."""
+    """The image installs the wheel: a query or a template that pyproject.toml does not name would be missing there.
+
+    Markdown is for readers of the repository.
+    """
     declared = PROJECT["tool"]["setuptools"]["package-data"]
     for package in ("pipeline", "schemas"):
         files = {path for path in (ROOT / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
         taken = {path for pattern in declared[package] for path in (ROOT / package).glob(pattern)}
-        assert {path for path in files if path.suffix != ".py"} == taken
+        assert {path for path in files if path.suffix not in {".py", ".md"}} == taken
 
 
 def test_the_images_environment_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

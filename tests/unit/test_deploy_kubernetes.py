@@ -175,6 +175,8 @@ def test_selectors_meet_the_daemons_pods_and_not_the_migration(manifests: dict[s
         assert selector.items() <= daemons
         assert not selector.items() <= migration
     assert manifests["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+    # All members are unready while ClickHouse is away; without this no node could be drained meanwhile.
+    assert manifests["PodDisruptionBudget"]["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 def test_the_network_policy_guards_all_pods_and_opens_what_the_settings_name(
@@ -241,6 +243,23 @@ def test_replicas_follow_the_group_that_the_daemons_are_in() -> None:
     assert int(lag["lagThreshold"]) == 2 * settings.batch.max_rows
     (cpu,) = (trigger for trigger in scaled["triggers"] if trigger["type"] == "cpu")
     assert (cpu["metricType"], cpu["metadata"]) == ("AverageValue", {"value": "750m"})
+
+
+def test_the_overlays_commented_lines_work_and_the_policy_opens_the_addresses_that_they_name(tmp_path: Path) -> None:
+    lines = (KUBERNETES / "overlays/complete/kustomization.yaml").read_text(encoding="utf-8").splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("apiVersion"))
+    taken_in = [re.sub(r"^# (?=\w+:$|  )", "", line) for line in lines[head:]]
+    base = os.path.relpath(KUBERNETES, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text("\n".join(taken_in).replace("../..", base), encoding="utf-8")
+    whole = rendered(tmp_path)
+    for manifest in whole.values():
+        validate(manifest)
+    brokers, clickhouse, _ = whole["NetworkPolicy"]["spec"]["egress"]
+    settings = whole["ConfigMap"]["data"]
+    namespace = brokers["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+    assert settings["RUNSTEP_KAFKA__BOOTSTRAP_SERVERS"].endswith(f".{namespace}:{brokers['ports'][0]['port']}")
+    assert urlsplit(settings["RUNSTEP_CLICKHOUSE__URL"]).port == clickhouse["ports"][0]["port"]
+    assert all(container["image"].startswith("registry.example.com/") for _, container in pods(whole))
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from prometheus_client import ProcessCollector
 
 from pipeline.config import Settings, load
 from pipeline.notify import LOOK_INTERVAL
@@ -53,6 +54,14 @@ def test_the_unit_listens_to_what_the_daemon_tells() -> None:
     assert int(unit["WatchdogSec"]) >= 3 * LOOK_INTERVAL
     assert "AF_UNIX" in unit["RestrictAddressFamilies"].split()
     assert unit["Restart"] == "on-failure"
+
+
+def test_the_unit_leaves_the_daemon_what_its_process_metrics_are_read_from(tmp_path: Path) -> None:
+    """Without /proc/stat, as ProcSubset=pid has it, there are none: an alert and three panels would be empty."""
+    unit = dict(re.findall(r"^(\w+)=(.+)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE))
+    assert unit.get("ProcSubset", "all") == "all"
+    assert ProcessCollector(registry=None).collect()
+    assert not ProcessCollector(registry=None, proc=str(tmp_path)).collect()
 
 
 def test_the_units_settings_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

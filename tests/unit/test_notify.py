@@ -155,6 +155,18 @@ def test_where_nobody_listens_nothing_happens(daemon: Patient, environ: dict[str
     assert len(told) == ("vsock" in str(environ))
 
 
+def test_a_service_manager_that_does_not_read_holds_up_nobody(daemon: Patient, address: str, ear: Ear) -> None:
+    notifier = Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"})
+    daemon.state = "running"
+    with capture_logs() as told:
+        while not told:
+            notifier.look()
+    assert [line["event"] for line in told] == ["the service manager does not hear"]
+    ear.heard()
+    notifier.look()
+    assert ear.heard() == ["READY=1", "STATUS=running", "WATCHDOG=1"]
+
+
 def test_what_was_not_heard_is_told_again_and_the_log_says_so_once(daemon: Patient, address: str) -> None:
     notifier = Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address})
     daemon.state = "running"

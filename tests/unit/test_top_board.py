@@ -5,6 +5,7 @@ import pytest
 from pipeline.top.board import Board
 from pipeline.top.counters import labels
 from pipeline.top.figures import Partition
+from pipeline.top.member import IN_TURN
 from pipeline.top.partitions import FORGOTTEN, growth, trend
 from tests.unit.top_rig import FIRST, SECOND, WALL, daemon, shown, silent
 
@@ -40,6 +41,17 @@ def test_a_member_that_is_killed_is_away_with_its_cause_and_comes_back_without_a
     assert back.members[1].state == "running"
     assert back.outcomes[0].total == 2_050.0
     assert back.records == pytest.approx(50 / 12)
+
+
+def test_several_daemons_behind_one_address_are_told_apart_and_of() -> None:
+    board = Board()
+    for at in range(0, 20, 2):
+        turn = at // 2 % 2
+        answer = daemon(at, records=100_000 * turn + 10 * at, born=WALL - 100 * turn - 100)
+        figures = shown(board, float(at), answer, expected=[FIRST])
+        assert figures.causes == ((IN_TURN,) if at >= 4 else ())
+    assert figures.outcomes[0].total == 100_000 + 10 * 16 + 10 * 18
+    assert figures.records == pytest.approx(20.0)
 
 
 def test_an_answer_that_is_late_leaves_the_member_as_it_was() -> None:
@@ -78,11 +90,34 @@ def test_a_partition_moves_with_its_history_to_its_new_owner() -> None:
     assert [member.partitions for member in after.members] == [0, 1]
 
 
+def test_of_two_who_go_on_to_claim_a_partition_it_stays_with_the_new_one() -> None:
+    board = Board()
+    old = {"steps/0": (100, 100, 50)}
+    shown(board, 0.0, daemon(0.0, partitions=old), daemon(0.0, SECOND))
+    for second in range(1, 20):
+        new = {"steps/0": (5_000 + 10 * second, 5_000, 7)}
+        both = shown(board, float(second), daemon(second, partitions=old), daemon(second, SECOND, partitions=new))
+        assert partition(both.partitions, "steps/0").member == SECOND
+    assert partition(both.partitions, "steps/0").rate == pytest.approx(10.0)
+    left = shown(board, 20.0, daemon(20.0, partitions=old), daemon(20.0, SECOND))
+    assert partition(left.partitions, "steps/0").member == FIRST
+
+
+def test_who_looks_seldom_sees_rates_and_trends_too() -> None:
+    board = Board()
+    for at in (0.0, 60.0, 120.0):
+        figures = shown(board, at, daemon(at, partitions={"steps/0": (int(50 * at), 0, 10_000 + int(20 * at))}))
+    row = partition(figures.partitions, "steps/0")
+    assert (row.rate, row.lag_growth) == (pytest.approx(50.0), pytest.approx(20.0))
+    assert (figures.lag_growth, figures.trend) == (pytest.approx(20.0), "growing")
+
+
 def test_partitions_of_a_member_that_is_away_stay_until_somebody_has_them() -> None:
     board = Board()
     shown(board, 0.0, daemon(0.0), daemon(0.0, SECOND, partitions={"steps/1": (10, 10, 7)}))
     away = partition(shown(board, 300.0, daemon(300.0), silent(300.0)).partitions, "steps/1")
     assert (away.member, away.state, away.lag, away.rate) == (SECOND, "away", 7, None)
+    assert shown(board, 301.0, silent(301.0, FIRST), silent(301.0)).trend == "unknown"
     taken = shown(board, 302.0, daemon(302.0, partitions={"steps/1": (10, 10, 9)}), silent(302.0))
     assert partition(taken.partitions, "steps/1").member == FIRST
     assert taken.lag == 9
@@ -91,16 +126,19 @@ def test_partitions_of_a_member_that_is_away_stay_until_somebody_has_them() -> N
 def test_a_partition_that_nobody_has_is_gone_and_then_forgotten() -> None:
     board = Board()
     shown(board, 0.0, daemon(0.0, partitions={"steps/0": (1, 1, 5), "steps/1": (1, 1, 5)}))
+    read_at = {LAST_READ: {labels(topic="steps", partition="1"): WALL - 900}}
+    both = shown(board, 1.0, daemon(1.0, partitions={"steps/0": (1, 1, 5), "steps/1": (1, 1, 5)}, samples=read_at))
+    assert both.backlog_age == pytest.approx(901.0)
     left = shown(board, 2.0, daemon(2.0, partitions={"steps/0": (1, 1, 5)}))
     assert partition(left.partitions, "steps/1").state == "gone"
-    assert left.lag == 5
+    assert (left.lag, left.backlog_age) == (5, None)
     later = shown(board, FORGOTTEN + 1, daemon(FORGOTTEN + 1, partitions={"steps/0": (1, 1, 5)}))
     assert [row.name for row in later.partitions] == ["steps/0"]
 
 
 def test_partitions_are_in_the_order_of_their_numbers() -> None:
-    figures = shown(Board(), 0.0, daemon(0.0, partitions={f"steps/{n}": (0, 0, 0) for n in (10, 9, 0)}))
-    assert [row.number for row in figures.partitions] == [0, 9, 10]
+    figures = shown(Board(), 0.0, daemon(0.0, partitions={f"steps/{n}": (0, 0, 0) for n in (10, 9, 0, "9" * 5_000)}))
+    assert [row.number for row in figures.partitions] == [-1, 0, 9, 10]
     assert figures.topics == ("steps",)
 
 
@@ -122,6 +160,12 @@ def test_an_unknown_lag_keeps_the_last_known_one() -> None:
     board = Board()
     shown(board, 0.0, daemon(0.0, partitions={"steps/0": (5, 5, 30)}))
     assert shown(board, 2.0, daemon(2.0, partitions={"steps/0": (None, None, None)})).lag == 30
+
+
+def test_a_lag_that_was_never_known_is_not_none_at_all() -> None:
+    figures = shown(Board(), 0.0, daemon(0.0, partitions={"steps/0": (5, 5, None)}))
+    assert (figures.lag, figures.backlog_age, figures.partitions[0].age) == (None, None, None)
+    assert (figures.members[0].lag, figures.trend) == (None, "unknown")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +217,16 @@ def test_workers_are_members_below_their_address() -> None:
     ended = [*workers(30)[:1], {"worker": "2", "pid": None, "state": "ended with exit code 70"}]
     third = shown(board, 4.0, daemon(4.0, samples=gauges, workers=ended), expected=[FIRST]).members[2]
     assert (third.is_away, third.causes) == (True, ("ended with exit code 70",))
+
+
+def test_a_worker_that_is_silent_is_away_long_before_its_supervisor_gives_it_up() -> None:
+    silent_one = workers(30, heard_seconds_ago=7.2, counts={"stored": 5})
+    figures = shown(Board(), 0.0, daemon(0.0, workers=silent_one), expected=[FIRST])
+    assert (figures.members[2].is_away, figures.members[2].causes) == (True, ("no answer for 7 s",))
+    assert figures.causes == ("worker 2: no answer for 7 s",)
+    beginning = workers(30, heard_seconds_ago=7.2, state="starting")
+    figures = shown(Board(), 0.0, daemon(0.0, workers=beginning), expected=[FIRST])
+    assert (figures.members[2].state, figures.causes) == ("starting", ())
 
 
 def test_errors_have_the_time_at_which_they_came() -> None:

@@ -11,7 +11,7 @@ from pipeline.top import drawing
 from pipeline.top.board import Board
 from pipeline.top.charts import area, scale, sparkline
 from pipeline.top.wording import clock, count, pace, share, size, span
-from tests.unit.top_rig import daemon, shown, silent, stuck
+from tests.unit.top_rig import FIRST, WALL, daemon, shown, silent, stuck
 
 DRAWINGS = (
     drawing.headline,
@@ -81,6 +81,11 @@ def test_a_narrow_table_leaves_out_what_matters_less() -> None:
     assert wide.split() == ["partition", "member", "position", "committed", "lag", "trend", "rec/s", "age", "state"]
     assert "committed" not in narrow
     assert {"partition", "member", "lag", "state"} <= set(narrow.split())
+
+
+def test_a_clock_that_goes_ahead_of_ours_makes_no_negative_time() -> None:
+    figures = shown(Board(), 0.0, daemon(0.0, born=WALL + 5), expected=[FIRST])
+    assert " 0 ms " in printed(drawing.members_table(figures, 250), 250)
 
 
 def test_what_is_all_well_caught_up_or_unknown() -> None:
