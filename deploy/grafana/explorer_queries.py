@@ -93,7 +93,7 @@ ERRORS: Final = f"""\
 SELECT
     error_fingerprint AS fingerprint,
     error_category AS category,
-    any(error_code) AS code,
+    argMax(error_code, created_at) AS code,
     argMax(error_message, created_at) AS latest_message,
     count() AS steps,
     uniq(thread_id, run_id) AS runs,
@@ -109,17 +109,18 @@ ORDER BY steps DESC, last_seen DESC
 LIMIT 50
 {_FILTERED}"""
 
+# A step counts with its first call of a tool: one with many calls has no more weight than another.
 TOOLS: Final = f"""\
 SELECT
     tool,
     tool_type,
     count() AS calls,
-    uniq(thread_id, run_id, step_id) AS steps,
-    uniqIf((thread_id, run_id, step_id), status IN ('failed', 'expired')) / steps AS failure_ratio,
-    quantileExactOrNull(0.5)(duration_ms) AS p50,
-    quantileExactOrNull(0.95)(duration_ms) AS p95
+    countIf(nth = 1) AS steps,
+    countIf(nth = 1 AND status IN ('failed', 'expired')) / steps AS failure_ratio,
+    quantileExactOrNullIf(0.5)(duration_ms, nth = 1) AS p50,
+    quantileExactOrNullIf(0.95)(duration_ms, nth = 1) AS p95
 FROM run_steps_current
-ARRAY JOIN tool_names AS tool, tool_types AS tool_type
+ARRAY JOIN tool_names AS tool, tool_types AS tool_type, arrayEnumerateUniq(tool_names, tool_types) AS nth
 {_SELECTED}
 GROUP BY tool, tool_type
 ORDER BY calls DESC

@@ -209,8 +209,10 @@ def _ask(client: Client, settings: ClickHouseSettings, question: Question, form:
 
 
 def _refusal(code: int, line: str) -> str:
-    hints = {164: "; `runstep query` only reads", 60: "; `runstep migrate` makes the tables of runstep"}
-    hint = hints.get(code, "")
+    missing = "; `runstep migrate` makes the tables of runstep"
+    hints = {164: "; `runstep query` only reads", 60: missing}
+    # A view with parameters is called as a function, and missed as one.
+    hint = {**hints, 46: missing}.get(code, "") if "runs_between" in line else hints.get(code, "")
     if code == 62 and "(FORMAT)" in line:  # noqa: PLR2004 - SYNTAX_ERROR
         hint = "; choose the form with --format, not in the SQL"
     return f"ClickHouse error {code}: {line}{hint}"
@@ -221,7 +223,8 @@ def _show(answer: bytes, form: Output, *, plain: bool = False) -> None:
     if form is not Output.TABLE:
         sys.stdout.write(answer.decode("utf-8", "replace"))
         return
-    lines = answer.decode("utf-8", "replace").splitlines()
+    # Not splitlines(), which also splits at marks that producers may have written and JSON leaves as they are.
+    lines = answer.decode("utf-8", "replace").rstrip("\n").split("\n") if answer else []
     if not lines:
         typer.echo("done; the statement has no answer")
         return

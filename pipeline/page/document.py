@@ -40,9 +40,9 @@ def need_place(path: Path) -> None:
     Raises:
         ConfigError: it cannot; with the cause.
     """
-    target = path.resolve()
-    if not target.parent.is_dir() or target.is_dir() or not os.access(target.parent, os.W_OK):
-        raise ConfigError(f"cannot write {path}: {_why(target)}")
+    cause = _obstacle(path)
+    if cause:
+        raise ConfigError(f"cannot write {path}: {cause}")
 
 
 def html(page: Page) -> str:
@@ -99,20 +99,31 @@ def write(page: Page, path: Path) -> int:
 
 def _replace(target: Path, part: Path, content: bytes) -> None:
     with part.open("xb") as file:
+        if target.exists():
+            part.chmod(target.stat().st_mode & 0o777)  # before the content: who may not read the old may not read this
         file.write(content)
-    if target.exists():
-        part.chmod(target.stat().st_mode & 0o777)
     part.replace(target)
 
 
-def _why(target: Path) -> str:
-    if not target.parent.exists():
-        return f"there is no folder {target.parent}"
-    if not target.parent.is_dir():
-        return f"{target.parent} is no folder"
-    if target.is_dir():
-        return "that is a folder; name a file in it"
-    return f"no permission to write in {target.parent}"
+def _obstacle(path: Path) -> str:
+    """Return why no page can be written to `path`, nothing if one can."""
+    try:
+        target = path.resolve()
+        folder = target.parent
+        obstacles = (
+            (not folder.exists(), f"there is no folder {folder}"),
+            (not folder.is_dir(), f"{folder} is no folder"),
+            (target.is_dir(), "that is a folder; name a file in it"),
+            (target.is_symlink(), "its links lead in a circle"),
+            # A device or a pipe would be gone, with a file in its place.
+            (target.exists() and not target.is_file(), "that is no file that a page could replace"),
+            (not os.access(folder, os.W_OK), f"no permission to write in {folder}"),
+        )
+    except OSError as error:
+        return str(error.strerror or error).lower()
+    except RuntimeError:  # what Python before 3.13 makes of such links
+        return "its links lead in a circle"
+    return next((why for is_so, why in obstacles if is_so), "")
 
 
 def _library() -> str:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
+from pipeline.reports.values import FIRST, LAST
+
 _MOST_BUCKETS: Final = 150
 _SECOND: Final = 1_000
 _UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
@@ -18,8 +20,7 @@ _WIDTHS: Final = tuple(
     )
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST: Final = 10_413_619_200_000
-"""2299-12-30: ClickHouse has no DateTime64(3) behind 2299, and the runs of a range are looked for a day beyond it."""
+_FIRST, _LAST = (round(bound.timestamp() * _SECOND) for bound in (FIRST, LAST))
 
 
 def moment(stamp: int) -> str:
@@ -46,7 +47,7 @@ class Period:
     until: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "since", max(self.since, 0))
+        object.__setattr__(self, "since", max(self.since, _FIRST))
         object.__setattr__(self, "until", min(self.until, _LAST))
         if self.since >= self.until:
             raise ValueError("the range is empty")

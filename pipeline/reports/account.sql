@@ -1,15 +1,16 @@
 -- The account of every Kafka partition: records read = stored + dead-lettered + ignored, and the offsets not seen.
 -- Group: ingest
 -- A gap is no loss by itself: transactions and compaction leave offsets out, and a group may have started late.
--- The bitmap counts distinct offsets in little memory; a record that holds several steps counts once. The span is about
--- when Kafka got the records.
+-- The bitmap counts distinct offsets in little memory; a record that holds several steps counts once, as its worst. The
+-- span is about when Kafka got the records.
 SELECT
     kafka_topic AS topic,
     kafka_partition AS partition,
     groupBitmap(toUInt64(kafka_offset)) AS records,
-    groupBitmapIf(toUInt64(kafka_offset), outcome = 'stored') AS stored,
-    groupBitmapIf(toUInt64(kafka_offset), outcome = 'dead_lettered') AS dead_lettered,
-    groupBitmapIf(toUInt64(kafka_offset), outcome = 'ignored') AS ignored,
+    bitmapAndnotCardinality(groupBitmapStateIf(toUInt64(kafka_offset), outcome = 'stored') AS good, dead) AS stored,
+    bitmapCardinality(groupBitmapStateIf(toUInt64(kafka_offset), outcome = 'dead_lettered') AS dead) AS dead_lettered,
+    bitmapAndnotCardinality(groupBitmapStateIf(toUInt64(kafka_offset), outcome = 'ignored'), bitmapOr(good, dead))
+        AS ignored,
     min(kafka_offset) AS first_offset,
     max(kafka_offset) AS last_offset,
     last_offset - first_offset + 1 - records AS gaps,

@@ -12,7 +12,7 @@ SELECT
     countIf(ended_at IS NOT NULL OR status IN ('completed', 'failed', 'cancelled', 'expired')) AS ended,
     countIf(status = 'failed') AS failed,
     countIf(status = 'expired') AS expired,
-    if(ended = 0, 0, round(100 * (failed + expired) / ended, 2)) AS failed_percent,
+    round(100 * (failed + expired) / nullIf(ended, 0), 2) AS failed_percent,
     topKIf(3)(error_category, status IN ('failed', 'expired')) AS categories
 FROM run_steps_current
 WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}

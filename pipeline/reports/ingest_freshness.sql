@@ -5,7 +5,7 @@
 SELECT
     kafka_topic AS topic,
     kafka_partition AS partition,
-    count() AS records,
+    groupBitmap(toUInt64(kafka_offset)) AS records,
     max(kafka_timestamp) AS last_record,
     max(ingested_at) AS last_ingested,
     dateDiff('second', last_record, now64(3, 'UTC')) AS age_s,

@@ -2,7 +2,7 @@
 -- Group: errors
 -- Set days UInt32 = 7: new means first seen so many days before the last step, or since --since, whichever is later
 -- Set limit UInt32 = 50: how many errors
--- What is new depends on what was there before, so this reads the errors of all time whatever the span.
+-- Of failed and expired steps. What is new depends on what was there before, so this reads the errors of all time whatever the span.
 WITH
     (
         SELECT max(created_at) FROM run_steps_current
@@ -20,7 +20,7 @@ SELECT
     substring(argMin(error_message, (created_at, step_id)), 1, 120) AS sample
 FROM run_steps_current
 WHERE created_at < {until:DateTime64(3, 'UTC')}
-  AND error_fingerprint != ''
+  AND status IN ('failed', 'expired') AND error_fingerprint != ''
 GROUP BY fingerprint
 HAVING first_seen >= border
 ORDER BY steps DESC, first_seen, fingerprint

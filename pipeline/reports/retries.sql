@@ -37,7 +37,8 @@ FROM
           WHERE status IN ('failed', 'expired')
             AND created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
       )
-    GROUP BY thread_id, assistant_id, type
+    -- Some servers name no thread: there only a step of the same run can be a retry.
+    GROUP BY thread_id, if(thread_id = '', run_id, ''), assistant_id, type
 )
 ARRAY JOIN
     arrayFilter(step -> step.4 IN ('failed', 'expired') AND step.1 < {until:DateTime64(3, 'UTC')}, thread) AS failed,

@@ -11,7 +11,7 @@ WITH
           AND created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
     ) AS latest,
     (
-        SELECT argMax(run_id, (created_at, step_id)) FROM run_steps_current
+        SELECT argMax((thread_id, run_id), (created_at, step_id)) FROM run_steps_current
         WHERE {run:String} = '' AND created_at = latest
     ) AS latest_run
 SELECT
@@ -32,9 +32,10 @@ FROM run_steps_current
 INNER JOIN
 (
     SELECT thread_id, run_id, started_at, critical_path FROM runs
-    WHERE run_id = if({run:String} = '', latest_run, {run:String})
+    WHERE run_id = if({run:String} = '', latest_run.2, {run:String})
 ) AS run USING (thread_id, run_id)
-WHERE run_id = if({run:String} = '', latest_run, {run:String})
+WHERE run_id = if({run:String} = '', latest_run.2, {run:String})
+  AND (thread_id = latest_run.1 OR {run:String} != '')
   AND (thread_id = {thread:String} OR {thread:String} = '')
 WINDOW earlier AS
 (

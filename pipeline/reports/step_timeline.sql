@@ -11,7 +11,7 @@ WITH
           AND created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
     ) AS latest,
     (
-        SELECT argMax(step_id, (created_at, step_id)) FROM run_steps_current
+        SELECT argMax((thread_id, run_id, step_id), (created_at, step_id)) FROM run_steps_current
         WHERE {step:String} = '' AND created_at = latest
     ) AS latest_step
 SELECT
@@ -28,7 +28,9 @@ SELECT
     run_id,
     step_id
 FROM run_step_ledger FINAL
-WHERE step_id = if({step:String} = '', latest_step, {step:String})
+WHERE step_id = if({step:String} = '', latest_step.3, {step:String})
+  AND step_id != '' -- in a span without steps there is no latest one, and records without a step have no id
+  AND ((thread_id, run_id) = (latest_step.1, latest_step.2) OR {step:String} != '')
   AND (thread_id = {thread:String} OR {thread:String} = '')
   AND
   (

@@ -14,5 +14,6 @@ FROM run_steps_current
 WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
   AND ended_at > created_at
 GROUP BY GROUPING SETS ((assistant_id), ())
+HAVING steps > 0 -- the whole of nothing would be a line, too
 ORDER BY at_once DESC, steps DESC, assistant
 LIMIT {limit:UInt32}

@@ -4,7 +4,7 @@
 -- Set limit UInt32 = 50: how many steps
 -- Heard of means a record in Kafka. A stream that broke off leaves its step in progress for ever: see also expires_at.
 SELECT
-    dateDiff('minute', kafka_timestamp, now()) AS silent_minutes,
+    age('minute', kafka_timestamp, now64(3, 'UTC')) AS silent_minutes,
     if(expires_at < now(), 'past its deadline', '') AS note,
     type,
     status,
@@ -17,6 +17,6 @@ SELECT
 FROM run_steps_current
 WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
   AND status NOT IN ('completed', 'failed', 'cancelled', 'expired')
-  AND kafka_timestamp < now() - toIntervalMinute({minutes:UInt32})
+  AND kafka_timestamp < now64(3, 'UTC') - toIntervalMinute({minutes:UInt32})
 ORDER BY kafka_timestamp, step_id
 LIMIT {limit:UInt32}

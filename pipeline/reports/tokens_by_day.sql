@@ -2,7 +2,8 @@
 -- Group: tokens
 -- Set assistant String = : of this assistant only
 -- Set limit UInt32 = 90: how many days
--- The trend is against the mean of the days of the seven before that had steps and lie in the span; NULL without one.
+-- The trend is against the mean of the days of the seven before that had steps and lie in the span; NULL without one,
+-- and where those used none.
 SELECT
     day,
     steps,
@@ -11,7 +12,7 @@ SELECT
     total,
     cached,
     round(total / nullIf(steps_with_usage, 0), 1) AS tokens_a_step,
-    round(100 * (total / avg(toNullable(total)) OVER week - 1), 1) AS trend_percent
+    round(100 * (total / nullIf(avg(toNullable(total)) OVER week, 0) - 1), 1) AS trend_percent
 FROM
 (
     SELECT

@@ -1,19 +1,19 @@
--- The errors that occur most, one line a fingerprint, with a message of each.
+-- The errors that occur most, one line a fingerprint, with the latest message of each.
 -- Group: errors
 -- Set limit UInt32 = 25: how many errors
--- The fingerprint is the message without its ids, numbers and hosts, so that the same fault is one line.
+-- Of failed and expired steps. The fingerprint is the message without its ids, numbers and hosts, so that the same fault is one line.
 SELECT
     error_fingerprint AS fingerprint,
-    any(error_category) AS category,
-    any(error_code) AS code,
+    argMax(error_category, (created_at, step_id)) AS category,
+    argMax(error_code, (created_at, step_id)) AS code,
     count() AS steps,
     uniqExact(assistant_id) AS assistants,
     min(created_at) AS first_seen,
     max(created_at) AS last_seen,
-    substring(any(error_message), 1, 120) AS sample
+    substring(argMax(error_message, (created_at, step_id)), 1, 120) AS sample
 FROM run_steps_current
 WHERE created_at >= {since:DateTime64(3, 'UTC')} AND created_at < {until:DateTime64(3, 'UTC')}
-  AND error_fingerprint != ''
+  AND status IN ('failed', 'expired') AND error_fingerprint != ''
 GROUP BY error_fingerprint
 ORDER BY steps DESC, last_seen DESC, fingerprint
 LIMIT {limit:UInt32}

@@ -11,7 +11,7 @@ LAST: Final = datetime(2286, 11, 18, tzinfo=UTC)
 epoch, and reads nine or ten digits; no step is older."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NUMBER: Final = re.compile(r"\d{1,9}")
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)

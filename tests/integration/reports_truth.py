@@ -142,7 +142,7 @@ TRUTH: dict[str, Answer] = {
         [],
         "tool kind calls steps p50_s p95_s failed_steps completed_steps success_percent",
         [
-            ("weather", "function", 5, 4, 8, 600, 2, 2, 50),
+            ("weather", "function", 5, 4, 10, 600, 2, 2, 50),
             ("code_interpreter", "code_interpreter", 1, 1, 30, 30, 0, 0, None),
             ("file_search", "file_search", 1, 1, 3, 3, 0, 1, 100),
             ("pay", "function", 1, 1, None, None, 0, 0, None),

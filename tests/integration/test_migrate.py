@@ -16,7 +16,8 @@ from pipeline.config import ClickHouseSettings, KafkaSettings, Settings
 from pipeline.embedded import embedded_broker
 from pipeline.migrations import check_schema, connected, migrate, plan
 from pipeline.topics import create_topics, topics
-from tests.integration.migration_rig import Run, command
+from schemas.ddl import shipped
+from tests.integration.migration_rig import Run, command, write
 
 
 @pytest.fixture
@@ -35,6 +36,21 @@ def test_applies_what_is_missing_and_then_nothing(run: Run) -> None:
     assert (code, err) == (exits.OK, "")
     assert re.search(r"^http://\S+: applied 0001_database, .*, 0010_ledger_timestamp$", out.strip())
     assert run()[1].endswith(": nothing to do\n")
+
+
+def test_a_database_of_an_earlier_version_takes_rows_and_gets_what_is_new(clickhouse: Any, database: str) -> None:
+    settings = ClickHouseSettings(url=SecretStr(clickhouse.url), database=database)
+    with connected(settings) as client:
+        migrate(client, settings, [each for each in shipped() if each.version <= 7])
+        write(settings, *range(10))
+        assert [line.split()[0] for line in check_schema(client, database)] == [
+            f"{database}.{view}" for view in ("runs", "runs_between", "tool_calls")
+        ]
+        new = [applied.source for applied in migrate(client, settings)]
+        assert new == ["0008_runs", "0009_tool_calls", "0010_ledger_timestamp"]
+        assert check_schema(client, database) == []
+        client.database = database
+        assert client.query("SELECT sum(steps) FROM runs").result_rows == [(10,)]
 
 
 def test_a_dry_run_prints_sql_that_makes_the_same_tables(run: Run, clickhouse: Any, database: str) -> None:

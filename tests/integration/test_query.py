@@ -129,6 +129,7 @@ def test_text_of_producers_cannot_drive_the_terminal(capsys: pytest.CaptureFixtu
     table = ask(capsys, "--report", "top_errors")
     assert "\x1b" not in table
     assert "␛[31mred" in table
+    assert "one\ufffdline" in ask(capsys, "SELECT 'one\x85line' AS text")
 
 
 @pytest.mark.usefixtures("server")
@@ -178,6 +179,8 @@ def test_it_only_reads_on_a_data_directory(data: Path, capsys: pytest.CaptureFix
         (["--report", "account", "--set", "limit=1"], 64, "report account has no parameter 'limit'; it has none"),
         (["--report", "slowest_steps", "--set", "limit"], 64, "NAME=VALUE"),
         (["--report", "slowest_steps", "--set", "limit=many"], 64, "limit is a whole number, such as 25"),
+        (["--report", "slowest_steps", "--set", "limit=\u0663"], 64, "limit is a whole number, such as 25"),
+        (["SELECT no_such_function(1)"], 1, "no_such_function"),
         (["SELECT 1", "--since", "1d"], 64, "--report"),
         (["SELECT 1", "--show"], 64, "--report"),
     ],
@@ -199,6 +202,8 @@ def test_a_server_that_is_away_and_a_database_that_is_missing_are_named(
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", clickhouse.url)
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "not_made_yet")
     assert "run `runstep migrate`" in ask(capsys, "SELECT 1", code=69)
+    monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "system")
+    assert "`runstep migrate` makes the tables" in ask(capsys, "--report", "runs_by_status", code=1)
 
 
 def test_a_data_directory_in_use_names_the_cure(data: Path) -> None:

@@ -13,6 +13,8 @@ from pipeline.commands import exits
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkUnavailable
 from pipeline.migrations import Client, check_schema, connected, migrate
+from pipeline.page import Period
+from pipeline.page.questions import ask as page_answers
 from pipeline.reports import reports
 from pipeline.sink import connect
 from tests.integration.migration_rig import ENVIRONMENT, USERS, Run, as_user, command, write
@@ -76,6 +78,7 @@ def test_two_shards_keep_the_names_and_the_promises(run: Run, shards: Pair) -> N
     client = connect(cluster(second, "reader"), "runsteps")
     for report in reports().values():
         client.query(report.sql)
+    assert page_answers(client, Period(0, 10**15))["longest_runs"][0]["steps"] == 100
     client.close()
 
 

@@ -1,6 +1,7 @@
 """The report page without a server: ranges, figures, text of strangers, the file."""
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -201,8 +202,8 @@ def test_a_range_without_time_is_none(edge: tuple[int, int]) -> None:
 
 def test_all_time_is_a_range() -> None:
     period = Period(-(10**18), 10**18)
-    assert period.parameters()["since"] == "1970-01-01 00:00:00.000"
-    assert period.parameters()["until"] == "2299-12-30 00:00:00.000"
+    assert period.parameters()["since"] == "1973-03-05 00:00:00.000"
+    assert period.parameters()["until"] == "2286-11-18 00:00:00.000"
     assert period.buckets < 400
 
 
@@ -262,6 +263,20 @@ def test_a_place_that_cannot_be_written_is_named_before_anything_is_asked(tmp_pa
     with pytest.raises(ConfigError, match="file is no folder"):
         document.need_place(tmp_path / "file" / "r.html")
     document.need_place(tmp_path / "r.html")
+    with pytest.raises(ConfigError, match="file name too long"):
+        document.need_place(tmp_path / ("n" * 300))
+    (tmp_path / "one").symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    with pytest.raises(ConfigError, match="its links lead in a circle"):
+        document.need_place(tmp_path / "one")
+
+
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(ConfigError, match="that is no file that a page could replace"):
+            document.need_place(tmp_path / name)
 
 
 def test_what_fails_while_writing_is_told_and_leaves_nothing(tmp_path: Path) -> None:

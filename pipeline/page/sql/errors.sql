@@ -2,8 +2,8 @@
 SELECT
     error_fingerprint AS fingerprint,
     error_category AS category,
-    any(error_code) AS code,
-    substring(argMax(error_message, created_at), 1, 400) AS message,
+    argMax(error_code, (created_at, step_id)) AS code,
+    substring(argMax(error_message, (created_at, step_id)), 1, 400) AS message,
     count() AS steps,
     uniqExact(thread_id, run_id) AS runs,
     min(created_at) AS first_seen,

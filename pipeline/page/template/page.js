@@ -10,7 +10,7 @@
     return {
       ...layout,
       autosize: true,
-      margin: { l: 10, r: 10, t: 36, b: 10 },
+      margin: { l: 10, r: 10, t: 46, b: 10 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour("ink"), family: getComputedStyle(document.body).fontFamily, size: narrow() ? 10 : 12 },
