@@ -52,6 +52,7 @@ def test_15_18_everything_again_in_other_batches_is_seen_once(kafka, clickhouse,
         s.judge()
 
 
+@pytest.mark.chaos
 def test_20_a_batch_of_several_months_of_which_one_was_written_is_completed(kafka, clickhouse):
     with scenario(kafka, clickhouse, events=of_several_months(20)) as s:
         s.sql("SYSTEM STOP MERGES {db}.run_steps")
