@@ -146,6 +146,17 @@ def lines(
     return panel
 
 
+def legend_below() -> common_builders.VizLegendOptions:
+    """Return a legend that is names in lines below the plot."""
+    return (
+        common_builders.VizLegendOptions()
+        .display_mode(common.LegendDisplayMode.LIST)
+        .placement(common.LegendPlacement.BOTTOM)
+        .show_legend(show_legend=True)
+        .calcs([])
+    )
+
+
 def over_time(question: Question, datasource: common.DataSourceRef, *, stacked: bool) -> timeseries.Panel:
     """Return the look of everything that is drawn over time."""
     panel = (
@@ -154,13 +165,7 @@ def over_time(question: Question, datasource: common.DataSourceRef, *, stacked: 
         .span(8)
         .fill_opacity(30 if stacked else 8)
         .show_points(common.VisibilityMode.NEVER)
-        .legend(
-            common_builders.VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.LIST)
-            .placement(common.LegendPlacement.BOTTOM)
-            .show_legend(show_legend=True)
-            .calcs([])
-        )
+        .legend(legend_below())
         .tooltip(
             common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
         )

@@ -23,6 +23,7 @@ from deploy.grafana.panels import (
     fixed,
     framed,
     instant,
+    legend_below,
     neutral,
     over_time,
     words,
@@ -171,13 +172,7 @@ def waterfall(question: Question, statement: str, label: str, shift: str) -> bar
         .line_width(1)
         .min(0)
         .full_highlight(full_highlight=True)
-        .legend(
-            common_builders.VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.LIST)
-            .placement(common.LegendPlacement.BOTTOM)
-            .show_legend(show_legend=True)
-            .calcs([])
-        )
+        .legend(legend_below())
         .tooltip(common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI))
         .with_target(sql(statement))
     )

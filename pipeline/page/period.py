@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
-from pipeline.reports.values import FIRST, LAST
+from pipeline.reports import values
 
 _MOST_BUCKETS: Final = 150
 _SECOND: Final = 1_000
@@ -20,7 +20,7 @@ _WIDTHS: Final = tuple(
     )
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST, _LAST = (round(bound.timestamp() * _SECOND) for bound in (FIRST, LAST))
+_FIRST, _LAST = (round(bound.timestamp() * _SECOND) for bound in (values.FIRST, values.LAST))
 
 
 def moment(stamp: int) -> str:
@@ -74,12 +74,7 @@ class Period:
 
     def parameters(self) -> dict[str, Any]:
         """Return what the questions are asked with."""
-        return {
-            "since": f"{moment(self.since)}.{self.since % _SECOND:03}",
-            "until": f"{moment(self.until)}.{self.until % _SECOND:03}",
-            "origin": self.origin,
-            "width": self.width,
-        }
+        return {**values.span(self.since, self.until), "origin": self.origin, "width": self.width}
 
     def __str__(self) -> str:
         return f"{moment(self.since)} to {moment(self.until)} UTC"

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from clickhouse_connect.driver.client import Client
 
+from pipeline.config import HttpSettings
 from pipeline.errors import SinkError, SinkUnavailable
 from pipeline.page.period import Period
 from pipeline.sink.classify import sink_error
@@ -34,7 +35,7 @@ QUESTIONS: Final = {
 }
 """Each question's name, which is its file's, and what to say while it is asked."""
 
-BOUNDS: Final = (100, 250, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000)
+BOUNDS: Final = tuple(round(1_000 * bound) for bound in HttpSettings().buckets)
 """Milliseconds: the bounds of the duration heatmap, which are those of runstep_step_duration_seconds by default."""
 
 _TOO_MUCH: Final = {158, 159, 160, 241, 307, 396}

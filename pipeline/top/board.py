@@ -7,16 +7,12 @@ from typing import Final
 from pipeline.top import figures
 from pipeline.top.counters import Flow, Samples, added, grouped
 from pipeline.top.figures import Figures
-from pipeline.top.member import Watched
+from pipeline.top.member import MINUTE, RECORDS, Watched
 from pipeline.top.partitions import PACE, TREND, Claim, Partitions, growth, lately, trend
 from pipeline.top.sampling import Heard, Round
 from pipeline.top.troubles import Troubles
 
-MINUTE: Final = 60.0
-"""Seconds over which steps and the times of inserts are taken: there are too few of them in ten."""
-
 _MOST_POINTS: Final = 600
-_RECORDS: Final = "runstep_records_total"
 _LOST: Final = "runstep_records_lost_total"
 _STEPS: Final = "runstep_steps_total"
 _DURATION: Final = "runstep_step_duration_seconds"
@@ -74,7 +70,7 @@ class Board:
         minute = Flow.together(watched.tally.flow(MINUTE) for watched in there)
         counted = added(watched.tally.sums for watched in self._watched.values())
         known = any(watched.is_paced for watched in there)
-        speed = flow.rate(_RECORDS) if known else None
+        speed = flow.rate(RECORDS) if known else None
         partitions = self._partitions.shown(at, wall, away)
         held = [partition for partition in partitions if partition.state != "gone"]
         lags = [partition.lag for partition in held if partition.lag is not None]
@@ -129,9 +125,9 @@ class Board:
 
 def _outcomes(flow: Flow, counted: Samples) -> tuple[figures.Outcome, ...]:
     rows = [
-        figures.Outcome(outcome, reason, flow.rate(_RECORDS, outcome=outcome, reason=reason), total)
-        for outcome in grouped(counted, _RECORDS, "outcome")
-        for reason, total in grouped(counted, _RECORDS, "reason", outcome=outcome).items()
+        figures.Outcome(outcome, reason, flow.rate(RECORDS, outcome=outcome, reason=reason), total)
+        for outcome in grouped(counted, RECORDS, "outcome")
+        for reason, total in grouped(counted, RECORDS, "reason", outcome=outcome).items()
         if total or (outcome, reason) == _ALWAYS
     ]
     lost = sum(grouped(counted, _LOST, "topic").values())

@@ -12,10 +12,13 @@ from pipeline.top.status import MemberStatus, Status, WorkerStatus
 from pipeline.top.wording import span
 
 MINUTE: Final = 60.0
+"""Seconds over which steps and the times of inserts are taken: there are too few of them in ten."""
+
+RECORDS: Final = "runstep_records_total"
+"""Every record that was accounted for."""
 
 IN_TURN: Final = "several daemons answer here in turn; name each, or a name that stands for all of them"
 
-_RECORDS: Final = "runstep_records_total"
 _WORKER_RECORDS: Final = "worker_records_total"
 """Of our own making: the daemon's counters are sums, /status has each worker's."""
 _INSERT: Final = "runstep_insert_duration_seconds"
@@ -111,7 +114,7 @@ class Watched:
             state=status.state,
             causes=tuple(status.causes),
             version=self._version(),
-            records=flow.rate(_RECORDS) if self.is_paced else None,
+            records=flow.rate(RECORDS) if self.is_paced else None,
             insert_p50=minute.quantile(0.5, _INSERT, outcome="ok"),
             insert_p95=minute.quantile(0.95, _INSERT, outcome="ok"),
             rows_per_insert=minute.mean("runstep_insert_rows"),

@@ -9,6 +9,7 @@ from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkUnavailable
 from pipeline.migrations import migrate
 from pipeline.sink import ClickHouseSink, connect
+from schemas.row import Row
 from tests.fakes.rows import columns_of, step_row
 from tests.servers.addresses import ClickHouseAddress
 
@@ -23,6 +24,14 @@ def build(settings: ClickHouseSettings) -> None:
     client = connect(settings)
     migrate(client, settings)
     client.close()
+
+
+def fill(settings: ClickHouseSettings, rows: list[Row]) -> None:
+    """Make the tables and insert the rows, as the daemon does."""
+    build(settings)
+    sink = ClickHouseSink(lambda: settings)
+    sink.insert(columns_of(rows), "token")
+    sink.close()
 
 
 def counts(server: ClickHouseAddress, database: str = "runsteps") -> tuple[int, int]:

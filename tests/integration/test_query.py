@@ -18,8 +18,8 @@ from pipeline.config import ClickHouseSettings
 from pipeline.reports import Report, reports
 from pipeline.sink import ClickHouseSink
 from schemas.row import Row
-from tests.fakes.rows import CREATED, columns_of, step_row, unstored_row
-from tests.integration.sink_setup import build, settings_for
+from tests.fakes.rows import CREATED, step_row, unstored_row
+from tests.integration.sink_setup import fill, settings_for
 from tests.servers.addresses import ClickHouseAddress
 
 CURRENT = (
@@ -59,13 +59,6 @@ def example_rows() -> list[Row]:
     ]
 
 
-def fill(settings: ClickHouseSettings) -> None:
-    build(settings)
-    sink = ClickHouseSink(lambda: settings)
-    sink.insert(columns_of(example_rows()), "token")
-    sink.close()
-
-
 @pytest.fixture(autouse=True)
 def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No runstep.toml of the machine takes part."""
@@ -75,7 +68,7 @@ def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def server(clickhouse: ClickHouseAddress, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command's environment name a filled database."""
-    fill(settings_for(clickhouse, database))
+    fill(settings_for(clickhouse, database), example_rows())
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", clickhouse.url)
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", database)
 
@@ -84,7 +77,7 @@ def server(clickhouse: ClickHouseAddress, database: str, monkeypatch: pytest.Mon
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo's data directory with an embedded ClickHouse in it."""
     folder = tmp_path_factory.mktemp("demo")
-    fill(ClickHouseSettings(url=SecretStr(f"chdb:{folder / 'clickhouse'}")))
+    fill(ClickHouseSettings(url=SecretStr(f"chdb:{folder / 'clickhouse'}")), example_rows())
     return folder
 
 

@@ -11,10 +11,9 @@ from pydantic import SecretStr
 
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
-from pipeline.sink import ClickHouseSink
 from schemas.row import Row
-from tests.fakes.rows import CREATED, columns_of, step_row, unstored_row
-from tests.integration.sink_setup import build, settings_for
+from tests.fakes.rows import CREATED, step_row, unstored_row
+from tests.integration.sink_setup import fill, settings_for
 from tests.pages import ReadPage, foreign
 from tests.servers.addresses import ClickHouseAddress
 
@@ -73,13 +72,6 @@ def example_rows() -> list[Row]:
     ]
 
 
-def fill(settings: ClickHouseSettings) -> None:
-    build(settings)
-    sink = ClickHouseSink(lambda: settings)
-    sink.insert(columns_of(example_rows()), "token")
-    sink.close()
-
-
 @pytest.fixture(autouse=True)
 def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No runstep.toml of the machine takes part, and the page is written here."""
@@ -90,7 +82,7 @@ def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def filled(clickhouse: ClickHouseAddress) -> Iterator[str]:
     """A database with the example rows; no test changes it."""
     name = f"report_{uuid.uuid4().hex[:8]}"
-    fill(settings_for(clickhouse, name))
+    fill(settings_for(clickhouse, name), example_rows())
     yield name
     clickhouse.query(f"DROP DATABASE `{name}`")
 
@@ -229,7 +221,7 @@ def test_an_embedded_directory_gives_the_same_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", "http://bob:hunter2@127.0.0.1:1")
-    fill(ClickHouseSettings(url=SecretStr(f"chdb:{tmp_path / 'kept' / 'clickhouse'}")))
+    fill(ClickHouseSettings(url=SecretStr(f"chdb:{tmp_path / 'kept' / 'clickhouse'}")), example_rows())
     read = report(capsys, "--data", "kept", *HOUR, "--output", "mine.html")
     assert (read.tiles["steps"][0], read.tiles["records"][0]) == ("8", "11")
     assert "an embedded ClickHouse, database runsteps" in read.text

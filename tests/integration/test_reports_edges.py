@@ -15,10 +15,10 @@ from pipeline.page import Period
 from pipeline.page.questions import ask
 from pipeline.reports import reports
 from pipeline.reports.values import span
-from pipeline.sink import ClickHouseSink, connect
+from pipeline.sink import connect
 from schemas.row import Row
-from tests.fakes.rows import CREATED, columns_of, step_row, unstored_row
-from tests.integration.sink_setup import build
+from tests.fakes.rows import CREATED, step_row, unstored_row
+from tests.integration.sink_setup import fill
 
 DAY = 86_400_000
 MIDNIGHT = CREATED // DAY * DAY
@@ -72,10 +72,7 @@ CALLS = ((1, ("search", "search", "search")), (9, ("search",)))
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     settings = ClickHouseSettings(url=SecretStr(f"chdb:{tmp_path_factory.mktemp('edges')}"))
-    build(settings)
-    sink = ClickHouseSink(lambda: settings)
-    sink.insert(columns_of(rows()), "token")
-    sink.close()
+    fill(settings, rows())
     client = connect(settings, settings.database)
     yield client
     client.close()
