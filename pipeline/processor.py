@@ -245,10 +245,10 @@ class Processor:
 
     def _publish(self, part: Part, acknowledged_at: float) -> None:
         lease = part.lease
-        lease.committed = part.next_offset
         if lease.counted is not None:
             self._metrics.publish(tally(part.columns, lease.counted, acknowledged_at, self._backfill_ms))
         self._metrics.position(lease.partition, part.records[-1].timestamp / 1000)
+        lease.committed = part.next_offset
 
     def _due(self) -> bool:
         opened_at = self._filling.opened_at

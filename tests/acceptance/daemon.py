@@ -14,6 +14,7 @@ or of a runstep.toml reaches the process.
 """
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -105,7 +106,7 @@ class Daemon:
         self._wait(lambda: self.get("/readyz")[0] == HTTP_OK, timeout, lambda: f"not ready: {self.get('/readyz')}")
 
     def wait_until_accounted(self, timeout: float = START_TIMEOUT) -> None:
-        """Wait until the group has committed the end of every partition, as it is when asked first."""
+        """Wait until the group has committed, and this daemon counted, up to every end as it is when asked first."""
         admin = KafkaAdminClient(bootstrap_servers=self._kafka.bootstrap)
         try:
             numbers = range(len(admin.describe_topics([self.topic])[0]["partitions"]))
@@ -122,6 +123,17 @@ class Daemon:
             self._wait(accounted, timeout, lambda: f"not committed up to {missing}; {self.get('/status')}")
         finally:
             admin.close()
+        ends = {f"{place.topic}/{place.partition}": found.offset for place, found in latest.items()}
+        self._wait(lambda: self._counted(ends), timeout, lambda: f"not counted up to {ends}; {self.get('/status')}")
+
+    def _counted(self, ends: Mapping[str, int]) -> bool:
+        """Say whether the metrics have what was read of our partitions: it is counted a moment after its commit."""
+        code, text = self.get("/status")
+        if code != HTTP_OK:
+            return False
+        places = json.loads(text)["partitions"].items()
+        read = {name: place for name, place in places if place["position"] is not None and name in ends}
+        return all((place["committed"] or 0) >= min(place["position"], ends[name]) for name, place in read.items())
 
     def stop(self) -> None:
         """End it by SIGTERM; it must drain and exit with 0."""

@@ -88,6 +88,7 @@ def eventful(kafka: KafkaAddress, admin: KafkaAdminClient, clickhouse: ClickHous
                 _produce(kafka, name, timeline(Traffic(seed=9), 100, 0))
                 _wait(lambda: _sum(first, RETRIES) + _sum(second, RETRIES) > 0)
             first.wait_until_accounted()
+            second.wait_until_accounted()
             prometheus.wait_for_scrape(JOB)
         _wait(lambda: _sum(first, "runstep_assigned_partitions") == 2)
         # Twice, so that every rate has two values on the far side of the change.

@@ -48,17 +48,18 @@ class PrometheusAddress:
         (self.targets / f"{job}.json").unlink(missing_ok=True)
 
     def wait_for_scrape(self, job: str, timeout: float = 30.0) -> None:
-        """Wait for a successful scrape that began after this call; `TimeoutError` when none came."""
+        """Wait for a successful scrape, begun after this call, of each target that is up; `TimeoutError` without it."""
         called = time.time()
         deadline = time.monotonic() + timeout
         # Of anything but a plain selector, timestamp() gives the time of the question.
         up = f'up{{job="{job}"}}'
         expression = f"timestamp({up}) and {up} == 1"
         while time.monotonic() < deadline:
-            if any(float(sample["value"][1]) > called for sample in self.query(expression)):
+            scraped = [float(sample["value"][1]) for sample in self.query(expression)]
+            if scraped and min(scraped) > called:
                 return
             time.sleep(0.1)
-        raise TimeoutError(f"prometheus had no successful scrape of job {job} within {timeout:.0f} s")
+        raise TimeoutError(f"prometheus had no successful scrape of all of job {job} within {timeout:.0f} s")
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Evaluate an expression now: a list of `{metric: labels, value: [time, text]}`."""
