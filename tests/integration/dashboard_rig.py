@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 from kafka import KafkaAdminClient
@@ -29,6 +30,7 @@ from tests.servers.prometheus import PrometheusAddress, PrometheusServer
 
 JOB = "runstep"  # the rules' own
 RETRIES = "runstep_insert_retries_total"
+OLDEST = "runstep_buffer_oldest_timestamp_seconds"
 RULES = sorted((ROOT / "deploy" / "prometheus").glob("*.rules.yml"))
 
 
@@ -75,7 +77,8 @@ def eventful(kafka: KafkaAddress, admin: KafkaAdminClient, clickhouse: ClickHous
     settings = ClickHouseSettings(url=SecretStr(clickhouse.url), database=database)
     with connected(settings) as client:
         migrate(client, settings)
-    daemon = partial(running_daemon, kafka, clickhouse, name, database)
+    # Rows stay in memory for longer than a scrape's interval.
+    daemon = partial(running_daemon, kafka, clickhouse, name, database, batch__max_age=1)
     with scraping(addresses) as prometheus, daemon(http__bind=addresses[0]) as first:
         start = time.time()
         prometheus.wait_for_scrape(JOB)
@@ -84,6 +87,9 @@ def eventful(kafka: KafkaAddress, admin: KafkaAdminClient, clickhouse: ClickHous
             _produce(kafka, name, events(Traffic(seed=8), 300, time.time() - 172_800))
             second.wait_until_ready()
             _wait(lambda: _sum(second, "runstep_assigned_partitions") == 1)
+            # Asked as the panel is: a moment between two of its points is not shown.
+            oldest = f'{OLDEST}{{job="{JOB}"}} > 0'
+            _produce_until(kafka, name, lambda: prometheus.query_range(oldest, start - 1, time.time()) != [])
             with _without_its_table(clickhouse, database):
                 _produce(kafka, name, timeline(Traffic(seed=9), 100, 0))
                 _wait(lambda: _sum(first, RETRIES) + _sum(second, RETRIES) > 0)
@@ -119,6 +125,17 @@ def _produce(kafka: KafkaAddress, topic: str, stream: Iterable[SimulatedEvent]) 
         producer.produce(stream)
     finally:
         producer.close()
+
+
+def _produce_until(kafka: KafkaAddress, topic: str, condition: Callable[[], bool]) -> None:
+    """Produce a little at a time until a scrape has met what is there for a moment only."""
+    seeds = count(10)
+
+    def seen() -> bool:
+        _produce(kafka, topic, timeline(Traffic(seed=next(seeds)), 20, 0))
+        return condition()
+
+    _wait(seen)
 
 
 @contextmanager
