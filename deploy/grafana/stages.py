@@ -114,14 +114,14 @@ def _commits() -> Any:
         [promql(f"sum by (outcome) (rate(runstep_commits_total{{{_WHO}}}[$__rate_interval]))", "{{outcome}}")],
         stacked=True,
     )
-    return coloured(panel, "ok", "deferred", "fenced", "failed").span(6)
+    return coloured(panel, "ok", "deferred", "fenced").span(6)
 
 
 def _rebalances() -> Any:
     panel = lines(
         Question(
             "Rebalances",
-            "How often the group gave partitions or took them. lost means that a member was declared dead.",
+            "Partitions that the group gave or took away, counted each time. lost: the member was declared dead.",
             "short",
         ),
         [promql(f"sum by (kind) (increase(runstep_rebalances_total{{{_WHO}}}[$__rate_interval]))", "{{kind}}")],

@@ -115,7 +115,7 @@ def _group() -> list[Rule]:
         Record(
             COMMIT_FAILURES,
             """
-            sum by (job) (rate(runstep_commits_total{JOB, outcome=~"deferred|failed"}[15m]))
+            sum by (job) (rate(runstep_commits_total{JOB, outcome="deferred"}[15m]))
             / (sum by (job) (rate(runstep_commits_total{JOB}[15m])) > 0)
             """,
         ),

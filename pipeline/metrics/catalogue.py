@@ -51,7 +51,7 @@ _TYPES: Final = (*sorted(STEP_TYPES), OTHER)
 _STATUSES: Final = tuple(sorted(TERMINAL_STATUSES))
 _TOOLS: Final = (*sorted(TOOL_TYPES), OTHER)
 _INSERTED: Final = ("ok", "failed")
-_COMMITTED: Final = ("ok", "deferred", "fenced", "failed")
+_COMMITTED: Final = ("ok", "deferred", "fenced")
 _REBALANCED: Final = ("assigned", "revoked", "lost")
 
 _DEAD_LETTERED: Final = (
@@ -240,7 +240,7 @@ COMMITS: Final = Spec(
 REBALANCES: Final = Spec(
     "counter",
     "runstep_rebalances_total",
-    "How often did the group give us partitions or take them away.",
+    "How many partitions did the group give us or take away, counted each time.",
     {"kind": _REBALANCED},
 )
 BUILD_INFO: Final = Spec(

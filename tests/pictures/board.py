@@ -164,4 +164,5 @@ def _milliseconds(text: str | None) -> int | None:
 
 def _label(span: Range) -> str:
     start, end = (datetime.fromtimestamp(moment, UTC) for moment in span)
-    return f"{start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC"
+    same_day = start.date() == end.date()
+    return f"{start:%Y-%m-%d %H:%M:%S} to {end:{'%H:%M:%S' if same_day else '%Y-%m-%d %H:%M:%S'}} UTC"
