@@ -106,7 +106,15 @@ class Daemon:
         self._wait(lambda: self.get("/readyz")[0] == HTTP_OK, timeout, lambda: f"not ready: {self.get('/readyz')}")
 
     def wait_until_accounted(self, timeout: float = START_TIMEOUT) -> None:
-        """Wait until the group has committed, and this daemon counted, up to every end as it is when asked first."""
+        """Wait until the group has committed every end, as it is when asked first, and we have counted what was ours.
+
+        A batch is counted a moment after its commit.
+        """
+        ends = self.wait_until_committed(timeout)
+        self._wait(lambda: self._counted(ends), timeout, lambda: f"not counted up to {ends}; {self.get('/status')}")
+
+    def wait_until_committed(self, timeout: float = START_TIMEOUT) -> dict[str, int]:
+        """Wait until the group has committed the end of every partition, as it is when asked first, and return it."""
         admin = KafkaAdminClient(bootstrap_servers=self._kafka.bootstrap)
         try:
             numbers = range(len(admin.describe_topics([self.topic])[0]["partitions"]))
@@ -114,20 +122,19 @@ class Daemon:
             latest = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
             missing: dict[TopicPartition, int] = {p: found.offset for p, found in latest.items() if found.offset}
 
-            def accounted() -> bool:
-                committed = admin.list_group_offsets({self.group: partitions})[self.group]
-                for partition in [p for p in missing if p in committed and committed[p].offset >= missing[p]]:
+            def committed() -> bool:
+                found = admin.list_group_offsets({self.group: partitions})[self.group]
+                for partition in [p for p in missing if p in found and found[p].offset >= missing[p]]:
                     del missing[partition]
                 return not missing
 
-            self._wait(accounted, timeout, lambda: f"not committed up to {missing}; {self.get('/status')}")
+            self._wait(committed, timeout, lambda: f"not committed up to {missing}; {self.get('/status')}")
         finally:
             admin.close()
-        ends = {f"{place.topic}/{place.partition}": found.offset for place, found in latest.items()}
-        self._wait(lambda: self._counted(ends), timeout, lambda: f"not counted up to {ends}; {self.get('/status')}")
+        return {f"{place.topic}/{place.partition}": end.offset for place, end in latest.items()}
 
     def _counted(self, ends: Mapping[str, int]) -> bool:
-        """Say whether the metrics have what was read of our partitions: it is counted a moment after its commit."""
+        """Say whether the metrics have what was read of our partitions."""
         code, text = self.get("/status")
         if code != HTTP_OK:
             return False

@@ -113,7 +113,7 @@ def test_68_without_the_thread_that_answers_records_flow_on_and_probes_fail(kafk
         load.go_on(500)
         load.stop()
         assert victim.daemon.get("/healthz")[0] != HTTP_OK
-        victim.daemon.wait_until_accounted()
+        victim.daemon.wait_until_committed()
         victim.daemon.stop()
         truth = Truth(there, load.produced)
         truth.check_tables()
