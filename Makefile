@@ -58,7 +58,7 @@ bench: setup ## Measure events per second and CPU per event on real servers, bes
 	@$(BIN)/python -m tests.servers.downloads
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-bench-queries: setup ## Measure every report of runstep query on ten million steps; half an hour
+bench-queries: setup ## Measure every report of runstep query on ten million steps; a quarter of an hour
 	@$(BIN)/python -m tests.servers.downloads
 	@$(BIN)/python -m tests.benchmarks.analytics $(ARGS)
 
