@@ -37,7 +37,7 @@ class Rig:
 
     def turn(self, until: Callable[[], bool]) -> None:
         """Take turns, a second of the clock each, until something holds."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not until():
             assert time.monotonic() < deadline, "it did not come to pass"
             self.clock.advance(1.0)

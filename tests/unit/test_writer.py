@@ -89,7 +89,7 @@ class Rig:
         return lent
 
     def until(self, question: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (answer := question()):
             assert time.monotonic() < deadline, self.writer.trouble
             time.sleep(0.001)
