@@ -128,7 +128,12 @@ def test_tls_is_checked_against_our_authority_and_trouble_with_it_is_for_a_human
     clickhouse: ClickHouseAddress, made: ClickHouseSettings, tmp_path: Path
 ) -> None:
     ours, other = Certificates(tmp_path / "ours"), Certificates(tmp_path / "other")
-    with TlsProxy(clickhouse.http_port, ours.server, client_ca=ours.ca_file) as proxy:
+    with (
+        TlsProxy(clickhouse.http_port, ours.server, client_ca=ours.ca_file) as proxy,
+        # Not ClickHouse's own port: three times the server was gone right after a TLS client had spoken to it.
+        ThreadingHTTPServer(("127.0.0.1", 0), MaintenancePage) as plain,
+    ):
+        threading.Thread(target=plain.serve_forever, daemon=True).start()
         right = {
             "url": SecretStr(f"https://127.0.0.1:{proxy.port}"),
             "ca_file": ours.ca_file,
@@ -140,11 +145,12 @@ def test_tls_is_checked_against_our_authority_and_trouble_with_it_is_for_a_human
             {"ca_file": other.ca_file},
             {"ca_file": tmp_path / "missing.pem"},
             {"server_host_name": "elsewhere.example"},
-            {"url": SecretStr(f"https://127.0.0.1:{clickhouse.http_port}")},
+            {"url": SecretStr(f"https://127.0.0.1:{plain.server_port}")},
         ]
         for change in wrong:
             error = failing(ClickHouseSink(partial(made.model_copy, update=right | change)))
             assert error.error_class is ErrorClass.ENVIRONMENT, (change, str(error))
+        plain.shutdown()
         sink = ClickHouseSink(lambda: made.model_copy(update=right))
         sink.insert(ROWS, "token")
         sink.close()
