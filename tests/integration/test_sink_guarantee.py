@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
@@ -14,7 +13,7 @@ from structlog.testing import capture_logs
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.sink import ClickHouseSink
-from tests.integration.sink_setup import ROWS, build, counts, failing, settings_for
+from tests.integration.sink_setup import ROWS, build, counts, failing, serving, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 
@@ -194,12 +193,10 @@ class _Miser(BaseHTTPRequestHandler):
 def test_a_proxy_that_swallows_settings_is_noticed(server: ClickHouseServer) -> None:
     before = counts(server.address)
     handler = type("Miser", (_Miser,), {"target": server.http_port})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
-        Thread(target=proxy.serve_forever, daemon=True).start()
-        behind = ClickHouseSettings(url=SecretStr(f"http://127.0.0.1:{proxy.server_port}"), compression="none")
+    with serving(handler) as port:
+        behind = ClickHouseSettings(url=SecretStr(f"http://127.0.0.1:{port}"), compression="none")
         with closing(ClickHouseSink(lambda: behind)) as sink:
             error = failing(sink)
-        proxy.shutdown()
     assert error.error_class is ErrorClass.ENVIRONMENT
     assert "insert_deduplication_token" in str(error)
     assert "proxy" in str(error)

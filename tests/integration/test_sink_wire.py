@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkRefused
 from pipeline.sink import ClickHouseSink
-from tests.integration.sink_setup import ROWS, build, counts, failing, settings_for
+from tests.integration.sink_setup import ROWS, build, counts, failing, serving, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.tls import Certificates, TlsProxy
@@ -131,9 +131,8 @@ def test_tls_is_checked_against_our_authority_and_trouble_with_it_is_for_a_human
     with (
         TlsProxy(clickhouse.http_port, ours.server, client_ca=ours.ca_file) as proxy,
         # Not ClickHouse's own port: three times the server was gone right after a TLS client had spoken to it.
-        ThreadingHTTPServer(("127.0.0.1", 0), MaintenancePage) as plain,
+        serving(MaintenancePage) as plain,
     ):
-        threading.Thread(target=plain.serve_forever, daemon=True).start()
         right = {
             "url": SecretStr(f"https://127.0.0.1:{proxy.port}"),
             "ca_file": ours.ca_file,
@@ -145,12 +144,11 @@ def test_tls_is_checked_against_our_authority_and_trouble_with_it_is_for_a_human
             {"ca_file": other.ca_file},
             {"ca_file": tmp_path / "missing.pem"},
             {"server_host_name": "elsewhere.example"},
-            {"url": SecretStr(f"https://127.0.0.1:{plain.server_port}")},
+            {"url": SecretStr(f"https://127.0.0.1:{plain}")},
         ]
         for change in wrong:
             error = failing(ClickHouseSink(partial(made.model_copy, update=right | change)))
             assert error.error_class is ErrorClass.ENVIRONMENT, (change, str(error))
-        plain.shutdown()
         sink = ClickHouseSink(lambda: made.model_copy(update=right))
         sink.insert(ROWS, "token")
         sink.close()
@@ -199,13 +197,11 @@ def test_a_success_that_is_not_clickhouses_is_no_success(
     clickhouse: ClickHouseAddress, made: ClickHouseSettings
 ) -> None:
     handler = type("Handler", (MaintenancePage,), {"server_url": clickhouse.url})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        way = {"url": SecretStr(f"http://127.0.0.1:{proxy.server_port}"), "compression": "none"}
+    with serving(handler) as port:
+        way = {"url": SecretStr(f"http://127.0.0.1:{port}"), "compression": "none"}
         sink = ClickHouseSink(lambda: made.model_copy(update=way))
         error = failing(sink)
         sink.close()
-        proxy.shutdown()
     assert error.error_class is ErrorClass.AMBIGUOUS
     assert "not as ClickHouse does" in str(error)
     assert counts(clickhouse, made.database) == (0, 0)
