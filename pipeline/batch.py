@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.counts import CountedSteps
-from pipeline.decode import Unstored
-from pipeline.normalize.row import ledger_row
+from pipeline.normalize.decode import Unstored
+from pipeline.normalize.step_row import ledger_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
 from pipeline.refusals import Refusals
 from schemas.row import INDEX, INGEST_COLUMNS, Row

@@ -21,7 +21,7 @@ from pipeline import __version__
 from pipeline.commands import exits
 from pipeline.commands.context import config_file
 from pipeline.errors import ConfigError, RunstepError
-from pipeline.normalize.redaction import redact
+from pipeline.redaction import redact
 
 COMMANDS: Final = {
     "run": "Run the daemon: Kafka in, ClickHouse and Prometheus out.",

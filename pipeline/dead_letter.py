@@ -16,7 +16,7 @@ from pipeline import __version__
 from pipeline.config import KafkaSettings
 from pipeline.errors import DeadLetterUnavailable, SourceUnavailable
 from pipeline.kafka_options import client_options, connect
-from pipeline.normalize.redaction import redact
+from pipeline.redaction import redact
 from pipeline.records import InvalidRecord
 
 BLOCK_MS: Final = 10_000

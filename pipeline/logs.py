@@ -19,7 +19,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from pipeline.config import MASK, LogSettings, mask_url
-from pipeline.normalize.redaction import redact
+from pipeline.redaction import redact
 
 _CREDENTIAL: Final = re.compile(
     r"(?i)(^|_)(password|passwd|passphrase|pwd|secret|token|api_?key|private_?key|authorization|credentials?|cookie)$"

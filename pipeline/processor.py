@@ -19,10 +19,10 @@ from pipeline.batch import Batch, Lease, Part, Weight, set_aside
 from pipeline.config import Settings
 from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Unreadable, Withdrawn
 from pipeline.counts import tally
-from pipeline.decode import Unstored, decode
+from pipeline.normalize.decode import Unstored, decode
 from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
-from pipeline.normalize.row import Rules, ledger_row, step_row
+from pipeline.normalize.step_row import Rules, ledger_row, step_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, UnreadRecord
 from pipeline.refusals import Refusals
 from pipeline.writer import Writer

@@ -26,7 +26,7 @@ from pipeline import logs
 from pipeline.app import Member
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, RunstepError
-from pipeline.normalize.redaction import redact
+from pipeline.redaction import redact
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.dlq import Book, Decision, Letter, Outcome, Report
-from pipeline.normalize.redaction import redact
+from pipeline.redaction import redact
 from pipeline.visible import visible, visible_line
 
 _OPEN = "open"

@@ -15,7 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.exceptions import SSLError as Urllib3SSLError
 
 from pipeline.errors import ErrorClass, SinkError, SinkRefused, SinkUnavailable
-from pipeline.normalize.redaction import redact
+from pipeline.redaction import redact
 
 _AMBIGUOUS = ErrorClass.AMBIGUOUS
 _TRANSIENT = ErrorClass.TRANSIENT

@@ -12,8 +12,8 @@ from rich.table import Table
 from pipeline.batch import Batch, Lease
 from pipeline.config import ClickHouseSettings
 from pipeline.counts import CountedSteps, tally
-from pipeline.decode import RunStepEvent, decode
-from pipeline.normalize.row import Rules, step_row
+from pipeline.normalize.decode import RunStepEvent, decode
+from pipeline.normalize.step_row import Rules, step_row
 from pipeline.records import Partition
 from pipeline.simulation import Traffic, events
 from pipeline.sink import ClickHouseSink

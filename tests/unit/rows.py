@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from pipeline.decode import RunStepEvent, Unstored, decode
-from pipeline.normalize.row import Rules, step_row
+from pipeline.normalize.decode import RunStepEvent, Unstored, decode
+from pipeline.normalize.step_row import Rules, step_row
 from schemas.row import INGEST_COLUMNS
 from tests.fakes.kafka import FakeRecord
 from tests.unit.events import CREATED, wire

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.batch import Batch, Lease, Weight, set_aside
-from pipeline.decode import Unstored
-from pipeline.normalize.row import ledger_row
+from pipeline.normalize.decode import Unstored
+from pipeline.normalize.step_row import ledger_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
 from schemas.row import INDEX, Row
 from tests.fakes.kafka import FakeRecord

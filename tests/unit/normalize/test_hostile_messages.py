@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.normalize.errors import read_error
+from pipeline.normalize.step_errors import read_error
 
 LENGTH = 4_096
 UNITS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.normalize.errors import read_error
+from pipeline.normalize.step_errors import read_error
 from schemas.vocabulary import RETRYABLE
 
 RECORDED = Path(__file__).resolve().parents[4] / "shared" / "reference" / "errors.tsv"

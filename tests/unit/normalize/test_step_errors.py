@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.errors import NO_ERROR, StepError, read_error
+from pipeline.normalize.step_errors import NO_ERROR, StepError, read_error
 from schemas.vocabulary import ERROR_CATEGORIES, RETRYABLE
 
 MAX = 8_192

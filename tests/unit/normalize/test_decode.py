@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.decode import MAX_STEPS, RunStepEvent, Unstored, decode
+from pipeline.normalize.decode import MAX_STEPS, RunStepEvent, Unstored, decode
 from pipeline.records import Reason
 from tests.unit.events import completed, step, wire
 

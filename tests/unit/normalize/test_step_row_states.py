@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.decode import RunStepEvent, Unstored, decode
-from pipeline.normalize.row import FUTURE_TOLERANCE_MS, Rules, step_row
+from pipeline.normalize.decode import RunStepEvent, Unstored, decode
+from pipeline.normalize.step_row import FUTURE_TOLERANCE_MS, Rules, step_row
 from pipeline.records import Reason, Stage
 from tests.fakes.kafka import FakeRecord
 from tests.unit.events import CREATED, completed, step, wire

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.details import MOST_TOOL_CALLS, read_details
+from pipeline.normalize.step_details import MOST_TOOL_CALLS, read_details
 
 CALL = {
     "id": "call_1",

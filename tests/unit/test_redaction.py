@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.redaction import redact
+from pipeline.redaction import redact
 
 HEX = "0123456789abcdef0123456789abcdef"
 

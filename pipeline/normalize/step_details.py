@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import to_json
 
 from pipeline.normalize.json_text import json_text
-from pipeline.normalize.redaction import redact
-from pipeline.normalize.wire_form import is_camel_case, structure_of, to_wire_form
+from pipeline.redaction import redact
+from pipeline.normalize.details_form import is_camel_case, structure_of, to_wire_form
 
 
 class StepDetails(NamedTuple):

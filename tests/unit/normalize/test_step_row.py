@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.decode import RunStepEvent, Unstored, decode
-from pipeline.normalize.row import Rules, ledger_row, step_row
+from pipeline.normalize.decode import RunStepEvent, Unstored, decode
+from pipeline.normalize.step_row import Rules, ledger_row, step_row
 from pipeline.records import Reason, Stage
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import ANOMALIES, DIALECTS, ERROR_CATEGORIES

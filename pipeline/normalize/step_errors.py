@@ -7,10 +7,10 @@ have files of their own beside this one.
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from pipeline.normalize.categories import category_of
-from pipeline.normalize.fingerprints import fingerprint
+from pipeline.normalize.error_categories import category_of
+from pipeline.normalize.error_fingerprints import fingerprint
 from pipeline.normalize.json_text import json_text
-from pipeline.normalize.redaction import redact
+from pipeline.redaction import redact
 from schemas.vocabulary import RETRYABLE
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from pipeline.normalize.row import Rules
+from pipeline.normalize.step_row import Rules
 from tests.unit.events import completed, step
 from tests.unit.rows import row_of
 

@@ -9,10 +9,10 @@ from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
-from pipeline.decode import RunStepEvent, Unstored, announced_status
-from pipeline.normalize.details import read_details
-from pipeline.normalize.errors import read_error
-from pipeline.normalize.redaction import redact
+from pipeline.normalize.decode import RunStepEvent, Unstored, announced_status
+from pipeline.normalize.step_details import read_details
+from pipeline.normalize.step_errors import read_error
+from pipeline.redaction import redact
 from pipeline.normalize.timestamps import millis
 from pipeline.records import Outcome, Reason, Record, Stage
 from schemas.row import INGEST_COLUMNS, Row

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.decode import RunStepEvent, Unstored, decode
-from pipeline.normalize.row import Rules, step_row
+from pipeline.normalize.decode import RunStepEvent, Unstored, decode
+from pipeline.normalize.step_row import Rules, step_row
 from schemas.row import INDEX
 from tests.expectations import OUTCOMES, Columns, Example, examples, observed
 from tests.fakes.kafka import FakeRecord
