@@ -18,14 +18,14 @@ from prometheus_client.registry import Collector
 
 from pipeline.config import Reloadable, Settings
 from pipeline.contracts import SystemClock
-from pipeline.dead_letter import KafkaDeadLetters
+from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.endpoints import Endpoints
 from pipeline.metrics import Metrics
 from pipeline.notify import Notifier
 from pipeline.processor import Processor
 from pipeline.retry import RetryPolicy
 from pipeline.sink import ClickHouseSink
-from pipeline.source import KafkaSource
+from pipeline.kafka.source import KafkaSource
 from pipeline.watchdog import Watchdog, Watched
 from pipeline.writer import Writer
 

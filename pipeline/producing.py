@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 
 from pipeline.config import KafkaSettings
 from pipeline.errors import ServiceUnavailable, SourceUnavailable
-from pipeline.kafka_options import client_options, connect
+from pipeline.kafka.client import client_options, connect
 from pipeline.simulation import SimulatedEvent, Traffic, beginning, events
 
 _TICK: Final = 0.1

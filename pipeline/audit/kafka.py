@@ -16,7 +16,7 @@ from kafka.structs import TopicPartition
 from pipeline.audit.account import Cause, Gap
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
-from pipeline.reading import NEAR, LogReader, answering, reading_logs
+from pipeline.kafka.log_reader import NEAR, LogReader, answering, reading_logs
 from pipeline.records import Partition
 
 MOST_GAPS: Final = 20_000

@@ -18,7 +18,7 @@ from pipeline.checks.kafka import cause_of, described_group
 from pipeline.checks.topic import topic_findings
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import SourceUnavailable
-from pipeline.kafka_options import client_options, connect
+from pipeline.kafka.client import client_options, connect
 
 _MOST_LISTED: Final = 12
 _STABLE: Final = "Stable"

@@ -15,7 +15,7 @@ from kafka.structs import TopicPartition
 from pipeline.checks.finding import Finding, away, bad, fine
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import SourceUnavailable
-from pipeline.kafka_options import client_options, connect
+from pipeline.kafka.client import client_options, connect
 
 _UNKNOWN_TOPIC: Final = 3
 _ANSWER_TIMEOUT_MS: Final = 5_000

@@ -37,7 +37,7 @@ from pipeline.migrations import migrate
 from pipeline.page import need_library
 from pipeline.simulation import Traffic
 from pipeline.sink.client import connect
-from pipeline.topics import create_topics
+from pipeline.kafka.topics import create_topics
 
 _TOPIC: Final = "run-steps"
 _PARTITIONS: Final = 4

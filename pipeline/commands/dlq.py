@@ -28,7 +28,7 @@ from pipeline.dlq import (
     letter_of,
 )
 from pipeline.errors import ConfigError
-from pipeline.reading import LogReader, reading_logs
+from pipeline.kafka.log_reader import LogReader, reading_logs
 
 MOST_SHOWN: Final = 100
 """Letters that a table shows unless told otherwise; the JSON has all."""

@@ -18,7 +18,7 @@ from pipeline.commands.context import settings_from_context
 from pipeline.config import ClickHouseSettings
 from pipeline.migrations import Client, check_schema, connected, each_host
 from pipeline.sink.client import address
-from pipeline.topics import BROKER_DEFAULT, create_topics, topics
+from pipeline.kafka.topics import BROKER_DEFAULT, create_topics, topics
 
 Answer: TypeAlias = dict[str, Any]
 """What `--json` prints; the text is made from it."""

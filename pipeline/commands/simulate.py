@@ -22,7 +22,7 @@ from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import ServiceUnavailable
 from pipeline.producing import EventProducer, Sent, paced, timeline
 from pipeline.simulation import SimulatedEvent, Traffic
-from pipeline.topics import create_topics, topics
+from pipeline.kafka.topics import create_topics, topics
 
 _STEADY: Final = 100.0
 _DIALECTS: Final = ("snake", "camel", "envelope")

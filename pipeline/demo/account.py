@@ -7,7 +7,7 @@ from typing import Any, Final
 from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.config import KafkaSettings, Settings
-from pipeline.kafka_options import client_options, connect
+from pipeline.kafka.client import client_options, connect
 
 _QUIET_POLLS: Final = 2
 _POLL_MS: Final = 250

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from pipeline.dlq.letters import Identity, Letter, Outcome, letter_of, mark_of
-from pipeline.reading import LogReader
+from pipeline.kafka.log_reader import LogReader
 
 _TOLD_EVERY: Final = 1_000
 

@@ -1,6 +1,6 @@
 """What lies in a dead-letter topic: letters, and markers that say what became of letters.
 
-Owns the markers and the headers of a record that comes back. The headers of a letter are `pipeline.dead_letter`'s.
+Owns the markers and the headers of a record that comes back. The headers of a letter are `pipeline.kafka.dead_letters`'s.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from enum import StrEnum
 from sys import intern
 from typing import Any, Final, NamedTuple, Self
 
-from pipeline.dead_letter import ATTEMPT, Headers
+from pipeline.kafka.dead_letters import ATTEMPT, Headers
 
 OURS: Final = "runstep-"
 REPLAYED_OF: Final = "runstep-replayed-of"

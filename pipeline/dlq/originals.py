@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from kafka.structs import TopicPartition
 
 from pipeline.dlq.letters import Identity, Letter
-from pipeline.reading import LogReader, TopicMissing
+from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Stage
 
 

@@ -23,10 +23,10 @@ from kafka.errors import (
 from kafka.structs import TopicPartition
 
 from pipeline.config import Settings
-from pipeline.dead_letter import Headers
+from pipeline.kafka.dead_letters import Headers
 from pipeline.errors import ConfigError, RunstepError, ServiceUnavailable, SourceUnavailable
-from pipeline.kafka_options import client_options, connect
-from pipeline.reading import LogReader
+from pipeline.kafka.client import client_options, connect
+from pipeline.kafka.log_reader import LogReader
 
 PROBE: Final = "runstep-replay-probe"
 _BLOCK_MS: Final = 15_000

@@ -13,7 +13,7 @@ from pipeline.asking import own_address, scheme
 from pipeline.checks.kafka import cause_of, described_group
 from pipeline.config import HttpSettings, Settings
 from pipeline.errors import SourceUnavailable
-from pipeline.kafka_options import client_options, connect
+from pipeline.kafka.client import client_options, connect
 from pipeline.visible import visible_line
 
 _SCHEMES: Final = ("http", "https")

@@ -17,7 +17,7 @@ from pipeline.normalize.step_row import Rules, step_row
 from pipeline.records import Partition
 from pipeline.simulation import Traffic, events
 from pipeline.sink import ClickHouseSink
-from pipeline.unpacking import PartitionRecords
+from pipeline.kafka.record_batches import PartitionRecords
 from tests.fakes.kafka import FakeRecord
 
 COUNT = 50_000

@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from pipeline.errors import SourceUnavailable
-from pipeline.kafka_options import connect
+from pipeline.kafka.client import connect
 from tests.acceptance.daemon import HTTP_OK, Daemon
 from tests.acceptance.oracle import Origin, Place, status
 from tests.servers.addresses import ClickHouseRefused

@@ -7,7 +7,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.config import KafkaSettings
 from pipeline.contracts import DeadLetterQueue
-from pipeline.dead_letter import KafkaDeadLetters
+from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.errors import DeadLetterUnavailable
 from pipeline.records import InvalidRecord, Reason, Stage, UnreadRecord
 from tests.fakes.kafka import FakeDeadLetters, FakeRecord

@@ -11,7 +11,7 @@ from kafka.admin import KafkaAdminClient
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Assigned, Change, OffsetsLost, Source, Withdrawn
 from pipeline.records import Partition, Record
-from pipeline.source import KafkaSource
+from pipeline.kafka.source import KafkaSource
 from tests.fakes.kafka import FakeBroker, FakeSource
 
 

@@ -1,4 +1,4 @@
-"""kafka-python's consumer on the fake `broker`, as far as `pipeline.source` uses it, so that the real source runs.
+"""kafka-python's consumer on the fake `broker`, as far as `pipeline.kafka.source` uses it, so that the real source runs.
 
 Owns the client's habits: callbacks in the middle of `poll`, an assignment that may be stale, positions that move when
 records are taken though `poll` may still raise, no exception while the brokers are away. Every request is a point where
@@ -21,7 +21,7 @@ from kafka.errors import (
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.records import Partition
-from pipeline.source.consumer import Inbox
+from pipeline.kafka.source.consumer import Inbox
 from tests.fakes.kafka import FakeRecord
 from tests.faults.broker import Broker, Fenced, Rebalancing, Unreachable
 from tests.faults.line import LATENCY, Line

@@ -10,7 +10,8 @@ from pipeline.config import KafkaSettings
 from pipeline.contracts import Change, OffsetsLost
 from pipeline.errors import SourceUnavailable
 from pipeline.records import Partition, Record
-from pipeline.source import KafkaSource, kafka
+from pipeline.kafka.source import KafkaSource
+from pipeline.kafka.source import source
 from tests.faults.broker import Broker
 from tests.faults.consumer import SimulatedConsumer
 from tests.faults.line import Line

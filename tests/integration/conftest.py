@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.check_rig import complete_pipeline
 from tests.integration.doctor_rig import Doctor, asking
-from tests.integration.source_rig import PrivateWorld, World
+from tests.support.source_rig import PrivateWorld, World
 
 
 @pytest.fixture

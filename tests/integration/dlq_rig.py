@@ -19,7 +19,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 from pipeline.cli import execute
 from pipeline.config import KafkaSettings
-from pipeline.dead_letter import KafkaDeadLetters
+from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.records import InvalidRecord, Reason, Stage
 from tests.acceptance.oracle import until
 from tests.fakes.kafka import FakeRecord

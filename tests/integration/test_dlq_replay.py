@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.dead_letter import ATTEMPT
+from pipeline.kafka.dead_letters import ATTEMPT
 from pipeline.embedded import embedded_broker
 from pipeline.records import InvalidRecord, Reason, Stage
 from tests.integration.dlq_rig import STAMP, Box, letter_box, where

@@ -15,7 +15,7 @@ from pipeline.commands import exits
 from pipeline.config import ClickHouseSettings, KafkaSettings, Settings
 from pipeline.embedded import embedded_broker
 from pipeline.migrations import check_schema, connected, migrate, plan
-from pipeline.topics import create_topics, topics
+from pipeline.kafka.topics import create_topics, topics
 from schemas.ddl import shipped
 from tests.integration.migration_rig import Run, command, write
 

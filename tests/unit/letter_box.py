@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from kafka.structs import TopicPartition
 
-from pipeline import dead_letter
+from pipeline.kafka import dead_letters
 from pipeline.dlq import Book, Replay, Report, Selection, Terms
 from pipeline.dlq.transactions import Outgoing, Refused
-from pipeline.reading import TopicMissing
+from pipeline.kafka.log_reader import TopicMissing
 from pipeline.records import InvalidRecord, Reason, Stage
 from tests.fakes.kafka import FakeRecord
 
@@ -53,7 +53,7 @@ class Log:
     def letter(self, offset: int = 0, *, lies_in: int = 0, more: Sequence[Any] = (), **fields: Any) -> FakeRecord:
         """Put a letter there, as the daemon sends it; `more` are headers behind its own."""
         refused = invalid(offset, **fields)
-        value, headers = dead_letter.whole(refused)
+        value, headers = dead_letters.whole(refused)
         return self.append(LETTERS, lies_in, refused.record.key, value, [*headers, *more])
 
     def cut_letter(self, offset: int, kept: int, size: int, sha256: str, **fields: Any) -> FakeRecord:

@@ -12,7 +12,7 @@ from pipeline.commands import dlq_options as options
 from pipeline.dlq import Identity, Origins, Outcome, Selection, letter_of
 from pipeline.dlq.letters import mark_of, marks, once_more, returning
 from pipeline.errors import ConfigError
-from pipeline.reading import LogReader, TopicMissing
+from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Reason, Stage
 from tests.unit.letter_box import LETTERS, NOW, ORIGIN, Log
 

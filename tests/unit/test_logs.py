@@ -45,13 +45,13 @@ def stream() -> io.StringIO:
 
 
 def test_our_lines_and_those_of_libraries_have_one_form(stream: io.StringIO) -> None:
-    structlog.get_logger("pipeline.source").info("assigned", partition=3)
+    structlog.get_logger("pipeline.kafka.source").info("assigned", partition=3)
     logging.getLogger("some.library").warning("%s is odd", "it")
     ours, theirs = logged(stream)
     assert (ours["event"], ours["partition"], ours["logger"], ours["level"]) == (
         "assigned",
         3,
-        "pipeline.source",
+        "pipeline.kafka.source",
         "info",
     )
     assert (theirs["event"], theirs["logger"], theirs["level"]) == ("it is odd", "some.library", "warning")
@@ -134,7 +134,7 @@ def test_a_flood_is_cut_for_each_message_and_its_size_is_told() -> None:
     passed = [limit.filter(record("Connection failed: %s", number)) for number in range(5)]
     assert passed == [True, True, False, False, False]
     assert limit.filter(record("Another message"))
-    assert limit.filter(record("Connection failed: %s", name="pipeline.source"))
+    assert limit.filter(record("Connection failed: %s", name="pipeline.kafka.source"))
     now[0] += 60
     line = record("Connection failed: %s", 6)
     assert limit.filter(line)

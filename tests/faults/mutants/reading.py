@@ -4,10 +4,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from pipeline.records import Partition
-from pipeline.source.kafka import KafkaSource
-from pipeline.source.partitions import Partitions
-from pipeline.source.positions import Positions
-from pipeline.source.recovery import Recovery
+from pipeline.kafka.source.source import KafkaSource
+from pipeline.kafka.source.partitions import Partitions
+from pipeline.kafka.source.positions import Positions
+from pipeline.kafka.source.recovery import Recovery
 from tests.faults.broker import Fenced
 from tests.faults.consumer import SimulatedConsumer
 from tests.faults.mutants.change import Change

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError, SourceUnavailable
-from pipeline.kafka_options import client_options, connect
+from pipeline.kafka.client import client_options, connect
 from tests.servers.kafka import KafkaServer
 from tests.servers.tls import Certificates
 

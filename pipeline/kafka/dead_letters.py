@@ -15,7 +15,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 from pipeline import __version__
 from pipeline.config import KafkaSettings
 from pipeline.errors import DeadLetterUnavailable, SourceUnavailable
-from pipeline.kafka_options import client_options, connect
+from pipeline.kafka.client import client_options, connect
 from pipeline.redaction import redact
 from pipeline.records import InvalidRecord
 

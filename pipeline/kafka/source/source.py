@@ -24,12 +24,12 @@ from pipeline.config import KafkaSettings
 from pipeline.contracts import Change
 from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.records import Partition, Record
-from pipeline.source.brokers import Brokers
-from pipeline.source.connecting import Connecting
-from pipeline.source.consumer import PATIENCE_MS, Inbox, Troubles, make_consumer, name, why
-from pipeline.source.partitions import Partitions
-from pipeline.source.positions import Positions
-from pipeline.source.recovery import Recovery
+from pipeline.kafka.source.broker_health import Brokers
+from pipeline.kafka.source.connecting import Connecting
+from pipeline.kafka.source.consumer import PATIENCE_MS, Inbox, Troubles, make_consumer, name, why
+from pipeline.kafka.source.partitions import Partitions
+from pipeline.kafka.source.positions import Positions
+from pipeline.kafka.source.recovery import Recovery
 
 log = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ from kafka import TopicPartition
 
 from pipeline.contracts import Assigned, Change, Withdrawn
 from pipeline.records import Partition
-from pipeline.source.consumer import Inbox, name, words
-from pipeline.source.positions import Positions
+from pipeline.kafka.source.consumer import Inbox, name, words
+from pipeline.kafka.source.positions import Positions
 
 log = structlog.get_logger(__name__)
 

@@ -15,8 +15,8 @@ from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.util import calc_crc32c
 
-from pipeline import unpacking
-from pipeline.unpacking import PartitionRecords, install
+from pipeline.kafka import record_batches
+from pipeline.kafka.record_batches import PartitionRecords, install
 
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
 PLACE = TopicPartition("unpacked", 0)

@@ -9,8 +9,8 @@ from kafka.admin import NewTopic
 
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Withdrawn
-from pipeline.source import KafkaSource
-from tests.integration.source_rig import PrivateWorld, Reader, numbered
+from pipeline.kafka.source import KafkaSource
+from tests.support.source_rig import PrivateWorld, Reader, numbered
 from tests.servers.kafka import KafkaServer
 from tests.servers.process import free_port
 

@@ -11,8 +11,8 @@ from kafka.errors import LogTruncationError
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.contracts import Assigned, OffsetsLost, Withdrawn
-from pipeline.source.kafka import KafkaSource
-from tests.integration.source_rig import PrivateWorld, Reader, World, numbered
+from pipeline.kafka.source.source import KafkaSource
+from tests.support.source_rig import PrivateWorld, Reader, World, numbered
 
 
 def truncate(world: PrivateWorld, keep: Path, *values: bytes) -> None:

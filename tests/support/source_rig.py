@@ -14,7 +14,7 @@ from pipeline.config import KafkaSettings
 from pipeline.contracts import Assigned, Change, Withdrawn
 from pipeline.errors import SourceUnavailable
 from pipeline.records import Partition, Record
-from pipeline.source import KafkaSource
+from pipeline.kafka.source import KafkaSource
 
 
 def numbered(start: int, stop: int) -> list[bytes]:

@@ -5,6 +5,6 @@ are ours, `positions` where each is read on, `topics` which topic that is, `reco
 whether anybody answers.
 """
 
-from pipeline.source.kafka import KafkaSource
+from pipeline.kafka.source.source import KafkaSource
 
 __all__ = ["KafkaSource"]

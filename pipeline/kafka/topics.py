@@ -9,7 +9,7 @@ from kafka.errors import AuthorizationError, BrokerResponseError, KafkaError, To
 
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, ServiceUnavailable, SourceUnavailable
-from pipeline.kafka_options import client_options, connect
+from pipeline.kafka.client import client_options, connect
 
 _UNKNOWN_TOPIC: Final = 3
 

@@ -6,8 +6,8 @@ import pytest
 from kafka import KafkaProducer
 
 from pipeline.contracts import Change, Unreadable
-from pipeline.source import recovery
-from tests.integration.source_rig import PrivateWorld, Reader
+from pipeline.kafka.source import recovery
+from tests.support.source_rig import PrivateWorld, Reader
 
 
 def one_by_one(world: PrivateWorld, *values: bytes) -> None:

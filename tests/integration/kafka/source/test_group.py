@@ -9,7 +9,7 @@ from kafka.admin import NewPartitions
 
 from pipeline.contracts import Withdrawn
 from pipeline.errors import ConfigError
-from tests.integration.source_rig import World, numbered
+from tests.support.source_rig import World, numbered
 
 
 def test_a_latest_start_is_fixed_when_it_is_chosen_so_that_the_next_owner_misses_nothing(world: World) -> None:

@@ -12,7 +12,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import MemberState
 
-from pipeline.source.consumer import PATIENCE_MS, Troubles, offsets
+from pipeline.kafka.source.consumer import PATIENCE_MS, Troubles, offsets
 
 log = structlog.get_logger(__name__)
 

@@ -17,8 +17,8 @@ from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.config import KafkaSettings
-from pipeline.source.consumer import offsets, words
-from pipeline.source.topics import Topics
+from pipeline.kafka.source.consumer import offsets, words
+from pipeline.kafka.source.topic_identity import Topics
 
 log = structlog.get_logger(__name__)
 

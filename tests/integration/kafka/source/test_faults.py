@@ -17,7 +17,7 @@ from kafka.errors import (
 
 from pipeline.contracts import Withdrawn
 from tests.acceptance.daemon import migrate, running_daemon
-from tests.integration.source_rig import World, numbered
+from tests.support.source_rig import World, numbered
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from kafka.future import Future
 from kafka.structs import MemberState
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka_options import client_options, connect, milliseconds
+from pipeline.kafka.client import client_options, connect, milliseconds
 from pipeline.records import Partition
-from pipeline.unpacking import install
+from pipeline.kafka.record_batches import install
 
 log = structlog.get_logger(__name__)
 

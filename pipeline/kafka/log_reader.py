@@ -13,7 +13,7 @@ from kafka.structs import TopicPartition
 
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError, ServiceUnavailable, SourceUnavailable
-from pipeline.kafka_options import client_options, connect
+from pipeline.kafka.client import client_options, connect
 
 NEAR: Final = 20_000
 """Offsets to the next one that is wanted from which on it is sought, not read up to."""
