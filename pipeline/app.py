@@ -24,7 +24,7 @@ from pipeline.metrics import Metrics
 from pipeline.notify import Notifier
 from pipeline.processor import Processor
 from pipeline.retry import RetryPolicy
-from pipeline.sink import ClickHouseSink
+from pipeline.clickhouse import ClickHouseSink
 from pipeline.kafka.source import KafkaSource
 from pipeline.watchdog import Watchdog, Watched
 from pipeline.writer import Writer

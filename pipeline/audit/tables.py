@@ -13,8 +13,8 @@ from pipeline.audit.account import StepAccount
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ServiceUnavailable, SinkError
 from pipeline.records import Outcome, Partition
-from pipeline.sink.classify import sink_error
-from pipeline.sink.client import address, connect
+from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.connection import address, connect
 
 MOST_RANGES: Final = 100_000
 """Ranges of missing offsets that are asked for in a partition; more than anybody looks at."""

@@ -9,9 +9,9 @@ from clickhouse_connect.driver.exceptions import Error
 from pipeline.checks.finding import Finding, away, bad, fine
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
-from pipeline.migrations import check_schema, each_host
-from pipeline.sink.classify import sink_error
-from pipeline.sink.client import address, connect
+from pipeline.clickhouse.migrations import check_schema, each_host
+from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.connection import address, connect
 
 _GRANTS: Final = (("INSERT", "run_step_ingest"), ("SELECT", "run_step_ledger"))
 

@@ -14,11 +14,12 @@ from pipeline.checks.finding import Finding, bad, fine, warning
 from pipeline.checks.server import granted, rows, server_findings
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkError
-from pipeline.migrations import each_host
-from pipeline.sink import connect, guarantee
-from pipeline.sink.classify import sink_error
-from pipeline.sink.clickhouse import INGEST, insert_settings
-from pipeline.sink.client import address
+from pipeline.clickhouse.migrations import each_host
+from pipeline.clickhouse import connect
+from pipeline.clickhouse import deduplication
+from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.sink import INGEST, insert_settings
+from pipeline.clickhouse.connection import address
 
 _VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv")
 """As they have to commit."""
@@ -68,12 +69,12 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
 def _settings(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
     subject, cure = "insert settings", "lift the constraint in the user's profile"
     pinned = insert_settings(settings, client)
-    fixed = ", ".join(guarantee.fixed(client, pinned))
+    fixed = ", ".join(deduplication.fixed(client, pinned))
     if fixed:
         yield bad(subject, f"the user's profile fixes {fixed}", cure)
         return
     try:
-        kept = ", ".join(guarantee.lost(client, pinned))
+        kept = ", ".join(deduplication.lost(client, pinned))
     except Error as error:
         if error.code is None:
             raise
@@ -87,7 +88,7 @@ def _settings(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
 
 
 def _windows(client: Any, database: str) -> Iterator[Finding]:
-    seen = guarantee.targets(client, database)
+    seen = deduplication.targets(client, database)
     doubt = seen.doubt(database)
     if doubt:
         detail, _, cure = doubt.partition("; ")
@@ -97,7 +98,7 @@ def _windows(client: Any, database: str) -> Iterator[Finding]:
             yield fine("deduplication", f"{database}.{window.table} remembers {window.inserts:,} inserts")
     for name, engine_full in rows(client, _SECONDS, database=database):
         found = re.search(r"replicated_deduplication_window_seconds = (\d+)", engine_full)
-        if f"{name}".removesuffix("_local") in guarantee.TARGETS and int(found[1] if found else 0) < _WEEK:
+        if f"{name}".removesuffix("_local") in deduplication.TARGETS and int(found[1] if found else 0) < _WEEK:
             cure = f"ALTER TABLE {database}.{name} MODIFY SETTING replicated_deduplication_window_seconds = {_WEEK}"
             yield warning("deduplication", f"{database}.{name} forgets an insert sooner than in a week", cure)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.checks.finding import Finding, bad, fine, warning
-from pipeline.sink.classify import sink_error
+from pipeline.clickhouse.error_classes import sink_error
 
 _NO_GRANT: Final = 497
 _NO_TABLE: Final = 60

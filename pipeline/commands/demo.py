@@ -33,10 +33,10 @@ from pipeline.demo.screen import Screen
 from pipeline.demo.traffic import TrafficProcess
 from pipeline.embedded import embedded_broker
 from pipeline.errors import ConfigError, ServiceUnavailable
-from pipeline.migrations import migrate
+from pipeline.clickhouse.migrations import migrate
 from pipeline.page import need_library
 from pipeline.simulation import Traffic
-from pipeline.sink.client import connect
+from pipeline.clickhouse.connection import connect
 from pipeline.kafka.topics import create_topics
 
 _TOPIC: Final = "run-steps"

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline import migrations
+from pipeline.clickhouse import migrations
 from pipeline.commands import exits
 from pipeline.commands.context import settings_from_context
 from pipeline.config import ClickHouseSettings
-from pipeline.migrations import Client, check_schema, connected, each_host
-from pipeline.sink.client import address
+from pipeline.clickhouse.migrations import Client, check_schema, connected, each_host
+from pipeline.clickhouse.connection import address
 from pipeline.kafka.topics import BROKER_DEFAULT, create_topics, topics
 
 Answer: TypeAlias = dict[str, Any]

@@ -23,8 +23,8 @@ from pipeline.commands.store import store_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.reports import Report, reports
 from pipeline.reports.values import span
-from pipeline.sink.classify import server_line, sink_error
-from pipeline.sink.client import address, connect
+from pipeline.clickhouse.error_classes import server_line, sink_error
+from pipeline.clickhouse.connection import address, connect
 from pipeline.visible import visible
 
 MOST_ROWS: Final = 1_000

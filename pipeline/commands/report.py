@@ -12,7 +12,7 @@ from rich.text import Text
 from pipeline.commands.moments import moment
 from pipeline.commands.store import store_settings
 from pipeline.page import Period, need_library, need_place, report_on, write
-from pipeline.sink.client import connect
+from pipeline.clickhouse.connection import connect
 
 
 def report(

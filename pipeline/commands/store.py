@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from pipeline.commands.context import settings_from_context
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
-from pipeline.sink.client import EMBEDDED, is_embedded
+from pipeline.clickhouse.connection import EMBEDDED, is_embedded
 
 
 def store_settings(data: Path | None) -> ClickHouseSettings:

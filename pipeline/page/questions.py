@@ -9,7 +9,7 @@ from clickhouse_connect.driver.client import Client
 from pipeline.config import HttpSettings
 from pipeline.errors import SinkError, SinkUnavailable
 from pipeline.page.period import Period
-from pipeline.sink.classify import sink_error
+from pipeline.clickhouse.error_classes import sink_error
 from schemas.vocabulary import ERROR_CATEGORIES, STATUSES, STEP_TYPES
 
 Row: TypeAlias = Mapping[str, Any]

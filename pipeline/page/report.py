@@ -9,7 +9,7 @@ from pipeline.config import ClickHouseSettings
 from pipeline.page.period import Period
 from pipeline.page.questions import ask, extent, nothing_in
 from pipeline.page.sections import Page, Subject, page_of
-from pipeline.sink.client import address, is_embedded
+from pipeline.clickhouse.connection import address, is_embedded
 
 
 def report_on(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.acceptance.daemon import running_daemon
 from tests.acceptance.oracle import Load, Truth, committed, drained, place, summed, traffic, until
-from tests.integration.sink_setup import counts
+from tests.support.sink_setup import counts
 
 QUICK = {"retry__max_delay": 1, "http__final_scrape": 20}
 NOT_READY = 503

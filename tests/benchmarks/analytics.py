@@ -19,11 +19,11 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.migrations import connected, migrate
+from pipeline.clickhouse.migrations import connected, migrate
 from pipeline.reports import Report, reports
 from pipeline.reports.values import span
-from pipeline.sink.client import connect
-from tests.integration.migration_rig import ENVIRONMENT, USERS, as_user
+from pipeline.clickhouse.connection import connect
+from tests.support.migration_rig import ENVIRONMENT, USERS, as_user
 from tests.servers.clickhouse import ClickHouseServer
 
 DATA = Path(__file__).with_name("analytics_data.sql")

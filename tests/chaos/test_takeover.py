@@ -9,7 +9,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
-from pipeline.migrations.book import BOOK
+from pipeline.clickhouse.migrations.applied import BOOK
 from tests.acceptance.daemon import running_daemon
 from tests.acceptance.oracle import (
     Load,

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Sink, StepKey
 from pipeline.errors import ErrorClass, SinkRefused
-from pipeline.migrations import migrate
+from pipeline.clickhouse.migrations import migrate
 from pipeline.records import Partition
-from pipeline.sink import ClickHouseSink, connect
+from pipeline.clickhouse import ClickHouseSink, connect
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 from tests.fakes.rows import CREATED, columns_of, step_row, unstored_row
 from tests.fakes.sink import FakeSink

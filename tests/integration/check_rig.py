@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.config import ClickHouseSettings
-from pipeline.migrations import migrate
-from pipeline.sink import connect
+from pipeline.clickhouse.migrations import migrate
+from pipeline.clickhouse import connect
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 
 SMALL: Final = {"max.message.bytes": "1048588"}

@@ -19,7 +19,7 @@ from kafka.admin import NewTopic
 from pydantic import SecretStr
 
 from pipeline.config import ClickHouseSettings, KafkaSettings
-from pipeline.migrations import connected, migrate
+from pipeline.clickhouse.migrations import connected, migrate
 from pipeline.producing import EventProducer, timeline
 from pipeline.simulation import SimulatedEvent, Traffic, events
 from tests.acceptance.daemon import Daemon, running_daemon

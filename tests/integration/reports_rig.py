@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.config import ClickHouseSettings
-from pipeline.sink import ClickHouseSink
+from pipeline.clickhouse import ClickHouseSink
 from schemas.row import Row
 from tests.fakes.rows import columns_of, step_row, unstored_row
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from kafka import KafkaAdminClient
 
-from pipeline.migrations import connected, migrate
+from pipeline.clickhouse.migrations import connected, migrate
 from tests.dashboards import (
     FILES,
     HOUR,
@@ -30,7 +30,7 @@ from tests.dashboards import (
     variables,
 )
 from tests.integration.dashboard_rig import JOB, Run, eventful
-from tests.integration.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user
+from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.check_rig import migrated
 from tests.integration.doctor_rig import Doctor, forget_the_rest
-from tests.integration.migration_rig import ENVIRONMENT, PASSWORDS, USERS
+from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 from pipeline.commands import exits
 from pipeline.config import ClickHouseSettings, KafkaSettings, Settings
 from pipeline.embedded import embedded_broker
-from pipeline.migrations import check_schema, connected, migrate, plan
+from pipeline.clickhouse.migrations import check_schema, connected, migrate, plan
 from pipeline.kafka.topics import create_topics, topics
 from schemas.ddl import shipped
-from tests.integration.migration_rig import Run, command, write
+from tests.support.migration_rig import Run, command, write
 
 
 @pytest.fixture

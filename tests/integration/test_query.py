@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
 from pipeline.reports import Report, reports
-from pipeline.sink import ClickHouseSink
+from pipeline.clickhouse import ClickHouseSink
 from schemas.row import Row
 from tests.fakes.rows import CREATED, step_row, unstored_row
-from tests.integration.sink_setup import fill, settings_for
+from tests.support.sink_setup import fill, settings_for
 from tests.servers.addresses import ClickHouseAddress
 
 CURRENT = (

@@ -13,7 +13,7 @@ from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
 from schemas.row import Row
 from tests.fakes.rows import CREATED, step_row, unstored_row
-from tests.integration.sink_setup import fill, settings_for
+from tests.support.sink_setup import fill, settings_for
 from tests.pages import ReadPage, foreign
 from tests.servers.addresses import ClickHouseAddress
 

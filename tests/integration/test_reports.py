@@ -14,13 +14,13 @@ from pydantic import SecretStr
 
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
-from pipeline.migrations import connected, migrate
+from pipeline.clickhouse.migrations import connected, migrate
 from pipeline.reports import reports
-from pipeline.sink import connect
+from pipeline.clickhouse import connect
 from tests.integration import reports_rig
-from tests.integration.migration_rig import ENVIRONMENT, USERS, as_user
+from tests.support.migration_rig import ENVIRONMENT, USERS, as_user
 from tests.integration.reports_truth import TRUTH
-from tests.integration.sink_setup import build
+from tests.support.sink_setup import build
 from tests.servers.clickhouse import ClickHouseServer
 
 

@@ -15,10 +15,10 @@ from pipeline.page import Period
 from pipeline.page.questions import ask
 from pipeline.reports import reports
 from pipeline.reports.values import span
-from pipeline.sink import connect
+from pipeline.clickhouse import connect
 from schemas.row import Row
 from tests.fakes.rows import CREATED, step_row, unstored_row
-from tests.integration.sink_setup import fill
+from tests.support.sink_setup import fill
 
 DAY = 86_400_000
 MIDNIGHT = CREATED // DAY * DAY

@@ -16,7 +16,7 @@ from pipeline.cli import COMMANDS, app, load_command
 from pipeline.config import ClickHouseSettings, Settings
 from pipeline.errors import ErrorClass
 from pipeline.metrics.catalogue import SPECS
-from pipeline.migrations import connected, migrate
+from pipeline.clickhouse.migrations import connected, migrate
 from pipeline.records import Outcome, Reason
 from pipeline.reports import reports
 from schemas.row import LEDGER_COLUMNS, STEP_COLUMNS

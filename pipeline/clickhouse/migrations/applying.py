@@ -12,8 +12,9 @@ from pydantic import SecretStr
 
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
-from pipeline.migrations import book, retention
-from pipeline.migrations.server import Client, Statement, layout_of, run, tables
+from pipeline.clickhouse.migrations import applied
+from pipeline.clickhouse.migrations import retention
+from pipeline.clickhouse.migrations.session import Client, Statement, layout_of, run, tables
 from schemas.ddl import Layout, Migration
 
 
@@ -45,7 +46,7 @@ def migrate(
         statements = _statements(layout, migration)
         run(client, statements)
         # After its statements: a file that broke off is not in the book, and is applied again as a whole.
-        book.write(client, layout, migration)
+        applied.write(client, layout, migration)
         applied.append(Applied(migration.name, len(statements)))
     changes = retention.changes(tables(client, layout.database), layout, settings)
     run(client, changes)
@@ -69,7 +70,7 @@ def plan(
 
 def status(
     client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None
-) -> list[book.Status]:
+) -> list[applied.Status]:
     """Return every migration that this version ships or the database has had, by number.
 
     Raises:
@@ -77,7 +78,7 @@ def status(
         ServiceUnavailable: as `migrate`.
     """
     layout = layout_of(settings)
-    return book.compare(book.files(layout, migrations), book.read(client, layout))
+    return applied.compare(applied.files(layout, migrations), applied.read(client, layout))
 
 
 def each_host(settings: ClickHouseSettings) -> list[ClickHouseSettings]:
@@ -108,8 +109,8 @@ def _beside(url: SplitResult, host: str) -> str:
 
 
 def _pending(client: Client, layout: Layout, migrations: Sequence[Migration] | None) -> list[Migration]:
-    known, entries = book.files(layout, migrations), book.read(client, layout)
-    book.refuse_faults(layout, known, entries)
+    known, entries = applied.files(layout, migrations), applied.read(client, layout)
+    applied.refuse_faults(layout, known, entries)
     there = tables(client, layout.database).keys()
     gone = (version for version, migration in known.items() if not layout.makes(migration) <= there)
     # What was dropped is made again, and what came after it done again: a later file may have changed the table.

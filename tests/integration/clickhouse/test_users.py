@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.audit.tables import SETTINGS
 from pipeline.commands import exits
-from pipeline.migrations import check_schema, connected, migrate
-from tests.integration.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user, command, write
+from pipeline.clickhouse.migrations import check_schema, connected, migrate
+from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user, command, write
 from tests.servers.addresses import ClickHouseRefused
 from tests.servers.clickhouse import ClickHouseServer
 

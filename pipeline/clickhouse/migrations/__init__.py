@@ -4,10 +4,10 @@
 `inspection` finds what somebody changed since, `server` is the connection and the driver's errors in words.
 """
 
-from pipeline.migrations.applying import Applied, each_host, migrate, plan, status
-from pipeline.migrations.book import Status
-from pipeline.migrations.inspection import check_schema
-from pipeline.migrations.server import Client, Statement, connected, layout_of
+from pipeline.clickhouse.migrations.applying import Applied, each_host, migrate, plan, status
+from pipeline.clickhouse.migrations.applied import Status
+from pipeline.clickhouse.migrations.inspection import check_schema
+from pipeline.clickhouse.migrations.session import Client, Statement, connected, layout_of
 
 __all__ = (
     "Applied",

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkUnavailable
-from pipeline.migrations import migrate
-from pipeline.sink import ClickHouseSink, connect
+from pipeline.clickhouse.migrations import migrate
+from pipeline.clickhouse import ClickHouseSink, connect
 from schemas.row import Row
 from tests.fakes.rows import columns_of, step_row
 from tests.servers.addresses import ClickHouseAddress

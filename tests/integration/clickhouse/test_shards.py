@@ -12,12 +12,12 @@ from pydantic import SecretStr
 from pipeline.commands import exits
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkUnavailable
-from pipeline.migrations import Client, check_schema, connected, migrate
+from pipeline.clickhouse.migrations import Client, check_schema, connected, migrate
 from pipeline.page import Period
 from pipeline.page.questions import ask as page_answers
 from pipeline.reports import reports
-from pipeline.sink import connect
-from tests.integration.migration_rig import ENVIRONMENT, USERS, Run, as_user, command, write
+from pipeline.clickhouse import connect
+from tests.support.migration_rig import ENVIRONMENT, USERS, Run, as_user, command, write
 from tests.servers.clickhouse import ClickHouseServer
 
 Pair = tuple[ClickHouseServer, ClickHouseServer]

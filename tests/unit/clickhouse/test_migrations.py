@@ -10,8 +10,9 @@ from pydantic import SecretStr
 
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
-from pipeline.migrations import each_host, layout_of, retention
-from pipeline.migrations.server import Table
+from pipeline.clickhouse.migrations import each_host, layout_of
+from pipeline.clickhouse.migrations import retention
+from pipeline.clickhouse.migrations.session import Table
 from schemas.ddl import Layout, Migration, shipped, split
 
 LAYOUTS = (

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pipeline import __version__
 from pipeline.errors import ConfigError
-from pipeline.migrations.server import Client, explaining, tables
+from pipeline.clickhouse.migrations.session import Client, explaining, tables
 from schemas.ddl import Layout, Migration, shipped
 
 BOOK: Final = "schema_migrations"

@@ -18,7 +18,7 @@ from clickhouse_connect.driver.client import Client
 from pipeline import __version__
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkUnavailable
-from pipeline.sink.classify import sink_error
+from pipeline.clickhouse.error_classes import sink_error
 
 EMBEDDED: Final = "chdb:"
 """How the url of an embedded ClickHouse begins; the path of its data directory follows."""

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
-from pipeline.sink import ClickHouseSink
+from pipeline.clickhouse import ClickHouseSink
 from tests.fakes.rows import columns_of, step_row
 from tests.servers.clickhouse import ClickHouseServer
 

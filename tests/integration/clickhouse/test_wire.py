@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkRefused
-from pipeline.sink import ClickHouseSink
-from tests.integration.sink_setup import ROWS, build, counts, failing, serving, settings_for
+from pipeline.clickhouse import ClickHouseSink
+from tests.support.sink_setup import ROWS, build, counts, failing, serving, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.tls import Certificates, TlsProxy
@@ -213,5 +213,5 @@ def test_a_server_that_refuses_already_the_connection_does_not_refuse_rows(
     def refuse(_settings: ClickHouseSettings) -> None:
         raise SinkRefused("ClickHouse error 241 (MEMORY_LIMIT_EXCEEDED)", ErrorClass.SHAPE, 241)
 
-    monkeypatch.setattr("pipeline.sink.clickhouse.connect", refuse)
+    monkeypatch.setattr("pipeline.clickhouse.sink.connect", refuse)
     assert failing(ClickHouseSink(lambda: made)).error_class is ErrorClass.TRANSIENT

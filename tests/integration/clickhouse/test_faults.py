@@ -9,9 +9,9 @@ from pydantic import SecretStr
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import Partition
-from pipeline.sink import ClickHouseSink
+from pipeline.clickhouse import ClickHouseSink
 from tests.fakes.rows import CREATED, columns_of, step_row
-from tests.integration.sink_setup import ROWS, build, counts, failing, settings_for
+from tests.support.sink_setup import ROWS, build, counts, failing, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.tls import Certificates, TlsProxy

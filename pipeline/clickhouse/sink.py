@@ -17,9 +17,9 @@ from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
 from pipeline.records import Outcome, Partition
-from pipeline.sink import guarantee
-from pipeline.sink.classify import sink_error
-from pipeline.sink.client import address, connect, is_embedded
+from pipeline.clickhouse import deduplication
+from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.connection import address, connect, is_embedded
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
 
@@ -189,12 +189,12 @@ class ClickHouseSink:
             SinkUnavailable: naming the table or the setting, and the cure.
         """
         client = self._connected()
-        fixed = ", ".join(guarantee.fixed(client, self._insert_settings))
+        fixed = ", ".join(deduplication.fixed(client, self._insert_settings))
         if fixed:
             self._lack(f"the profile of the ClickHouse user fixes {fixed}; lift the constraint there", 452)
         self.asked_at = monotonic()
         try:
-            verdict = guarantee.judge(client, self._settings.database, self._insert_settings)
+            verdict = deduplication.judge(client, self._settings.database, self._insert_settings)
         except Exception as error:  # noqa: BLE001 - as for insert
             raise self._unanswered(error) from None
         faults = "; ".join(verdict.faults)

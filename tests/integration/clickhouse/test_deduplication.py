@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkUnavailable
-from pipeline.sink import ClickHouseSink
-from tests.integration.sink_setup import ROWS, build, counts, failing, serving, settings_for
+from pipeline.clickhouse import ClickHouseSink
+from tests.support.sink_setup import ROWS, build, counts, failing, serving, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 

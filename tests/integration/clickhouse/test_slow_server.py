@@ -15,11 +15,11 @@ from pipeline.app import MOST_QUESTIONS, _watched
 from pipeline.breaker import Breaker, BreakerState
 from pipeline.config import ClickHouseSettings, Settings
 from pipeline.errors import SinkUnavailable
-from pipeline.sink import ClickHouseSink
-from pipeline.sink.guarantee import TARGETS
+from pipeline.clickhouse import ClickHouseSink
+from pipeline.clickhouse.deduplication import TARGETS
 from pipeline.watchdog import Watchdog
 from tests.fakes.clock import FakeClock
-from tests.integration.sink_setup import ROWS, build, counts, settings_for
+from tests.support.sink_setup import ROWS, build, counts, settings_for
 from tests.servers.addresses import ClickHouseAddress
 
 
@@ -31,7 +31,7 @@ class Slow:
         self.seconds = settings.insert_timeout
         self.requests = 0
         self.causes: list[str] = []
-        monkeypatch.setattr("pipeline.sink.clickhouse.monotonic", self.clock.monotonic)
+        monkeypatch.setattr("pipeline.clickhouse.sink.monotonic", self.clock.monotonic)
         self.sink = ClickHouseSink(lambda: settings)
         self.writer = SimpleNamespace(stirred_at=self.clock.monotonic(), failure=None)
         everything = Settings(clickhouse=settings)

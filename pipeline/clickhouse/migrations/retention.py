@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
-from pipeline.migrations.server import Statement, Table
+from pipeline.clickhouse.migrations.session import Statement, Table
 from schemas.ddl import Layout
 
 SOURCE: Final = "retention"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.sink.guarantee import window_in
+from pipeline.clickhouse.deduplication import window_in
 
 PLAIN, REPLICATED = "non_replicated_deduplication_window", "replicated_deduplication_window"
 

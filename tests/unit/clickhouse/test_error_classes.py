@@ -13,8 +13,8 @@ from urllib3.exceptions import SSLError as Urllib3SSLError
 
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkError, SinkRefused, SinkUnavailable
-from pipeline.sink.classify import CODES, sink_error
-from pipeline.sink.client import address, connect
+from pipeline.clickhouse.error_classes import CODES, sink_error
+from pipeline.clickhouse.connection import address, connect
 
 WHERE = "http://clickhouse:8123"
 
