@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline.counts import CountedSteps
+from pipeline.metrics.counts import CountedSteps
 from pipeline.normalize.decode import Unstored
 from pipeline.normalize.step_row import ledger_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage

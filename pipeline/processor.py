@@ -18,7 +18,7 @@ import structlog
 from pipeline.batch import Batch, Lease, Part, Weight, set_aside
 from pipeline.config import Settings
 from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Unreadable, Withdrawn
-from pipeline.counts import tally
+from pipeline.metrics.counts import tally
 from pipeline.normalize.decode import Unstored, decode
 from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics

@@ -17,7 +17,7 @@ import structlog
 from pipeline.batch import Batch, Lease
 from pipeline.breaker import Breaker
 from pipeline.contracts import Clock, Columns, DeadLetterQueue, Sink
-from pipeline.counts import CountedSteps
+from pipeline.metrics.counts import CountedSteps
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkError, SinkUnavailable
 from pipeline.insertion import Insertion, Unexplained
 from pipeline.metrics import Metrics

@@ -18,7 +18,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from pipeline import __version__
-from pipeline.counts import Counts
+from pipeline.metrics.counts import Counts
 from pipeline.errors import ConfigError, ErrorClass
 from pipeline.metrics import catalogue
 from pipeline.metrics.catalogue import LabelValues, Spec

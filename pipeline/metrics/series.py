@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-from pipeline.counts import Duration
+from pipeline.metrics.counts import Duration
 from pipeline.metrics.catalogue import LabelValues, Spec
 from schemas.vocabulary import label
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pipeline.batch import Batch, Lease
 from pipeline.config import ClickHouseSettings
-from pipeline.counts import CountedSteps, tally
+from pipeline.metrics.counts import CountedSteps, tally
 from pipeline.normalize.decode import RunStepEvent, decode
 from pipeline.normalize.step_row import Rules, step_row
 from pipeline.records import Partition

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from pipeline.config import BatchSettings, KafkaSettings, RetrySettings, Settings
-from pipeline.counts import Counts
+from pipeline.metrics.counts import Counts
 from pipeline.metrics import Metrics, catalogue
 from pipeline.processor import Processor
 from pipeline.records import Partition, Record

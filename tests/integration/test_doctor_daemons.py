@@ -17,7 +17,7 @@ from pipeline.cli import execute
 from pipeline.config import HttpSettings
 from tests.acceptance.daemon import Daemon, environment, running_daemon
 from tests.acceptance.oracle import Load, Place, place, traffic, until
-from tests.integration.endpoints_rig import SetHealth, serving
+from tests.support.endpoints_rig import SetHealth, serving
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates
 

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from pipeline.cli import execute
 from pipeline.config import HttpSettings, KafkaSettings, Settings
-from pipeline.counts import Counts
+from pipeline.metrics.counts import Counts
 from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.top import sampling
@@ -22,7 +22,7 @@ from pipeline.top.addresses import Address, grouped, named
 from pipeline.top.sampling import Answer, Heard, Sampler, Silent, asking
 from tests.acceptance.daemon import environment, running_daemon
 from tests.acceptance.oracle import Load, Place, place, status, traffic, until
-from tests.integration.endpoints_rig import SetHealth, registry_with_a_step, serving
+from tests.support.endpoints_rig import SetHealth, registry_with_a_step, serving
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates
 

@@ -20,7 +20,7 @@ from pipeline.embedded import embedded_broker
 from pipeline.top.addresses import Address
 from pipeline.top.counters import labels
 from pipeline.top.sampling import Answer, Heard, Silent, asking, parsed
-from tests.integration.endpoints_rig import SetHealth, serving
+from tests.support.endpoints_rig import SetHealth, serving
 
 NOBODY = "127.0.0.1:1"
 STATUS = b'{"state": "running"}'

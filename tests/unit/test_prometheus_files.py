@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from pipeline.counts import Counts
+from pipeline.metrics.counts import Counts
 from pipeline.metrics import MergedMetrics, Metrics
 from pipeline.records import Partition
 from tests.promql import counters_outside_a_rate, misnamed

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.batch import Batch, Lease
-from pipeline.counts import CountedSteps
+from pipeline.metrics.counts import CountedSteps
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkUnavailable
 from pipeline.insertion import Insertion
 from pipeline.processor import Processor

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.counts import CountedSteps, Counts, tally
+from pipeline.metrics.counts import CountedSteps, Counts, tally
 from schemas.row import Row
 from tests.fakes.rows import CREATED, columns_of, step_row, unstored_row
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from pipeline.config import HttpSettings
 from pipeline.endpoints import Endpoints, server
 from pipeline.errors import ConfigError
-from tests.integration.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving
+from tests.support.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from pipeline.endpoints import server
 from pipeline.errors import ConfigError
-from tests.integration.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving, until_closed
+from tests.support.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving, until_closed
 from tests.servers.tls import Certificates
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from pipeline.config import HttpSettings
-from pipeline.counts import Counts, Duration
+from pipeline.metrics.counts import Counts, Duration
 from pipeline.endpoints import Endpoints
 from pipeline.metrics import Metrics
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import DuplicateTimeseries
 
 from pipeline import __version__
-from pipeline.counts import Counts, Duration
+from pipeline.metrics.counts import Counts, Duration
 from pipeline.errors import ConfigError, ErrorClass
 from pipeline.metrics import Metrics
 from pipeline.metrics.catalogue import RECORDS, SPECS

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from pipeline.counts import Counts, Duration
+from pipeline.metrics.counts import Counts, Duration
 from pipeline.metrics import MergedMetrics, Metrics
 from pipeline.records import Outcome, Partition
 
