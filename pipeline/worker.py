@@ -23,7 +23,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from pipeline import logs
-from pipeline.app import Member
+from pipeline.daemon.app import Member
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, RunstepError
 from pipeline.redaction import redact

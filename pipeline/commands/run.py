@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import structlog
 import typer
 
-from pipeline.app import Daemon
+from pipeline.daemon.app import Daemon
 from pipeline.commands import exits
 from pipeline.commands.context import config_file, settings_from_context
 from pipeline.config import load

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
-from pipeline.app import Daemon
+from pipeline.daemon.app import Daemon
 from pipeline.config import Settings
 
 _INSERTS: Final = "runstep_insert_duration_seconds"

@@ -19,12 +19,12 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry
 
-from pipeline.app import LastScrape
+from pipeline.daemon.app import LastScrape
 from pipeline.config import Settings
 from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError, RunstepError
-from pipeline.notify import Notifier
-from pipeline.retry import RetryPolicy
+from pipeline.daemon.systemd import Notifier
+from pipeline.daemon.retry import RetryPolicy
 from pipeline.supervisor.child import Child, ending
 from pipeline.supervisor.overview import Overview
 from pipeline.worker import ENDING
@@ -61,7 +61,7 @@ class Supervisor:
         Args:
             settings: as read at the start.
             count: of workers.
-            load: reads the settings again, in each worker; see `pipeline.app.Member`. It can be pickled.
+            load: reads the settings again, in each worker; see `pipeline.daemon.app.Member`. It can be pickled.
 
         Raises:
             ConfigError: several processes cannot share what the settings name.

@@ -9,7 +9,7 @@ from kafka import TopicPartition
 from kafka.record import MemoryRecords, MemoryRecordsBuilder
 from rich.table import Table
 
-from pipeline.batch import Batch, Lease
+from pipeline.daemon.batch import Batch, Lease
 from pipeline.config import ClickHouseSettings
 from pipeline.metrics.counts import CountedSteps, tally
 from pipeline.normalize.decode import RunStepEvent, decode

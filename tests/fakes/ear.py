@@ -1,4 +1,4 @@
-"""The service manager's ear: what `pipeline.notify` speaks to, without a service manager behind it."""
+"""The service manager's ear: what `pipeline.daemon.systemd` speaks to, without a service manager behind it."""
 
 import socket
 from contextlib import suppress

@@ -14,10 +14,10 @@ from prometheus_client.registry import Collector
 from pipeline.config import BatchSettings, KafkaSettings, RetrySettings, Settings
 from pipeline.metrics.counts import Counts
 from pipeline.metrics import Metrics, catalogue
-from pipeline.processor import Processor
+from pipeline.daemon.processor import Processor
 from pipeline.records import Partition, Record
-from pipeline.retry import RetryPolicy
-from pipeline.writer import Writer
+from pipeline.daemon.retry import RetryPolicy
+from pipeline.daemon.writer import Writer
 from tests.faults.book import Book, Violation
 from tests.faults.broker import Broker
 from tests.faults.line import Line

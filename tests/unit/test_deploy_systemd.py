@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import ProcessCollector
 
 from pipeline.config import Settings, load
-from pipeline.notify import LOOK_INTERVAL
+from pipeline.daemon.systemd import LOOK_INTERVAL
 from tests.tools import accept_command, tool
 
 ROOT = Path(__file__).parent.parent.parent

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pipeline.batch import Batch
+from pipeline.daemon.batch import Batch
 from pipeline.contracts import Withdrawn
-from pipeline.processor import Processor
+from pipeline.daemon.processor import Processor
 from tests.faults.mutants.change import Change
 
 

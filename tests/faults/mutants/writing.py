@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.batch import Batch, Lease
+from pipeline.daemon.batch import Batch, Lease
 from pipeline.metrics.counts import CountedSteps
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkUnavailable
-from pipeline.insertion import Insertion
-from pipeline.processor import Processor
-from pipeline.writer import Writer
+from pipeline.daemon.insertion import Insertion
+from pipeline.daemon.processor import Processor
+from pipeline.daemon.writer import Writer
 from tests.faults.mutants.change import Change
 
 

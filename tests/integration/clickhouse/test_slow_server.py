@@ -11,13 +11,13 @@ from typing import Any, cast
 import pytest
 from clickhouse_connect.driver.httpclient import HttpSyncBackend
 
-from pipeline.app import MOST_QUESTIONS, _watched
-from pipeline.breaker import Breaker, BreakerState
+from pipeline.daemon.app import MOST_QUESTIONS, _watched
+from pipeline.daemon.breaker import Breaker, BreakerState
 from pipeline.config import ClickHouseSettings, Settings
 from pipeline.errors import SinkUnavailable
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.clickhouse.deduplication import TARGETS
-from pipeline.watchdog import Watchdog
+from pipeline.daemon.watchdog import Watchdog
 from tests.fakes.clock import FakeClock
 from tests.support.sink_setup import ROWS, build, counts, settings_for
 from tests.servers.addresses import ClickHouseAddress

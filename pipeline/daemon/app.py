@@ -21,13 +21,13 @@ from pipeline.contracts import SystemClock
 from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.endpoints import Endpoints
 from pipeline.metrics import Metrics
-from pipeline.notify import Notifier
-from pipeline.processor import Processor
-from pipeline.retry import RetryPolicy
+from pipeline.daemon.systemd import Notifier
+from pipeline.daemon.processor import Processor
+from pipeline.daemon.retry import RetryPolicy
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.kafka.source import KafkaSource
-from pipeline.watchdog import Watchdog, Watched
-from pipeline.writer import Writer
+from pipeline.daemon.watchdog import Watchdog, Watched
+from pipeline.daemon.writer import Writer
 
 log = structlog.get_logger(__name__)
 

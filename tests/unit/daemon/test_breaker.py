@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.breaker import OPENS_AFTER, Breaker, BreakerState
+from pipeline.daemon.breaker import OPENS_AFTER, Breaker, BreakerState
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 
 AWAY = SinkUnavailable("away", ErrorClass.TRANSIENT)

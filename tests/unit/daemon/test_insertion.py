@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch import Lease
+from pipeline.daemon.batch import Lease
 from pipeline.contracts import Columns
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
-from pipeline.insertion import GROWS_AFTER, HOPELESS_REFUSALS, REVIEW_AFTER, Insertion, Unexplained
+from pipeline.daemon.insertion import GROWS_AFTER, HOPELESS_REFUSALS, REVIEW_AFTER, Insertion, Unexplained
 from pipeline.records import Partition
-from pipeline.refusals import Refusals
+from pipeline.daemon.rejection_limits import Refusals
 from schemas.row import INDEX
-from tests.unit.insertion_rig import TOPIC, Rig
+from tests.support.insertion_rig import TOPIC, Rig
 
 
 @pytest.fixture

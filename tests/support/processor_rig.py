@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from pipeline.config import BatchSettings, Settings
 from pipeline.metrics import Metrics
-from pipeline.processor import Processor
-from pipeline.retry import RetryPolicy
-from pipeline.writer import Writer
+from pipeline.daemon.processor import Processor
+from pipeline.daemon.retry import RetryPolicy
+from pipeline.daemon.writer import Writer
 from tests.fakes.clock import FakeClock
 from tests.fakes.kafka import FakeBroker, FakeDeadLetters, FakeSource
 from tests.fakes.sink import FakeSink

@@ -7,14 +7,14 @@ import pytest
 
 from pipeline.contracts import Columns, Unreadable
 from pipeline.errors import ErrorClass, SinkUnavailable
-from pipeline.processor import SLICE
+from pipeline.daemon.processor import SLICE
 from pipeline.records import Partition
-from pipeline.writer import SUSPECT_ATTEMPTS
+from pipeline.daemon.writer import SUSPECT_ATTEMPTS
 from schemas.row import INDEX
 from tests.fakes.kafka import FakeBroker, FakeRecord
 from tests.fakes.sink import FakeSink
 from tests.unit.events import completed, wire
-from tests.unit.processor_rig import Rig, rig_factory
+from tests.support.processor_rig import Rig, rig_factory
 
 STRICT = {"max_consecutive": 100, "max_ratio": 0.5}
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from itertools import compress, groupby
 from typing import Final
 
-from pipeline.batch import Part
+from pipeline.daemon.batch import Part
 from pipeline.records import Stage
-from pipeline.refusals import Refusals
+from pipeline.daemon.rejection_limits import Refusals
 from schemas.row import INDEX
 
 _STEP_INDEX: Final = INDEX["step_index"]

@@ -9,7 +9,7 @@ from pipeline.records import Partition
 from tests.fakes.kafka import FakeBroker, FakeSource
 from tests.fakes.sink import FakeSink, Fault
 from tests.unit.events import completed, step, wire
-from tests.unit.processor_rig import Rig, rig_factory
+from tests.support.processor_rig import Rig, rig_factory
 
 AWAY = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)
 

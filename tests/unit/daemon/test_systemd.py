@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pipeline.config import HttpSettings, Settings
-from pipeline.notify import Notifier
+from pipeline.daemon.systemd import Notifier
 from tests.fakes.ear import Ear
 
 SETTINGS = Settings(drain_timeout=25.0, http=HttpSettings(final_scrape=5.0))

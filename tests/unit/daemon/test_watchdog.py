@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pipeline.contracts import SystemClock
-from pipeline.watchdog import STOOD_STILL, Watchdog, Watched, stacks
+from pipeline.daemon.watchdog import STOOD_STILL, Watchdog, Watched, stacks
 from tests.fakes.clock import FakeClock
 
 PATIENCE = 30.0

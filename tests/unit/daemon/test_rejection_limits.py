@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeline.batch import Lease, Part
-from pipeline.insertion.bearing import take_in
+from pipeline.daemon.batch import Lease, Part
+from pipeline.daemon.bearing import take_in
 from pipeline.records import InvalidRecord, Partition, Reason, Stage
-from pipeline.refusals import FEWEST, WINDOW, Refusals
+from pipeline.daemon.rejection_limits import FEWEST, WINDOW, Refusals
 from tests.fakes.kafka import FakeRecord
 from tests.fakes.rows import step_row
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.batch import Batch, Lease, Weight, set_aside
+from pipeline.daemon.batch import Batch, Lease, Weight, set_aside
 from pipeline.normalize.decode import Unstored
 from pipeline.normalize.step_row import ledger_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipeline.app import Member
+from pipeline.daemon.app import Member
 from pipeline.config import Settings
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.records import Partition, Record
 from tests.fakes.kafka import FakeBroker
 from tests.unit.events import completed, wire
-from tests.unit.processor_rig import Rig, rig_factory
+from tests.support.processor_rig import Rig, rig_factory
 
 LAST_POLL = "runstep_last_poll_timestamp_seconds"
 
