@@ -20,7 +20,7 @@ from pipeline.daemon.app import Daemon
 from pipeline.commands import exits
 from pipeline.commands.context import config_file, settings_from_context
 from pipeline.config import load
-from pipeline.supervisor import Supervisor, WorkersFailed
+from pipeline.workers import Supervisor, WorkersFailed
 
 log = structlog.get_logger(__name__)
 

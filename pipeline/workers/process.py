@@ -1,6 +1,6 @@
 """The inside of one worker process of `runstep run --workers N`: a member of the group without endpoints.
 
-`pipeline.supervisor` starts it and owns its outside; they talk over one socket pair. The supervisor sends the worker's
+`pipeline.workers` starts it and owns its outside; they talk over one socket pair. The supervisor sends the worker's
 name, settings and how to read them again first (nothing of them is in arguments or environment), then requests: a
 number asks for a report, `STOP` for the end. The worker sends each report with the number it answers, at its end a last
 one, and text that says why it failed. The end of the pipe is the end of the supervisor: the worker drains and ends by

@@ -25,9 +25,9 @@ from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError, RunstepError
 from pipeline.daemon.systemd import Notifier
 from pipeline.daemon.retry import RetryPolicy
-from pipeline.supervisor.child import Child, ending
-from pipeline.supervisor.overview import Overview
-from pipeline.worker import ENDING
+from pipeline.workers.child import Child, ending
+from pipeline.workers.overview import Overview
+from pipeline.workers.process import ENDING
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from pipeline.config import Settings
-from pipeline.worker import LAST, STOP, Report
+from pipeline.workers.process import LAST, STOP, Report
 
 log = structlog.get_logger(__name__)
 
@@ -159,7 +159,7 @@ def _launch() -> tuple[subprocess.Popen[bytes], Connection]:
     with ours, theirs:
         process = subprocess.Popen(  # noqa: S603 - our own module
             # -P: a folder `pipeline` in the current directory is not ours.
-            [sys.executable, "-P", "-m", "pipeline.worker", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "pipeline.workers.process", str(theirs.fileno())],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path or str(os.getcwd()) for path in sys.path)},  # noqa: PTH109
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),

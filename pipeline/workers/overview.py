@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
 from pipeline.metrics import MergedMetrics
-from pipeline.supervisor.child import Child
+from pipeline.workers.child import Child
 
 _WAIT: Final = 1.0
 """Seconds that a scrape waits for the workers' reports; scrapes and probes of others time out after 10 and 1."""

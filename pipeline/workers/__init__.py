@@ -1,9 +1,9 @@
 """Several workers seen as one daemon: what `runstep run --workers N` runs.
 
 `supervisor` starts them, restarts them and ends them; `child` is one of them, seen from outside; `overview` is what all
-of them together answer to Prometheus and to probes. What happens inside a worker is in `pipeline.worker`.
+of them together answer to Prometheus and to probes. What happens inside a worker is in `pipeline.workers.process`.
 """
 
-from pipeline.supervisor.supervisor import Supervisor, WorkersFailed
+from pipeline.workers.supervisor import Supervisor, WorkersFailed
 
 __all__ = ("Supervisor", "WorkersFailed")

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings, HttpSettings, KafkaSettings, Settings
 from pipeline.errors import ConfigError
-from pipeline.supervisor import Supervisor
-from pipeline.supervisor.supervisor import member_settings
+from pipeline.workers import Supervisor
+from pipeline.workers.supervisor import member_settings
 from tests.acceptance.daemon import HTTP_OK, Daemon, Samples, running_daemon
 from tests.acceptance.oracle import Load, Place, Truth, drained, place, status, summed, traffic, until
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
@@ -51,7 +51,7 @@ def ends(pid: int) -> Callable[[], bool]:
     """Return what says whether a process has ended; a pid that was given to another one is not mistaken for it."""
     stat = Path(f"/proc/{pid}/cmdline")
     told = stat.read_bytes()
-    assert b"pipeline.worker" in told
+    assert b"pipeline.workers.process" in told
 
     def ended() -> bool:
         try:
@@ -218,7 +218,7 @@ def test_a_second_signal_ends_everything_at_once(nowhere: Place) -> None:
 
 
 def test_a_worker_that_does_not_drain_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.supervisor.supervisor.ENDING", 0.5)
+    monkeypatch.setattr("pipeline.workers.supervisor.ENDING", 0.5)
     with supervising(settings(drain_timeout=0.5)) as supervisor:
         workers = reporting(supervisor.status)
         ended = [ends(pid) for pid in workers.values()]
