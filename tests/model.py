@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.simulation import SimulatedEvent, Step
+from pipeline.tools.simulation import SimulatedEvent, Step
 from schemas.vocabulary import STEP_TYPES, TOOL_TYPES
 
 TERMINAL: Final = ("completed", "failed", "cancelled", "expired")

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.audit import Account, PartitionAccount
-from pipeline.audit import audit as look
+from pipeline.tools.audit import Account, PartitionAccount
+from pipeline.tools.audit import audit as look
 from pipeline.commands import exits
 from pipeline.commands.context import settings_from_context
 from pipeline.errors import RunstepError

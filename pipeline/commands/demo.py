@@ -24,18 +24,18 @@ from pipeline.config import (
     LogSettings,
     Settings,
 )
-from pipeline.demo.account import take_account
-from pipeline.demo.daemon import DaemonThread
-from pipeline.demo.directory import data_directory
-from pipeline.demo.page import write_page
-from pipeline.demo.report import print_account, print_report
-from pipeline.demo.screen import Screen
-from pipeline.demo.traffic import TrafficProcess
-from pipeline.embedded import embedded_broker
+from pipeline.tools.demo.account import take_account
+from pipeline.tools.demo.daemon_process import DaemonThread
+from pipeline.tools.demo.directory import data_directory
+from pipeline.tools.demo.page import write_page
+from pipeline.tools.demo.summary import print_account, print_report
+from pipeline.tools.demo.progress import Screen
+from pipeline.tools.demo.production import TrafficProcess
+from pipeline.tools.demo.embedded_broker import embedded_broker
 from pipeline.errors import ConfigError, ServiceUnavailable
 from pipeline.clickhouse.migrations import migrate
-from pipeline.page import need_library
-from pipeline.simulation import Traffic
+from pipeline.tools.html_report import need_library
+from pipeline.tools.simulation import Traffic
 from pipeline.clickhouse.connection import connect
 from pipeline.kafka.topics import create_topics
 

@@ -15,7 +15,7 @@ from pipeline.commands import dlq_view as view
 from pipeline.commands import exits
 from pipeline.commands.context import settings_from_context
 from pipeline.config import Settings
-from pipeline.dlq import (
+from pipeline.tools.dlq import (
     Book,
     Letter,
     OnError,

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from pipeline.commands.moments import moment
-from pipeline.dlq import Origins, Selection
+from pipeline.tools.dlq import Origins, Selection
 from pipeline.records import IGNORED_REASONS, Reason, Stage
 
 Reasons: TypeAlias = Annotated[

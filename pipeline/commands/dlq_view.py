@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.dlq import Book, Decision, Letter, Outcome, Report
+from pipeline.tools.dlq import Book, Decision, Letter, Outcome, Report
 from pipeline.redaction import redact
 from pipeline.visible import visible, visible_line
 

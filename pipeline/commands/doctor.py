@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from pipeline.checks import (
+from pipeline.tools.checks import (
     Finding,
     clickhouse_findings,
     daemon_findings,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline import logs
-from pipeline.checks import Finding
+from pipeline.tools.checks import Finding
 from pipeline.commands import exits
 from pipeline.commands.context import config_file
 from pipeline.config import Loaded, load_with_origins

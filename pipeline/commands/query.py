@@ -1,6 +1,6 @@
 """`runstep query`: asks the tables, in SQL or by the name of a report, on a server or in an embedded data directory.
 
-What the reports are and take is `pipeline.reports`; this asks and shows. It only reads. What comes out is text that
+What the reports are and take is `pipeline.tools.queries`; this asks and shows. It only reads. What comes out is text that
 producers sent: control characters are shown, never sent to the terminal.
 """
 
@@ -21,8 +21,8 @@ from pipeline.commands import exits
 from pipeline.commands.moments import moment
 from pipeline.commands.store import store_settings
 from pipeline.config import ClickHouseSettings
-from pipeline.reports import Report, reports
-from pipeline.reports.values import span
+from pipeline.tools.queries import Report, reports
+from pipeline.tools.queries.values import span
 from pipeline.clickhouse.error_classes import server_line, sink_error
 from pipeline.clickhouse.connection import address, connect
 from pipeline.visible import visible

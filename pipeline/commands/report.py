@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pipeline.commands.moments import moment
 from pipeline.commands.store import store_settings
-from pipeline.page import Period, need_library, need_place, report_on, write
+from pipeline.tools.html_report import Period, need_library, need_place, report_on, write
 from pipeline.clickhouse.connection import connect
 
 

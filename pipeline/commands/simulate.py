@@ -20,8 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from pipeline.commands.context import settings_from_context
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import ServiceUnavailable
-from pipeline.producing import EventProducer, Sent, paced, timeline
-from pipeline.simulation import SimulatedEvent, Traffic
+from pipeline.tools.simulation.producer import EventProducer, Sent, paced, timeline
+from pipeline.tools.simulation import SimulatedEvent, Traffic
 from pipeline.kafka.topics import create_topics, topics
 
 _STEADY: Final = 100.0

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from pipeline.commands import exits
 from pipeline.commands.context import settings_from_context
-from pipeline.top.addresses import grouped, named
-from pipeline.top.board import Board
-from pipeline.top.drawing import (
+from pipeline.tools.top.addresses import grouped, named
+from pipeline.tools.top.board import Board
+from pipeline.tools.top.drawing import (
     failures_table,
     headline,
     lag_line,
@@ -27,8 +27,8 @@ from pipeline.top.drawing import (
     steps_table,
     troubles_table,
 )
-from pipeline.top.figures import Figures
-from pipeline.top.sampling import Sampler, asking
+from pipeline.tools.top.figures import Figures
+from pipeline.tools.top.sampling import Sampler, asking
 
 _PATIENCE: Final = 6.0
 """Seconds that `--once` waits for answers; a daemon that is stuck takes a time-out."""
@@ -93,7 +93,7 @@ def _is_terminal() -> bool:
 
 def _live(sampler: Sampler, board: Board, interval: float) -> None:
     # It takes its time to import, and only the live screen needs it.
-    from pipeline.top.screen import Top  # noqa: PLC0415
+    from pipeline.tools.top.screen import Top  # noqa: PLC0415
 
     error = Top(sampler.sample, board, interval).run()
     if error is not None:

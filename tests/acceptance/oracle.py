@@ -33,8 +33,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 
 from pipeline.config import KafkaSettings
-from pipeline.producing import EventProducer
-from pipeline.simulation import SimulatedEvent, Traffic, events
+from pipeline.tools.simulation.producer import EventProducer
+from pipeline.tools.simulation import SimulatedEvent, Traffic, events
 from tests.acceptance.daemon import HTTP_OK, Daemon, migrate
 from tests.model import TERMINAL, Model, difference, read_current, read_ledger, read_samples
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress

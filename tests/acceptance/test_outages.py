@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.simulation import SimulatedEvent
+from pipeline.tools.simulation import SimulatedEvent
 from tests.acceptance.daemon import Daemon, running_daemon
 from tests.acceptance.oracle import Load, Truth, drained, place, status, summed, traffic, until
 from tests.servers.addresses import KafkaAddress

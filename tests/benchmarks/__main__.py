@@ -24,7 +24,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.simulation import Traffic, events
+from pipeline.tools.simulation import Traffic, events
 from tests.benchmarks.stages import profile
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.clickhouse.migrations import connected, migrate
-from pipeline.reports import Report, reports
-from pipeline.reports.values import span
+from pipeline.tools.queries import Report, reports
+from pipeline.tools.queries.values import span
 from pipeline.clickhouse.connection import connect
 from tests.support.migration_rig import ENVIRONMENT, USERS, as_user
 from tests.servers.clickhouse import ClickHouseServer

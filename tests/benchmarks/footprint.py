@@ -19,7 +19,7 @@ from typing import NamedTuple
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
-from pipeline.simulation import Traffic, events
+from pipeline.tools.simulation import Traffic, events
 from tests.benchmarks.__main__ import ask, cpu_seconds
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer

@@ -15,7 +15,7 @@ from pipeline.metrics.counts import CountedSteps, tally
 from pipeline.normalize.decode import RunStepEvent, decode
 from pipeline.normalize.step_row import Rules, step_row
 from pipeline.records import Partition
-from pipeline.simulation import Traffic, events
+from pipeline.tools.simulation import Traffic, events
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.kafka.record_batches import PartitionRecords
 from tests.fakes.kafka import FakeRecord

@@ -17,7 +17,7 @@ from typing import Any, Final
 import clickhouse_connect
 from kafka import KafkaConsumer, TopicPartition
 
-from pipeline.simulation import SimulatedEvent
+from pipeline.tools.simulation import SimulatedEvent
 from tests.acceptance.oracle import WAIT, Load, Place, Truth, traffic
 from tests.chaos.rig import Scenario
 from tests.model import Model, difference, read_current

@@ -24,7 +24,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import NoError
 from kafka.structs import OffsetAndMetadata
 
-from pipeline.simulation import SimulatedEvent
+from pipeline.tools.simulation import SimulatedEvent
 from tests.acceptance.daemon import HTTP_OK, Daemon, running_daemon
 from tests.acceptance.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
 from tests.chaos.watch import MEGABYTE, Watch

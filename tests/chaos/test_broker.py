@@ -14,7 +14,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from pipeline.cli import execute
-from pipeline.simulation import SimulatedEvent
+from pipeline.tools.simulation import SimulatedEvent
 from tests.acceptance.oracle import status, traffic, until
 from tests.chaos.logs import LogTruth, further, told_once
 from tests.chaos.rig import SECRET, Scenario, scenario

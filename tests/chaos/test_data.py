@@ -14,7 +14,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
-from pipeline.simulation import SimulatedEvent, Traffic, events
+from pipeline.tools.simulation import SimulatedEvent, Traffic, events
 from tests.acceptance.oracle import read_topic, repeating, status, traffic, until
 from tests.chaos.rig import Scenario, scenario
 

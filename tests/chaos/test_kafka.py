@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
-from pipeline.simulation import SimulatedEvent
+from pipeline.tools.simulation import SimulatedEvent
 from tests.acceptance.oracle import committed, status, until
 from tests.chaos.logs import LogTruth, further, held, told_once
 from tests.chaos.rig import Scenario, scenario

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from pipeline.simulation import SimulatedEvent
+from pipeline.tools.simulation import SimulatedEvent
 from tests.acceptance.daemon import environment
 from tests.acceptance.oracle import Place, Truth, repeating, traffic, until
 from tests.chaos.rig import Scenario, scenario

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.check_rig import complete_pipeline
-from tests.integration.doctor_rig import Doctor, asking
+from tests.support.check_rig import complete_pipeline
+from tests.support.doctor_rig import Doctor, asking
 from tests.support.source_rig import PrivateWorld, World
 
 

@@ -20,8 +20,8 @@ from pydantic import SecretStr
 
 from pipeline.config import ClickHouseSettings, KafkaSettings
 from pipeline.clickhouse.migrations import connected, migrate
-from pipeline.producing import EventProducer, timeline
-from pipeline.simulation import SimulatedEvent, Traffic, events
+from pipeline.tools.simulation.producer import EventProducer, timeline
+from pipeline.tools.simulation import SimulatedEvent, Traffic, events
 from tests.acceptance.daemon import Daemon, running_daemon
 from tests.dashboards import ROOT, Range, Target, expand_promql, expand_sql
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress

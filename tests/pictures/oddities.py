@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from pipeline.simulation import SimulatedEvent
+from pipeline.tools.simulation import SimulatedEvent
 
 
 def odd_events() -> Iterator[SimulatedEvent]:

@@ -19,8 +19,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from pipeline.config import KafkaSettings
-from pipeline.producing import EventProducer, timeline
-from pipeline.simulation import SimulatedEvent, Traffic, events
+from pipeline.tools.simulation.producer import EventProducer, timeline
+from pipeline.tools.simulation import SimulatedEvent, Traffic, events
 from tests.acceptance.daemon import Daemon, migrate, running_daemon
 from tests.dashboards import ROOT
 from tests.pictures.oddities import odd_events

@@ -3,9 +3,9 @@
 import pytest
 
 from pipeline.commands import dlq_view as view
-from pipeline.dlq import Decision, Outcome, Report
+from pipeline.tools.dlq import Decision, Outcome, Report
 from pipeline.visible import visible, visible_line
-from tests.unit.letter_box import LETTERS, ORIGIN, Log
+from tests.support.dead_letter_topic import LETTERS, ORIGIN, Log
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The truth model: its rules, on cases small enough to be seen through."""
 
-from pipeline.simulation import SimulatedEvent, Step
+from pipeline.tools.simulation import SimulatedEvent, Step
 from tests.model import Model, difference, grouping_faults, read_samples
 
 T0 = 1_760_000_000_000

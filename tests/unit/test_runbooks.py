@@ -18,7 +18,7 @@ from pipeline.errors import ErrorClass
 from pipeline.metrics.catalogue import SPECS
 from pipeline.clickhouse.migrations import connected, migrate
 from pipeline.records import Outcome, Reason
-from pipeline.reports import reports
+from pipeline.tools.queries import reports
 from schemas.row import LEDGER_COLUMNS, STEP_COLUMNS
 from schemas.vocabulary import ANOMALIES, ERROR_CATEGORIES, STATUSES, STEP_TYPES
 from tests.dashboards import FILES, load, panels

@@ -13,9 +13,9 @@ from pipeline.commands import exits
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkUnavailable
 from pipeline.clickhouse.migrations import Client, check_schema, connected, migrate
-from pipeline.page import Period
-from pipeline.page.questions import ask as page_answers
-from pipeline.reports import reports
+from pipeline.tools.html_report import Period
+from pipeline.tools.html_report.questions import ask as page_answers
+from pipeline.tools.queries import reports
 from pipeline.clickhouse import connect
 from tests.support.migration_rig import ENVIRONMENT, USERS, Run, as_user, command, write
 from tests.servers.clickhouse import ClickHouseServer

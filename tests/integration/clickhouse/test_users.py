@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.audit.tables import SETTINGS
+from pipeline.tools.audit.ledger_side import SETTINGS
 from pipeline.commands import exits
 from pipeline.clickhouse.migrations import check_schema, connected, migrate
 from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user, command, write

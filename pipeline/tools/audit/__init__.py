@@ -1,0 +1,10 @@
+"""The proof: Kafka's offsets against the ledger, and the ledger against the steps. Asks only, changes nothing.
+
+`kafka` knows what Kafka holds and what the group has committed, `tables` what ClickHouse has, `account` says what is
+wrong between the two.
+"""
+
+from pipeline.tools.audit.account import Account, Gap, LetterAccount, PartitionAccount, StepAccount
+from pipeline.tools.audit.audit import audit
+
+__all__ = ["Account", "Gap", "LetterAccount", "PartitionAccount", "StepAccount", "audit"]

@@ -1,0 +1,181 @@
+"""What Kafka says for an audit: where its logs begin and end, what is committed, which offsets hold a record.
+
+Reads with a consumer that is in no group, and commits nothing.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import inf
+from typing import Any, Final, NamedTuple
+
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
+from kafka.structs import TopicPartition
+
+from pipeline.tools.audit.account import Cause, Gap
+from pipeline.config import Settings
+from pipeline.errors import ConfigError
+from pipeline.kafka.log_reader import NEAR, LogReader, answering, reading_logs
+from pipeline.records import Partition
+
+MOST_GAPS: Final = 20_000
+"""Ranges that are looked at one by one in a partition; it takes some seconds."""
+MOST_LETTERS: Final = 1_000_000
+"""Dead letters that are read."""
+
+
+class Log(NamedTuple):
+    """A partition's log: the first offset it holds, the one behind the last readable record, the committed one."""
+
+    start: int
+    end: int
+    committed: int | None
+
+
+class Letters(NamedTuple):
+    """Origins of dead letters: topic, partition, offset; and the milliseconds before which they may have expired."""
+
+    origins: frozenset[tuple[str, int, int]]
+    since: float = 0
+    skipped: str | None = None
+
+
+class Kafka:
+    """Questions to one cluster."""
+
+    def __init__(self, settings: Settings, reader: LogReader) -> None:
+        self._settings = settings
+        self._reader = reader
+
+    def logs(self) -> Mapping[Partition, Log]:
+        """Return every partition of the configured topics; the committed offsets are asked for first.
+
+        Raises:
+            ConfigError: a topic does not exist.
+            ServiceUnavailable: Kafka does not answer.
+        """
+        group = self._settings.kafka.group_id
+        with answering():
+            committed = self._reader.admin.list_group_offsets([group])[group]
+        partitions = [part for topic in self._settings.kafka.topics for part in self._reader.partitions(topic)]
+        starts, ends = self._reader.bounds(partitions)
+        return {
+            Partition(part.topic, part.partition): Log(starts[part], ends[part], _offset(committed.get(part)))
+            for part in partitions
+        }
+
+    def causes(self, partition: Partition, ranges: Iterable[tuple[int, int]], start: int) -> list[Gap]:
+        """Say of each range of offsets, ascending, why the ledger does not have it; a range may be cut into several.
+
+        Args:
+            partition: whose.
+            ranges: first and last offset; each is looked at, so MOST_GAPS at most.
+            start: where the log begins.
+        """
+        gaps: list[Gap] = []
+        held: list[tuple[int, int]] = []
+        for first, last in ranges:
+            if first < start:
+                gaps.append(Gap(first, min(last, start - 1), "expired"))
+            if last >= start:
+                held.append((max(first, start), last))
+        if not held:
+            return gaps
+        absent = self._cause_of_absence(partition.topic)
+        records = list(self._records_in(partition, held))
+        return [*gaps, *_split(held, records, absent)]
+
+    def letters(self) -> Letters:
+        """Return where the dead letters came from.
+
+        Raises:
+            ServiceUnavailable: Kafka does not answer.
+        """
+        topic = self._settings.dead_letter_topic
+        try:
+            partitions = self._reader.partitions(topic)
+        except ConfigError as error:
+            return Letters(frozenset(), skipped=str(error))
+        starts, ends = self._reader.bounds(partitions)
+        number = sum(ends[part] - starts[part] for part in partitions)
+        if number > MOST_LETTERS:
+            return Letters(frozenset(), skipped=f"{topic} holds {number:,} letters; too many to read")
+        origins, since = set(), 0.0
+        for part in partitions:
+            oldest = inf
+            for record in self._reader.read(part, starts[part], ends[part]):
+                origins |= _origin(record.headers)
+                oldest = min(oldest, record.timestamp)
+            since = max(since, oldest if starts[part] else 0)
+        return Letters(frozenset(origins), since)
+
+    def _cause_of_absence(self, topic: str) -> Cause:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": None})
+        try:
+            told = str(self._reader.admin.describe_configs([resource], config_filter="all"))
+        except KafkaError:
+            # Without the right to see it: a compacted topic is the rarer case.
+            return "transaction"
+        return "compaction" if "compact" in told.replace("compaction", "") else "transaction"
+
+    def _records_in(self, partition: Partition, ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
+        """Yield the offsets in the ranges at which Kafka holds a record."""
+        waiting = deque(ranges)
+        while waiting:
+            first = waiting[0][0]
+            together = [waiting.popleft()]
+            while waiting and waiting[0][0] - together[-1][1] < NEAR:
+                together.append(waiting.popleft())
+            wanted = deque(together)
+            for record in self._reader.read(TopicPartition(*partition), first, together[-1][1] + 1):
+                while wanted and wanted[0][1] < record.offset:
+                    wanted.popleft()
+                if wanted and wanted[0][0] <= record.offset:
+                    yield record.offset
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Kafka]:
+    """Connect, and release both clients at the end.
+
+    Raises:
+        ServiceUnavailable: Kafka is away.
+        ConfigError: kafka-python does not accept the settings.
+    """
+    with reading_logs(settings.kafka) as reader:
+        yield Kafka(settings, reader)
+
+
+def _split(ranges: Sequence[tuple[int, int]], records: Sequence[int], absent: Cause) -> Iterator[Gap]:
+    """Cut ranges into what Kafka holds (lost) and what it has no record of."""
+    held = deque(records)
+    for first, last in ranges:
+        begin = first
+        while held and held[0] <= last:
+            lost_from = lost_to = held.popleft()
+            while held and held[0] == lost_to + 1 <= last:
+                lost_to = held.popleft()
+            if begin < lost_from:
+                yield Gap(begin, lost_from - 1, absent)
+            yield Gap(lost_from, lost_to, "lost")
+            begin = lost_to + 1
+        if begin <= last:
+            yield Gap(begin, last, absent)
+
+
+def _offset(found: Any) -> int | None:
+    return found.offset if found is not None and found.offset >= 0 else None
+
+
+def _origin(headers: Iterable[tuple[str, bytes]]) -> set[tuple[str, int, int]]:
+    said = {name: value for name, value in headers if name.startswith("runstep-")}
+    try:
+        topic = said["runstep-topic"].decode()
+        return (
+            {(topic, int(said["runstep-partition"]), int(said["runstep-offset"]))}
+            if "runstep-reason" in said
+            else set()
+        )
+    except (KeyError, ValueError):
+        return set()

@@ -1,0 +1,67 @@
+"""What ClickHouse says: whether it is there, lets us in, has the tables as shipped, and lets us use them. Asks only."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Final
+
+from clickhouse_connect.driver.exceptions import Error
+
+from pipeline.tools.checks.finding import Finding, away, bad, fine
+from pipeline.config import ClickHouseSettings
+from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
+from pipeline.clickhouse.migrations import check_schema, each_host
+from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.connection import address, connect
+
+_GRANTS: Final = (("INSERT", "run_step_ingest"), ("SELECT", "run_step_ledger"))
+
+
+def clickhouse_findings(settings: ClickHouseSettings) -> Iterator[Finding]:
+    """Yield the state of everything in ClickHouse that the daemon needs, on each host of a cluster.
+
+    Takes up to `clickhouse.connect_timeout` for a host that is away.
+    """
+    for host in each_host(settings):
+        yield from _host(host)
+
+
+def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
+    subject = f"clickhouse {address(settings)}"
+    try:
+        client = connect(settings)
+    except SinkError as error:
+        # A code is an answer: the server is there and says no, and the error's last words are the cure.
+        detail, _, cure = str(error).rpartition("; ")
+        yield (
+            bad(subject, detail or cure, cure if detail else "look at the server's log")
+            if error.code
+            else away(subject, str(error), "correct clickhouse.url, or start it")
+        )
+        return
+    with closing(client):
+        try:
+            yield fine(subject, f"version {client.server_version} lets us in")
+            yield from _contents(client, settings)
+        except (Error, ServiceUnavailable, ConfigError) as error:
+            told = sink_error(error, address(settings)) if isinstance(error, Error) else error
+            yield away(subject, f"stopped answering: {told}", "look at the server, then check again")
+
+
+def _contents(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
+    database = settings.database
+    if not client.command(f"EXISTS DATABASE `{database}`"):
+        yield bad(f"database {database}", "does not exist, or this user may not see it", "runstep migrate")
+        return
+    yield fine(f"database {database}", "exists")
+    wrong = check_schema(client, database)
+    for line in wrong:
+        detail, _, cure = line.partition(": ")
+        yield bad("tables", detail, cure)
+    if not wrong:
+        yield fine("tables", "all tables and views are as shipped")
+    for privilege, table in _GRANTS:
+        name = f"{database}.{table}"
+        if int(client.command(f"CHECK GRANT {privilege} ON `{database}`.{table}")):
+            yield fine(f"grant {privilege}", f"on {name}")
+        else:
+            yield bad(f"grant {privilege}", f"missing on {name}", f"GRANT {privilege} ON {name} TO this user")

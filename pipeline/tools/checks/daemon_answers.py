@@ -1,0 +1,96 @@
+"""What a running daemon says of itself, over its own endpoints: is it alive, is it ready, and if not, why not."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from pipeline.tools.daemon_client import UNANSWERED, Answer, get, opener, own_address, reason, scheme
+from pipeline.tools.checks.finding import Finding, away, bad, fine, warning
+from pipeline.config import HttpSettings
+
+_ITSELF: Final = "mend that; the daemon goes on by itself"
+_CURE: Final = re.compile(
+    r"; (?P<cure>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow)\b.*)$"
+)
+"""Most causes end with their cure."""
+
+
+def daemon_findings(http: HttpSettings, urls: tuple[str, ...] = ()) -> Iterator[Finding]:
+    """Yield how the daemons fare.
+
+    Takes up to 15 seconds for one that is stuck.
+
+    Args:
+        http: where the daemon of these settings listens, and the certificates of its endpoints.
+        urls: where daemons are to be, instead; then it is bad news if one is not.
+    """
+    for url in urls:
+        given = url if "://" in url else f"{scheme(http)}://{url}"
+        yield from _asked(given.rstrip("/"), http, required=True)
+    if urls:
+        return
+    address = own_address(http)
+    if address is None:
+        yield warning("daemon", "http.bind takes any free port, so it cannot be asked", "name it: --url host:port")
+        return
+    yield from _asked(f"{scheme(http)}://{address}", http, required=False)
+
+
+def _asked(url: str, http: HttpSettings, *, required: bool) -> Iterator[Finding]:
+    subject = f"daemon {url}"
+    try:
+        through = opener(http, trusting=not required)
+        health, ready, status = (get(through, f"{url}/{page}") for page in ("healthz", "readyz", "status"))
+    except UNANSWERED as error:
+        cause = f"does not answer: {reason(error)}"
+        if required:
+            yield away(subject, cause, "start it, or correct --url")
+        else:
+            yield warning(subject, f"{cause}; is it running here?", "start `runstep run`, or name it: --url host:port")
+        return
+    try:
+        told = json.loads(status.text)
+        state = told["state"]
+    except (ValueError, KeyError, TypeError):
+        yield bad(
+            subject, f"answers, but /status is not runstep's (HTTP {status.status})", "correct http.bind or --url"
+        )
+        return
+    yield from _troubles(subject, health, ready, told)
+    if not told.get("causes"):
+        yield fine(subject, f"{state}, {_ownership(told.get('partitions', {}))}")
+    yield from _remarks(subject, told)
+
+
+def _troubles(subject: str, health: Answer, ready: Answer, told: Mapping[str, Any]) -> Iterator[Finding]:
+    if health.status != HTTPStatus.OK:
+        cure = "its log has the stacks of all threads: report them, and restart it"
+        yield bad(subject, f"makes no progress: {health.text.strip()}", cure)
+    causes = told.get("causes") or (ready.text.splitlines() if ready.status != HTTPStatus.OK else [])
+    for cause in causes:
+        if cause.strip() == health.text.strip():
+            continue
+        found = _CURE.search(cause)
+        detail = cause[: found.start()] if found else cause
+        yield bad(subject, f"is not ready: {detail}", found["cure"] if found else _ITSELF)
+
+
+def _ownership(partitions: Mapping[str, Mapping[str, Any]]) -> str:
+    lag = sum(partition.get("lag") or 0 for partition in partitions.values())
+    return f"{len(partitions)} partition{'' if len(partitions) == 1 else 's'}, {lag:,} records behind"
+
+
+def _remarks(subject: str, told: Mapping[str, Any]) -> Iterator[Finding]:
+    sink = told.get("sink", {})
+    if sink.get("breaker", "closed") != "closed":
+        row = f"{sink.get('failures_in_a_row', 'some')} failures in a row"
+        yield warning(subject, f"its breaker is {sink['breaker']} after {row}", "it closes when a probe passes")
+    if sink.get("most_rows"):
+        cure = "give its user more memory, or set batch.max_rows to that"
+        yield warning(subject, f"ClickHouse refuses more than {sink['most_rows']:,} rows at once", cure)
+    if told["state"] == "running" and not told.get("partitions"):
+        yield warning(subject, "has no partitions", "nothing, if the group has more members than partitions")
+    for kind, cause in sorted(told.get("last_error", {}).items()):
+        yield fine(subject, f"its last {kind} error: {cause}")

@@ -1,0 +1,180 @@
+"""Where the consumer group stands: who is in it, who has which partition, what is committed, what Kafka still holds.
+
+Asks only; nothing is joined or committed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, Final, NamedTuple
+
+from kafka import KafkaAdminClient
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
+from kafka.structs import TopicPartition
+
+from pipeline.tools.checks.finding import Finding, bad, fine, warning
+from pipeline.tools.checks.kafka_access import cause_of, described_group
+from pipeline.tools.checks.topic_settings import topic_findings
+from pipeline.config import KafkaSettings, Settings
+from pipeline.errors import SourceUnavailable
+from pipeline.kafka.client import client_options, connect
+
+_MOST_LISTED: Final = 12
+_STABLE: Final = "Stable"
+_OTHERS: Final = "choose another kafka.group_id for one of the two"
+
+
+class _Place(NamedTuple):
+    """A partition: the offsets that Kafka holds, the end not included, and the group's next one (-1: none)."""
+
+    partition: TopicPartition
+    start: int
+    end: int
+    committed: int
+
+
+def group_findings(settings: Settings) -> Iterator[Finding]:
+    """Yield what may keep the group from getting on, partition by partition, and the topics' own limits.
+
+    For where `kafka_findings` found Kafka to be there; what it says is not said again.
+    """
+    kafka = settings.kafka
+    try:
+        admin = connect(KafkaAdminClient, **client_options(kafka))
+    except SourceUnavailable:
+        return
+    with closing(admin):
+        yield from _refusable("group", _group(admin, kafka), f"grant READ and DESCRIBE on group {kafka.group_id}")
+        yield from _refusable("topic settings", topic_findings(admin, settings), "grant DESCRIBE_CONFIGS on the topics")
+
+
+def _refusable(subject: str, findings: Iterator[Finding], cure: str) -> Iterator[Finding]:
+    try:
+        yield from findings
+    except KafkaError as error:
+        yield warning(subject, f"cannot be told: {cause_of(error)}", cure)
+
+
+def _group(admin: Any, kafka: KafkaSettings) -> Iterator[Finding]:
+    described = described_group(admin, kafka.group_id)
+    numbers = {
+        topic["name"]: [part["partition_index"] for part in topic["partitions"]]
+        for topic in admin.describe_topics(list(kafka.topics))
+        if not topic["error_code"]
+    }
+    partitions = [TopicPartition(topic, number) for topic, parts in numbers.items() for number in parts]
+    committed = admin.list_group_offsets([kafka.group_id])[kafka.group_id]
+    places = _places(admin, partitions, committed)
+    members = described["members"]
+    yield from _strangers(kafka, members, committed)
+    yield from _owners(kafka, described["group_state"], members, places)
+    for place in places:
+        yield from _lost(place, kafka)
+    yield from _lags(places)
+
+
+def _places(admin: Any, partitions: Sequence[TopicPartition], committed: Mapping[TopicPartition, Any]) -> list[_Place]:
+    if not partitions:
+        return []
+    starts = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
+    ends = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST), isolation_level="read_committed")
+    return [
+        _Place(part, starts[part].offset, ends[part].offset, committed[part].offset if part in committed else -1)
+        for part in partitions
+    ]
+
+
+def _strangers(
+    kafka: KafkaSettings, members: Sequence[Any], committed: Mapping[TopicPartition, Any]
+) -> Iterator[Finding]:
+    """Yield who uses the group for something else: partitions would wander off to a program that cannot use them."""
+    subject, ours, told = f"group {kafka.group_id}", set(kafka.topics), set()
+    for member in members:
+        foreign = sorted(set((member["member_metadata"] or {}).get("topics", ())) - ours)
+        if foreign:
+            told.update(foreign)
+            yield bad(subject, f"{_name(member)} reads {', '.join(foreign)} in it: another program", _OTHERS)
+        elif member["client_id"] != kafka.client_id:
+            detail = f"{_name(member)} is in it, ours are called {kafka.client_id}"
+            yield warning(
+                subject, detail, f"nothing, if kafka.client_id is just not the same everywhere; else {_OTHERS}"
+            )
+    past = sorted({part.topic for part, found in committed.items() if found.offset >= 0} - ours - told)
+    if past:
+        detail = f"has committed offsets of {', '.join(past)}, which these settings do not read"
+        yield warning(subject, detail, f"nothing, if they once did; else {_OTHERS}")
+
+
+def _owners(kafka: KafkaSettings, state: str, members: Sequence[Any], places: Sequence[_Place]) -> Iterator[Finding]:
+    subject = f"group {kafka.group_id}"
+    owned: dict[TopicPartition, str] = {}
+    for member in members[:_MOST_LISTED]:
+        held = (member["member_assignment"] or {}).get("assigned_partitions", ())
+        owned |= {TopicPartition(each["topic"], number): "" for each in held for number in each["partitions"]}
+        texts = [f"{each['topic']} {', '.join(map(str, sorted(each['partitions'])))}" for each in held]
+        yield fine(subject, f"{_name(member)} has {'; '.join(texts) or 'no partition'}")
+    if len(members) > _MOST_LISTED:
+        yield fine(subject, f"and {len(members) - _MOST_LISTED} more members")
+    elif not members:
+        yield from _nobody(subject, places)
+    elif state != _STABLE:
+        cure = "wait a minute; if it lasts, members come and go: look at their logs, and at kafka.session_timeout"
+        yield warning(subject, f"is being shared out anew ({state})", cure)
+    elif ownerless := [place.partition for place in places if place.partition not in owned]:
+        yield bad(
+            subject, f"nobody reads {_listed(ownerless)}", "restart one member, so that the group shares out anew"
+        )
+
+
+def _nobody(subject: str, places: Sequence[_Place]) -> Iterator[Finding]:
+    waiting = sum(_lag(place) for place in places)
+    if waiting:
+        cure = "start `runstep run`; where it runs already, correct kafka.group_id"
+        yield bad(subject, f"nobody is in it, and {_records(waiting)} waiting", cure)
+    else:
+        yield warning(subject, "nobody is in it", "start `runstep run`")
+
+
+def _lost(place: _Place, kafka: KafkaSettings) -> Iterator[Finding]:
+    topic, number = place.partition
+    subject = f"partition {topic}/{number}"
+    policy = f"kafka.on_lost_offsets = {kafka.on_lost_offsets!r} says what the daemon does"
+    if 0 <= place.committed < place.start:
+        lost = place.start - place.committed
+        detail = f"Kafka has dropped {lost:,} offsets that were not read, {place.committed} to {place.start - 1}"
+        yield bad(subject, detail, f"they are gone; {policy}; raise retention.ms of {topic}")
+    elif place.committed > place.end:
+        detail = f"committed is {place.committed}, but the topic ends at {place.end}: truncated, or made again"
+        yield bad(subject, detail, f"{policy}; see in the ledger what was stored of the old offsets")
+
+
+def _lags(places: Sequence[_Place]) -> Iterator[Finding]:
+    by_topic: defaultdict[str, list[_Place]] = defaultdict(list)
+    for place in places:
+        by_topic[place.partition.topic].append(place)
+    for topic, own in by_topic.items():
+        total, worst = sum(map(_lag, own)), max(own, key=_lag)
+        text = f"{_records(total)} not committed yet"
+        if total:
+            where = f"next {worst.committed}" if worst.committed >= 0 else "nothing committed"
+            text += f"; most in partition {worst.partition.partition}: {_lag(worst):,} ({where}, end {worst.end})"
+        yield fine(f"lag {topic}", text)
+
+
+def _lag(place: _Place) -> int:
+    return max(place.end - max(place.committed, place.start), 0)
+
+
+def _records(number: int) -> str:
+    return f"{number:,} record{' is' if number == 1 else 's are'}"
+
+
+def _name(member: Mapping[str, Any]) -> str:
+    return f"{member['client_id']} on {str(member['client_host']).lstrip('/')}"
+
+
+def _listed(partitions: Sequence[TopicPartition]) -> str:
+    shown = ", ".join(f"{topic}/{number}" for topic, number in partitions[:_MOST_LISTED])
+    more = len(partitions) - _MOST_LISTED
+    return f"{shown} and {more} more" if more > 0 else shown

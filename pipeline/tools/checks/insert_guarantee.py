@@ -1,0 +1,143 @@
+"""Whether ClickHouse keeps the delivery guarantee: windows, our settings, and the views that feed the two tables.
+
+Asks only. The tables' form, windows of 0 and definers are `clickhouse`'s findings; here is what needs a closer look.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Final
+
+from clickhouse_connect.driver.exceptions import Error
+
+from pipeline.tools.checks.finding import Finding, bad, fine, warning
+from pipeline.tools.checks.clickhouse_server import granted, rows, server_findings
+from pipeline.config import ClickHouseSettings
+from pipeline.errors import SinkError
+from pipeline.clickhouse.migrations import each_host
+from pipeline.clickhouse import connect
+from pipeline.clickhouse import deduplication
+from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.sink import INGEST, insert_settings
+from pipeline.clickhouse.connection import address
+
+_VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv")
+"""As they have to commit."""
+_WEEK: Final = 604_800
+
+_MADE: Final = """
+SELECT name, toUnixTimestamp(metadata_modification_time), toUnixTimestamp(now()) - toInt64(uptime()), create_table_query
+FROM system.tables WHERE database = {database:String} AND name IN {names:Array(String)}
+"""
+_READERS: Final = """
+SELECT dependencies_database, dependencies_table FROM system.tables
+WHERE database = {database:String} AND name IN {names:Array(String)}
+"""
+_SECONDS: Final = """
+SELECT name, engine_full FROM system.tables WHERE database = {database:String} AND match(engine, '^(Replicated|Shared)')
+"""
+_USERS: Final = "SELECT name FROM system.users"
+
+
+def guarantee_findings(settings: ClickHouseSettings) -> Iterator[Finding]:
+    """Yield what each host says of the guarantee and of itself; nothing of a host that is away."""
+    hosts = each_host(settings)
+    for host in hosts:
+        for finding in _host(host):
+            subject = finding.subject if len(hosts) == 1 else f"{finding.subject} at {address(host)}"
+            yield finding._replace(subject=subject)
+
+
+def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
+    try:
+        client = connect(settings)
+    except SinkError:
+        return
+    with closing(client):
+        try:
+            yield from _settings(client, settings)
+            yield from granted("deduplication", "tables", _windows(client, settings.database))
+            yield from granted("order of the views", "tables", _order(client, settings.database))
+            yield from granted("views", "tables", _others(client, settings.database))
+            yield from granted("definer of the views", "users", _definers(client, settings.database))
+            yield from server_findings(client, settings.database)
+        except Error as error:
+            told = sink_error(error, address(settings))
+            yield bad("clickhouse", f"stopped answering: {told}", "look at the server, then ask again")
+
+
+def _settings(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
+    subject, cure = "insert settings", "lift the constraint in the user's profile"
+    pinned = insert_settings(settings, client)
+    fixed = ", ".join(deduplication.fixed(client, pinned))
+    if fixed:
+        yield bad(subject, f"the user's profile fixes {fixed}", cure)
+        return
+    try:
+        kept = ", ".join(deduplication.lost(client, pinned))
+    except Error as error:
+        if error.code is None:
+            raise
+        detail, _, told = str(sink_error(error, address(settings))).partition("; ")
+        yield bad(subject, detail, told or cure)
+        return
+    if kept:
+        yield bad(subject, f"do not reach the server: {kept}", "let the proxy in between pass settings on")
+    else:
+        yield fine(subject, f"all {len(pinned)} can be set as the guarantee needs them")
+
+
+def _windows(client: Any, database: str) -> Iterator[Finding]:
+    seen = deduplication.targets(client, database)
+    doubt = seen.doubt(database)
+    if doubt:
+        detail, _, cure = doubt.partition("; ")
+        yield warning("deduplication", detail, cure)
+    for window in seen.windows:
+        if window.inserts:
+            yield fine("deduplication", f"{database}.{window.table} remembers {window.inserts:,} inserts")
+    for name, engine_full in rows(client, _SECONDS, database=database):
+        found = re.search(r"replicated_deduplication_window_seconds = (\d+)", engine_full)
+        if f"{name}".removesuffix("_local") in deduplication.TARGETS and int(found[1] if found else 0) < _WEEK:
+            cure = f"ALTER TABLE {database}.{name} MODIFY SETTING replicated_deduplication_window_seconds = {_WEEK}"
+            yield warning("deduplication", f"{database}.{name} forgets an insert sooner than in a week", cure)
+
+
+def _order(client: Any, database: str) -> Iterator[Finding]:
+    """Say which view commits first.
+
+    The server tells it nowhere: it is the order in which they were made, and after its restart the reverse of their
+    names (measured), which is right with ours.
+    """
+    made = {
+        name: (when, started) for name, when, started, _ in rows(client, _MADE, database=database, names=list(_VIEWS))
+    }
+    if len(made) < len(_VIEWS):
+        return
+    (steps, _), (ledger, started) = (made[name] for name in _VIEWS)
+    if ledger < steps and steps >= started:
+        detail = (
+            "the ledger's view commits before the steps' one, which was made later: a fault leaves an account of steps"
+        )
+        cure = "restart ClickHouse, it takes them by name then; until then the repeated insert heals it"
+        yield warning("order of the views", f"{detail} that are not there yet", cure)
+    else:
+        yield fine("order of the views", "the steps commit before the ledger")
+
+
+def _others(client: Any, database: str) -> Iterator[Finding]:
+    names = (INGEST, f"{INGEST}_local")
+    for databases, tables in rows(client, _READERS, database=database, names=list(names)):
+        for place in (f"{base}.{name}" for base, name in zip(databases, tables, strict=True)):
+            if place not in {f"{database}.{view}" for view in _VIEWS}:
+                detail = f"{place} is fed by {INGEST} too: where it fails, every insert fails"
+                yield warning("views", detail, "let it read run_step_ledger or run_steps instead, or keep it simple")
+
+
+def _definers(client: Any, database: str) -> Iterator[Finding]:
+    users = {name for (name,) in rows(client, _USERS)}
+    views = rows(client, _MADE, database=database, names=list(_VIEWS))
+    found = {definer[1] for *_, made_by in views if (definer := re.search(r" DEFINER = `?([^\s`]+)", made_by))}
+    # Whoever is gone is named with the tables.
+    if found and found <= users:
+        yield fine("definer of the views", f"{', '.join(sorted(found))}, who must never be dropped")

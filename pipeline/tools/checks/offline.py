@@ -1,0 +1,29 @@
+"""What can be said without asking anybody: the settings, and the packages that read compressed records."""
+
+import importlib
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+
+from pipeline.tools.checks.finding import Finding, bad, fine
+from pipeline.config import Settings
+from pipeline.config.relations import CODECS
+
+
+def offline_findings(settings: Settings, origins: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the state of settings that passed all their checks, and of each codec."""
+    sources = sorted({origin.partition(":")[0] for origin in origins.values()})
+    yield fine("settings", f"valid; {len(origins)} given by {', '.join(sources)}" if origins else "valid; all default")
+    for name in CODECS:
+        yield _codec(name)
+    yield fine("dead-letter topic", f"{settings.dead_letter_topic} (by the settings)")
+
+
+def _codec(name: str) -> Finding:
+    package = name.partition(".")[0]
+    subject = f"package {package}"
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        return bad(subject, f"cannot be imported: {error}", "install runstep with its dependencies")
+    distribution = "python-snappy" if package == "snappy" else package
+    return fine(subject, importlib.metadata.version(distribution))

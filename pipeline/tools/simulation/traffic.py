@@ -1,0 +1,148 @@
+"""What the traffic is like, and the order in which its events are delivered.
+
+Runs start at random moments of a simulated time line and overlap as real ones do. Each event is delivered when it
+happens, later (out of order), or twice; poison and foreign records are strewn in between.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count as counter
+from itertools import islice
+from typing import Final
+
+from pipeline.tools.simulation import noise
+from pipeline.tools.simulation.draw import Draw, Weighted
+from pipeline.tools.simulation.runs import FLAVOURS, Run, lifecycle, lives, page
+from pipeline.tools.simulation.truth import SimulatedEvent
+
+_SPAN: Final = 3_600.0
+_ENDLESS_RATE: Final = 50.0
+_ONGOING: Final = frozenset({"created", "in_progress"})
+_THREADS: Final = 512
+_ASSISTANTS: Final = 24
+_TENANTS: Final = ("acme", "globex", "initech", "umbrella")
+_NEW_THREAD: Final = 0.4
+_TAGGED: Final = 0.25
+_TAGGING: Final = frozenset({"specification", "js_agents", "js_assistants"})
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the traffic is like; the same values make the same bytes.
+
+    Ratios are shares between 0 and 1: `failure_ratio` of steps end failed, expired or cancelled; `out_of_order_ratio`
+    of the events that tell a step goes on come after the one that tells its end; `duplicate_ratio` of all events come
+    again, terminal ones too; `poison_ratio` and `foreign_ratio` of records are no run step (dead-lettered and
+    ignored); `page_ratio` of runs are listed once more when they are over. The three dialect weights need not sum to
+    one. `rate` is events per simulated second; None spreads a given number of events over an hour.
+    """
+
+    seed: int = 0
+    failure_ratio: float = 0.06
+    snake: float = 0.45
+    camel: float = 0.2
+    envelope: float = 0.35
+    out_of_order_ratio: float = 0.03
+    duplicate_ratio: float = 0.02
+    poison_ratio: float = 0.004
+    foreign_ratio: float = 0.02
+    page_ratio: float = 0.01
+    deltas_per_step: float = 1.0
+    rate: float | None = None
+
+
+def beginning(traffic: Traffic, count: int, now: float) -> float:
+    """Return the start of a time line on which `count` events end shortly before `now` (seconds since the epoch)."""
+    span = _SPAN if traffic.rate is None else count / traffic.rate
+    return now - span * 1.1 - 120
+
+
+def events(traffic: Traffic, count: int | None, start_time: float) -> Iterator[SimulatedEvent]:
+    """Yield `count` events in the order of their delivery, or events without end.
+
+    The time line begins at `start_time` (seconds since the epoch). Steps that have not ended when the number is
+    reached stay open, as they do in any cut through real traffic. Not for several threads.
+    """
+    return islice(_mixed(Draw(traffic.seed), traffic, _rate(traffic, count), start_time), count)
+
+
+def _rate(traffic: Traffic, count: int | None) -> float:
+    if traffic.rate is not None:
+        return traffic.rate
+    return _ENDLESS_RATE if count is None else max(count / _SPAN, 0.1)
+
+
+def _mixed(draw: Draw, traffic: Traffic, rate: float, start_time: float) -> Iterator[SimulatedEvent]:
+    poisoned = traffic.poison_ratio
+    strange = poisoned + traffic.foreign_ratio
+    for event in _delivered(draw, traffic, rate, start_time):
+        share = draw.random()
+        while share < strange:
+            yield noise.poison(draw, event.at) if share < poisoned else noise.foreign(draw, event.at)
+            share = draw.random()
+        yield event
+
+
+def _delivered(draw: Draw, traffic: Traffic, rate: float, start_time: float) -> Iterator[SimulatedEvent]:
+    """Yield events by time; runs start so often that `rate` is kept, whatever a run turns out to hold."""
+    waiting: list[tuple[float, int, SimulatedEvent]] = []
+    order = counter()
+    cast = _Cast(draw, traffic)
+    # A run has about six events; what has been seen soon outweighs this beginning.
+    runs_begun, events_made = 1, 6
+    clock = start_time
+    while True:
+        for event in _scheduled(draw, traffic, cast.run(clock)):
+            heappush(waiting, (event.at, next(order), event))
+            events_made += 1
+        runs_begun += 1
+        clock += draw.expovariate(rate * runs_begun / events_made)
+        while waiting and waiting[0][0] <= clock:
+            yield heappop(waiting)[2]
+
+
+def _scheduled(draw: Draw, traffic: Traffic, run: Run) -> Iterator[SimulatedEvent]:
+    """Yield a run's events, some of them late and some of them twice."""
+    taken = []
+    for life in lives(draw, run, traffic.failure_ratio):
+        taken.append(life)
+        for happened in lifecycle(draw, run, life, traffic.deltas_per_step):
+            event = happened
+            if event.kind in _ONGOING and draw.random() < traffic.out_of_order_ratio:
+                event = event._replace(at=life.end + draw.uniform(0.05, 20))
+            yield event
+            if draw.random() < traffic.duplicate_ratio:
+                yield event._replace(at=event.at + draw.expovariate(1 / 8), repeated=True)
+    if draw.random() < traffic.page_ratio:
+        yield page(run, taken, taken[-1].end + draw.uniform(1, 30))
+
+
+class _Cast:
+    """Who takes part: a bounded set of live threads, assistants and tenants."""
+
+    def __init__(self, draw: Draw, traffic: Traffic) -> None:
+        self._draw = draw
+        self._threads = ["thread_" + draw.token() for _ in range(_THREADS)]
+        self._assistants = ["asst_" + draw.token() for _ in range(_ASSISTANTS)]
+        families = (("snake", traffic.snake), ("camel", traffic.camel), ("envelope", traffic.envelope))
+        self._families = Weighted(families)
+
+    def run(self, start: float) -> Run:
+        """Return a run that begins at `start`, in a known thread or in a new one that takes its place."""
+        draw = self._draw
+        slot = int(draw.random() * _THREADS)
+        if draw.random() < _NEW_THREAD:
+            self._threads[slot] = "thread_" + draw.token()
+        family = self._families.pick(draw)
+        flavour = FLAVOURS[family].pick(draw)
+        tagged = flavour in _TAGGING and draw.random() < _TAGGED
+        return Run(
+            thread_id=self._threads[slot],
+            run_id="run_" + draw.token(),
+            assistant_id=draw.choice(self._assistants),
+            family=family,
+            flavour=flavour,
+            start=start,
+            metadata={"tenant": draw.choice(_TENANTS), "requestId": draw.guid()} if tagged else {},
+        )

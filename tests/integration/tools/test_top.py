@@ -1,0 +1,300 @@
+"""`runstep top` and real endpoints: whom it asks, who does not answer, TLS, JSON and exit codes, and a real group."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from pipeline.cli import execute
+from pipeline.config import HttpSettings, KafkaSettings, Settings
+from pipeline.metrics.counts import Counts
+from pipeline.errors import SourceUnavailable
+from pipeline.metrics import Metrics
+from pipeline.tools.top import sampling
+from pipeline.tools.top.addresses import Address, grouped, named
+from pipeline.tools.top.sampling import Answer, Heard, Sampler, Silent, asking
+from tests.acceptance.daemon import environment, running_daemon
+from tests.acceptance.oracle import Load, Place, place, status, traffic, until
+from tests.support.endpoints_rig import SetHealth, registry_with_a_step, serving
+from tests.servers.addresses import ClickHouseAddress, KafkaAddress
+from tests.servers.tls import Certificates
+
+NOBODY = "127.0.0.1:1"
+
+
+def health(**state: Any) -> SetHealth:
+    told = SetHealth()
+    told.state = {"state": "running", "partitions": {"steps/0": {"position": 7, "committed": 5, "lag": 1_200}}} | state
+    return told
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Endpoints with a partition and one step that has ended."""
+    with serving(registry_with_a_step(), health()) as endpoints:
+        yield "{}:{}".format(*endpoints.address)
+
+
+@pytest.fixture
+def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run the command, and return its exit code and what it says on standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNSTEP_HTTP__BIND", NOBODY)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = execute(["top", "--interval", "0.2", *arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@contextmanager
+def stuck() -> Iterator[str]:
+    """Listen and answer nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_json_has_what_the_screen_has(top: Callable[..., Any], address: str) -> None:
+    code, out, _ = top("--json", address, NOBODY)
+    told = json.loads(out)
+    assert code == 0
+    assert {"at", "records", "rows", "lag", "trend", "catch_up", "backlog_age", "delay_p95", "causes"} <= told.keys()
+    assert (told["lag"], told["topics"], told["records"]) == (1_200, ["steps"], 0.0)
+    (cause,) = told["causes"]
+    assert (cause.startswith(f"{NOBODY}: away"), cause.endswith(": connection refused")) == (True, True)
+    assert [(member["name"], member["state"]) for member in told["members"]] == [(address, "running"), (NOBODY, "away")]
+    assert told["partitions"][0] | {"name": "steps/0", "member": address, "lag": 1_200} == told["partitions"][0]
+    assert told["outcomes"][0] == {"outcome": "stored", "reason": "", "rate": 0.0, "total": 0.0}
+    assert {"troubles", "steps", "failures", "speeds", "lags"} <= told.keys()
+
+
+def test_once_is_text_and_so_is_what_is_not_on_a_terminal(top: Callable[..., Any], address: str) -> None:
+    code, out, _ = top("--once", address)
+    assert code == 0
+    assert "all well   1 member" in out
+    for title in ("MEMBERS", "PARTITIONS", "RECORDS", "ERRORS", "STEPS", "FAILURES"):
+        assert title in out
+    assert "\x1b" not in out
+    assert top(address)[1].splitlines()[:1] == out.splitlines()[:1]
+
+
+def test_the_daemon_of_the_settings_is_the_default(
+    top: Callable[..., Any], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNSTEP_HTTP__BIND", address)
+    monkeypatch.setenv("RUNSTEP_KAFKA__GROUP_ID", "mine")
+    told = json.loads(top("--json")[1])
+    assert (told["members"][0]["name"], told["group"]) == (address, "mine")
+
+
+def test_nobody_answers(top: Callable[..., Any]) -> None:
+    code, out, err = top("--once")
+    assert (code, err) == (69, "")
+    assert "0 of 1 member" in out
+    assert "connection refused" in out
+    code, out, _ = top("--json")
+    assert (code, json.loads(out)["causes"]) == (69, ["away: connection refused"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["host", "--group"], "not both"),
+        (["nonsense://x"], "is no address"),
+        (["http://"], "is no address"),
+        (["host:port"], "is no address"),
+        (["user:secret@host:9464"], "is no address"),
+        (["host/path"], "is no address"),
+        (["host?query"], "is no address"),
+        (["a host:9464"], "is no address"),
+        (["--interval", "0"], "0.2"),
+    ],
+)
+def test_a_wrong_command_line(top: Callable[..., Any], arguments: list[str], said: str) -> None:
+    code, _, err = top("--once", *arguments)
+    assert code == 64
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_daemon_on_any_free_port_has_to_be_named(top: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNSTEP_HTTP__BIND", "127.0.0.1:0")
+    for arguments in ([], ["host"], ["--group"]):
+        code, _, err = top("--once", *arguments)
+        assert (code, "any free" in err) == (64, True), err
+
+
+def test_a_group_that_kafka_does_not_tell_of(top: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_SERVERS", NOBODY)
+    monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_TIMEOUT", "0.5")
+    code, out, err = top("--once", "--group")
+    assert (code, err) == (69, "")
+    assert "nobody to ask" in out
+    assert f"Kafka at {NOBODY}" in out
+
+
+def test_what_is_not_runstep_or_speaks_no_http_is_away_with_the_cause() -> None:
+    alien = SetHealth()
+    alien.state = {"state": "running", "partitions": 5}
+    with serving(CollectorRegistry(), alien) as endpoints:
+        name = "{}:{}".format(*endpoints.address)
+        answer = asking(HttpSettings())(Address(name, f"http://{name}", trusted=False))
+    assert isinstance(answer, Silent)
+    assert answer.cause == "its /status is not runstep's (HTTP 200); another port?"
+
+
+def test_what_a_daemon_says_is_made_visible() -> None:
+    with serving(CollectorRegistry(), health(causes=["\x1b[2Jgone"], last_error={"x\x07": "a\nb"})) as endpoints:
+        name = "{}:{}".format(*endpoints.address)
+        answer = asking(HttpSettings())(Address(name, f"http://{name}", trusted=False))
+    assert isinstance(answer, Heard)
+    assert answer.status.causes == ["␛[2Jgone"]
+    assert answer.status.last_error == {"x␇": "a␊b"}
+
+
+def test_who_is_stuck_keeps_nobody_waiting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stuck() as silent:
+        sampler = Sampler(named([address, silent], HttpSettings()), asking(HttpSettings()))
+        told: dict[str, Answer] = {}
+
+        def hear() -> set[str]:
+            found = sampler.sample(0.1)
+            assert list(found.expected) == [address, silent]
+            told.update({answer.address: answer for answer in found.answers})
+            return set(told)
+
+        until(lambda: hear() == {address}, lambda: f"{told}")
+        assert isinstance(told.pop(address), Heard)
+        monkeypatch.setattr(sampling, "PATIENCE", 0.0)
+        until(lambda: silent in hear() and isinstance(told.get(address), Heard), lambda: f"{told}")
+        late = told[silent]
+        assert isinstance(late, Silent)
+        assert late.cause.startswith("no answer for")
+
+
+def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "FIND_EVERY", 0.0)
+    there = [Address("one", "", trusted=True)]
+    failing = Event()
+
+    def find() -> list[Address]:
+        if failing.is_set():
+            raise SourceUnavailable("Kafka is \x1b away")
+        return list(there)
+
+    sampler = Sampler(find, lambda address: Silent(address.name, 0.0, "no"))
+
+    def becomes(expected: list[str], trouble: str) -> None:
+        def state() -> tuple[list[str], str]:
+            found = sampler.sample(1.0)
+            return list(found.expected), found.trouble
+
+        until(lambda: state() == (expected, trouble), lambda: f"{state()}")
+
+    becomes(["one"], "")
+    there.append(Address("two", "", trusted=True))
+    becomes(["one", "two"], "")
+    failing.set()
+    becomes(["one", "two"], "Kafka is ␛ away")
+    failing.clear()
+    becomes(["one", "two"], "")
+
+
+def test_a_name_stands_for_all_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[str, list[tuple[socket.AddressFamily, str]]] = {
+        "both": [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")],
+        "service": [(socket.AF_INET, "10.0.0.2"), (socket.AF_INET, "10.0.0.1"), (socket.AF_INET6, "fd00::1")],
+        "six": [(socket.AF_INET6, "fd00::2"), (socket.AF_INET6, "fd00::1")],
+    }
+
+    def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        if host not in known:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(kind, socket.SOCK_STREAM, 6, "", (found, port)) for kind, found in known[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    http = HttpSettings()
+
+    def urls(*texts: str) -> list[str]:
+        return [address.url for address in named(texts, http)()]
+
+    assert urls("both") == ["http://both:9464"]
+    assert urls("service:80") == ["http://10.0.0.1:80", "http://10.0.0.2:80"]
+    assert urls("https://six") == ["https://[fd00::1]:9464", "https://[fd00::2]:9464"]
+    assert urls("unknown", "unknown/") == ["http://unknown:9464"]
+    assert [address.trusted for address in named(["both", "service"], http)()] == [False, True, True]
+
+
+def test_https_with_client_certificates(tmp_path: Path) -> None:
+    ours, others = Certificates(tmp_path / "ours"), Certificates(tmp_path / "others")
+    certificate, stranger = ours.issue("daemon"), others.issue("daemon")
+    http = HttpSettings(
+        cert_file=certificate.cert_file, key_file=certificate.key_file, client_ca_file=ours.ca_file, bind="127.0.0.1:0"
+    )
+    with ExitStack() as stack:
+        shown = http.model_dump(exclude={"bind"})
+        endpoints = stack.enter_context(serving(CollectorRegistry(), health(), **shown))
+        (own,) = named([], http.model_copy(update={"bind": "{}:{}".format(*endpoints.address)}))()
+        assert own.url.startswith("https://")
+        assert isinstance(asking(http)(own), Heard)
+        wrong = HttpSettings(cert_file=stranger.cert_file, key_file=stranger.key_file)
+        refused = asking(wrong)(own)
+    assert isinstance(refused, Silent)
+    assert "certificate" in refused.cause
+
+
+def test_a_counter_that_gets_on_is_a_rate() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, (1.0,))
+    with serving(registry, health()) as endpoints:
+        name = "{}:{}".format(*endpoints.address)
+        ask = asking(HttpSettings())
+        before = ask(Address(name, f"http://{name}", trusted=False))
+        metrics.publish(Counts(records={("stored", ""): 5}))
+        after = ask(Address(name, f"http://{name}", trusted=False))
+    assert isinstance(before, Heard)
+    assert isinstance(after, Heard)
+    key = frozenset({("outcome", "stored"), ("reason", "")})
+    grown = after.samples["runstep_records_total"][key] - before.samples["runstep_records_total"][key]
+    assert grown == 5
+
+
+@pytest.fixture
+def there(kafka: KafkaAddress, clickhouse: ClickHouseAddress) -> Iterator[Place]:
+    with place(kafka, clickhouse) as made:
+        yield made
+
+
+def test_a_real_group_with_workers(there: Place, top: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with Load(there, islice(traffic(7, poison_ratio=0.05), 400)) as load:
+        load.finish()
+    with running_daemon(*there, workers=2) as daemon:
+        until(lambda: [len(worker["partitions"]) for worker in status(daemon)["workers"]] == [2, 2], daemon.log)
+        daemon.wait_until_accounted()
+        for name, value in environment(*there, http__bind=daemon.address).items():
+            if name.startswith("RUNSTEP_"):
+                monkeypatch.setenv(name, value)
+        code, out, err = top("--json", "--group")
+        found = grouped(Settings(kafka=KafkaSettings(bootstrap_servers=(there.kafka.bootstrap,), group_id="none")))()
+    told = json.loads(out)
+    assert (code, err, found) == (0, "", [])
+    assert (told["group"], told["topics"], told["causes"]) == (daemon.group, [there.topic], [])
+    whole, *workers = told["members"]
+    assert (whole["name"], whole["state"], whole["breaker"]) == (daemon.address, "running", "closed")
+    assert whole["insert_p95"] is None or whole["insert_p95"] > 0
+    assert sorted(worker["worker"] for worker in workers) == ["1", "2"]
+    assert [worker["partitions"] for worker in workers] == [2, 2]
+    assert len(told["partitions"]) == 4
+    assert {row["member"] for row in told["partitions"]} <= {worker["name"] for worker in workers}
+    assert {row["state"] for row in told["partitions"]} == {"read"}
+    assert sum(row["total"] for row in told["outcomes"]) == 400
+    assert {row["outcome"] for row in told["outcomes"]} == {"stored", "dead_lettered", "ignored"}
