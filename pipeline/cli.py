@@ -2,7 +2,7 @@
 
 A command is a function of its own name in `pipeline/commands/`, or a `typer.Typer` of that name with commands below it.
 Its module is imported when it is called, so that `runstep --help` and a typing error answer at once. Exit codes are in
-`pipeline.commands.exits`.
+`pipeline.commands._exit_codes`.
 """
 
 import importlib
@@ -18,8 +18,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pipeline import __version__
-from pipeline.commands import exits
-from pipeline.commands.context import config_file
+from pipeline.commands import _exit_codes
+from pipeline.commands._settings import config_file
 from pipeline.errors import ConfigError, RunstepError
 from pipeline.redaction import redact
 
@@ -99,7 +99,7 @@ app = typer.Typer(
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"runstep {__version__}")
-        raise typer.Exit(exits.OK)
+        raise typer.Exit(_exit_codes.OK)
 
 
 @app.callback()
@@ -129,14 +129,14 @@ def execute(arguments: Sequence[str]) -> int:
     except _ClickError as error:
         return _wrong_usage(error)
     except (typer.Abort, KeyboardInterrupt):
-        return exits.INTERRUPTED
+        return _exit_codes.INTERRUPTED
     except ConfigError as error:
-        return _tell(error, exits.CONFIGURATION)
+        return _tell(error, _exit_codes.CONFIGURATION)
     except RunstepError as error:
-        return _tell(error, exits.UNAVAILABLE)
+        return _tell(error, _exit_codes.UNAVAILABLE)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a stack unasked
         return _fault(error)
-    return result if isinstance(result, int) else exits.OK
+    return result if isinstance(result, int) else _exit_codes.OK
 
 
 def _config_first(arguments: Sequence[str]) -> list[str]:
@@ -157,11 +157,11 @@ def _wrong_usage(error: Any) -> int:
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(message, err=True)
-        return exits.USAGE
+        return _exit_codes.USAGE
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "runstep"
     typer.echo(f"{path}: {message} See `{path} --help`.", err=True)
-    return exits.USAGE
+    return _exit_codes.USAGE
 
 
 def _tell(error: RunstepError, code: int) -> int:
@@ -176,7 +176,7 @@ def _fault(error: Exception) -> int:
     summary = redact(" ".join(f"{type(error).__name__}: {error}".split()))
     cure = "" if _is_debugging() else "; RUNSTEP_LOG__LEVEL=debug shows where"
     typer.echo(f"runstep: this is a fault of ours, please report it: {summary[:500]}{cure}", err=True)
-    return exits.BUG
+    return _exit_codes.BUG
 
 
 def _is_debugging() -> bool:

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from pipeline.tools.audit import Account, PartitionAccount
 from pipeline.tools.audit import audit as look
-from pipeline.commands import exits
-from pipeline.commands.context import settings_from_context
+from pipeline.commands import _exit_codes
+from pipeline.commands._settings import settings_from_context
 from pipeline.errors import RunstepError
 
 
@@ -57,7 +57,7 @@ def audit(
     else:
         _show(account)
     if account.problems():
-        raise typer.Exit(exits.FINDINGS)
+        raise typer.Exit(_exit_codes.FINDINGS)
 
 
 def _plain(account: Account) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.tools.checks import Finding, clickhouse_findings, kafka_findings, offline_findings
-from pipeline.commands.findings import exit_code, load_quietly, print_json, print_lines, print_sum
+from pipeline.commands._findings import exit_code, load_quietly, print_json, print_lines, print_sum
 from pipeline.config import Loaded
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.context import config_file
+from pipeline.commands._settings import config_file
 from pipeline.config import MASK, load_with_origins, settings_table
 
 DEFAULT: Final = "default"

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from pipeline import logs
-from pipeline.commands import exits
+from pipeline.commands import _exit_codes
 from pipeline.commands.simulate import interruptible
 from pipeline.config import (
     BatchSettings,
@@ -79,7 +79,7 @@ def demo(
                 logs.configure(settings.log, kafka_level=logging.CRITICAL)
     _print_farewell(console, data)
     if not balanced:
-        raise typer.Exit(exits.FINDINGS)
+        raise typer.Exit(_exit_codes.FINDINGS)
 
 
 class _Demo:

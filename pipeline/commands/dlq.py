@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final
 import typer
 from kafka.structs import TopicPartition
 
-from pipeline.commands import dlq_options as options
-from pipeline.commands import dlq_view as view
-from pipeline.commands import exits
-from pipeline.commands.context import settings_from_context
+from pipeline.commands import _dlq_options as options
+from pipeline.commands import _dlq_output as view
+from pipeline.commands import _exit_codes
+from pipeline.commands._settings import settings_from_context
 from pipeline.config import Settings
 from pipeline.tools.dlq import (
     Book,
@@ -98,7 +98,7 @@ def show(
         typer.echo(
             f"runstep: {settings.dead_letter_topic} holds no record at {place}; `runstep dlq list` shows all", err=True
         )
-        raise typer.Exit(exits.FINDINGS)
+        raise typer.Exit(_exit_codes.FINDINGS)
     if raw:
         sys.stdout.buffer.write(record.value or b"")
         sys.stdout.buffer.flush()
@@ -155,7 +155,7 @@ def replay(  # noqa: PLR0913 - one for each option
                 report = _replay(settings, book, terms, (selection, limit), ask=not yes)
     except Superseded as error:
         typer.echo(f"runstep: {error}", err=True)
-        raise typer.Exit(exits.FINDINGS) from None
+        raise typer.Exit(_exit_codes.FINDINGS) from None
     _tell(report, dry=dry_run, as_json=as_json)
 
 
@@ -228,7 +228,7 @@ def _tell(report: Report, *, dry: bool, as_json: bool) -> None:
         if report.stopped:
             typer.echo("stopped there; --on-error requeue or drop goes on", err=True)
     if report.failed:
-        raise typer.Exit(exits.FINDINGS)
+        raise typer.Exit(_exit_codes.FINDINGS)
 
 
 def _read(book: Book) -> None:

@@ -15,7 +15,7 @@ from pipeline.tools.checks import (
     kafka_findings,
     offline_findings,
 )
-from pipeline.commands.findings import exit_code, load_quietly, print_json, print_lines
+from pipeline.commands._findings import exit_code, load_quietly, print_json, print_lines
 from pipeline.config import Loaded
 
 _LEVELS: Final = ("bad", "warning", "ok")

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.clickhouse import migrations
-from pipeline.commands import exits
-from pipeline.commands.context import settings_from_context
+from pipeline.commands import _exit_codes
+from pipeline.commands._settings import settings_from_context
 from pipeline.config import ClickHouseSettings
 from pipeline.clickhouse.migrations import Client, check_schema, connected, each_host
 from pipeline.clickhouse.connection import address
@@ -76,7 +76,7 @@ def migrate(
     else:
         _show(answer)
     if any(map(_is_bad_news, answer["hosts"])):
-        raise typer.Exit(exits.FINDINGS)
+        raise typer.Exit(_exit_codes.FINDINGS)
 
 
 def _is_bad_news(host: Mapping[str, Any]) -> bool:

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands import exits
-from pipeline.commands.moments import moment
-from pipeline.commands.store import store_settings
+from pipeline.commands import _exit_codes
+from pipeline.commands._times import moment
+from pipeline.commands._store import store_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.tools.queries import Report, reports
 from pipeline.tools.queries.values import span
@@ -204,7 +204,7 @@ def _ask(client: Client, settings: ClickHouseSettings, question: Question, form:
         if failure.code is None:
             raise failure from None
         typer.echo(f"runstep: {_refusal(failure.code, server_line(str(error)))}", err=True)
-        raise typer.Exit(exits.FINDINGS) from None
+        raise typer.Exit(_exit_codes.FINDINGS) from None
     return bytes(answer)
 
 

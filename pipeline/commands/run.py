@@ -17,8 +17,8 @@ import structlog
 import typer
 
 from pipeline.daemon.app import Daemon
-from pipeline.commands import exits
-from pipeline.commands.context import config_file, settings_from_context
+from pipeline.commands import _exit_codes
+from pipeline.commands._settings import config_file, settings_from_context
 from pipeline.config import load
 from pipeline.workers import Supervisor, WorkersFailed
 
@@ -44,7 +44,7 @@ def stopping(stop: Callable[[], None], abandon: Callable[[], None] = lambda: Non
         nonlocal asked
         if asked:
             abandon()
-            os._exit(exits.INTERRUPTED)
+            os._exit(_exit_codes.INTERRUPTED)
         asked = True
         threading.Thread(target=drain, args=(signal.Signals(number).name,), name="runstep-stop", daemon=True).start()
 
@@ -97,4 +97,4 @@ def _supervise(supervisor: Supervisor) -> None:
             supervisor.run()
     except WorkersFailed as error:
         typer.echo(f"runstep: {error}", err=True)
-        raise typer.Exit(exits.BUG) from None
+        raise typer.Exit(_exit_codes.BUG) from None

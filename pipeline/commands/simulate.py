@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pipeline.commands.context import settings_from_context
+from pipeline.commands._settings import settings_from_context
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import ServiceUnavailable
 from pipeline.tools.simulation.producer import EventProducer, Sent, paced, timeline

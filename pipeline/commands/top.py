@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.commands import exits
-from pipeline.commands.context import settings_from_context
+from pipeline.commands import _exit_codes
+from pipeline.commands._settings import settings_from_context
 from pipeline.tools.top.addresses import grouped, named
 from pipeline.tools.top.board import Board
 from pipeline.tools.top.drawing import (
@@ -84,7 +84,7 @@ def top(
     else:
         _print(figures)
     if not figures.answering:
-        raise typer.Exit(exits.UNAVAILABLE)
+        raise typer.Exit(_exit_codes.UNAVAILABLE)
 
 
 def _is_terminal() -> bool:

@@ -9,7 +9,7 @@ checks what fields alone cannot; `loading` puts it together; `reloading` follows
 that change; `reference` writes the README's table.
 """
 
-from pipeline.config.kafka import KafkaSettings
+from pipeline.config.kafka_section import KafkaSettings
 from pipeline.config.loading import Loaded, load, load_with_origins
 from pipeline.config.reference import settings_table
 from pipeline.config.reloading import Reloadable

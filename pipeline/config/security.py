@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from pipeline.config.kafka import KafkaSettings
+from pipeline.config.kafka_section import KafkaSettings
 from pipeline.config.sections import ClickHouseSettings
 from pipeline.config.settings import Settings, mask_url
 from pipeline.config.values import Section

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pipeline.config.kafka import KafkaSettings
+from pipeline.config.kafka_section import KafkaSettings
 from pipeline.config.sections import (
     BatchSettings,
     ClickHouseSettings,

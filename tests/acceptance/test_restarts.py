@@ -4,7 +4,7 @@ import signal
 import time
 from itertools import islice
 
-from pipeline.commands.exits import INTERRUPTED
+from pipeline.commands._exit_codes import INTERRUPTED
 from tests.acceptance.daemon import running_daemon
 from tests.acceptance.oracle import (
     Load,

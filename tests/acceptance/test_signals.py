@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 
-from pipeline.commands.exits import CONFIGURATION, OK
+from pipeline.commands._exit_codes import CONFIGURATION, OK
 from tests.acceptance.daemon import HTTP_OK, Daemon, running_daemon
 from tests.acceptance.oracle import (
     Load,

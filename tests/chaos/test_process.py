@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipeline.commands.exits import CONFIGURATION, INTERRUPTED, OK
+from pipeline.commands._exit_codes import CONFIGURATION, INTERRUPTED, OK
 from tests.acceptance.daemon import HTTP_OK, Daemon
 from tests.acceptance.oracle import committed, drained, status, summed, traffic, until
 from tests.chaos.proxy import Delays, FaultyProxy, is_silent, swallows

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands.exits import BUG
+from pipeline.commands._exit_codes import BUG
 from tests.acceptance.daemon import HTTP_OK, ROOT, Daemon, environment
 from tests.acceptance.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
 

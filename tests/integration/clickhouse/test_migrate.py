@@ -11,7 +11,7 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
-from pipeline.commands import exits
+from pipeline.commands import _exit_codes
 from pipeline.config import ClickHouseSettings, KafkaSettings, Settings
 from pipeline.tools.demo.embedded_broker import embedded_broker
 from pipeline.clickhouse.migrations import check_schema, connected, migrate, plan
@@ -33,7 +33,7 @@ def run(
 
 def test_applies_what_is_missing_and_then_nothing(run: Run) -> None:
     code, out, err = run()
-    assert (code, err) == (exits.OK, "")
+    assert (code, err) == (_exit_codes.OK, "")
     assert re.search(r"^http://\S+: applied 0001_database, .*, 0010_ledger_timestamp$", out.strip())
     assert run()[1].endswith(": nothing to do\n")
 
@@ -55,7 +55,7 @@ def test_a_database_of_an_earlier_version_takes_rows_and_gets_what_is_new(clickh
 
 def test_a_dry_run_prints_sql_that_makes_the_same_tables(run: Run, clickhouse: Any, database: str) -> None:
     code, out, _ = run("--dry-run")
-    assert code == exits.OK
+    assert code == _exit_codes.OK
     assert database not in clickhouse.query("SHOW DATABASES")
     _, answer, _ = run("--dry-run", "--json")
     statements = [statement["sql"] for statement in json.loads(answer)["hosts"][0]["statements"]]
@@ -71,7 +71,7 @@ def test_the_status_is_a_table_and_json(run: Run) -> None:
     assert set(states) == {"pending"}
     run()
     code, out, _ = run("--status")
-    assert (code, "0005_views" in out, "applied" in out, "pending" in out) == (exits.OK, True, True, False)
+    assert (code, "0005_views" in out, "applied" in out, "pending" in out) == (_exit_codes.OK, True, True, False)
 
 
 def test_a_status_with_an_edited_file_is_bad_news(run: Run, clickhouse: Any, database: str) -> None:
@@ -80,16 +80,16 @@ def test_a_status_with_an_edited_file_is_bad_news(run: Run, clickhouse: Any, dat
         f"ALTER TABLE {database}.schema_migrations UPDATE checksum = 'x' WHERE version = 2", mutations_sync="1"
     )
     code, out, _ = run("--status")
-    assert (code, "edited" in out) == (exits.FINDINGS, True)
+    assert (code, "edited" in out) == (_exit_codes.FINDINGS, True)
     code, _, err = run()
-    assert (code, "0002_run_steps.sql is not the text" in err) == (exits.CONFIGURATION, True)
+    assert (code, "0002_run_steps.sql is not the text" in err) == (_exit_codes.CONFIGURATION, True)
 
 
 def test_findings_are_bad_news_with_their_cure(run: Run, clickhouse: Any, database: str) -> None:
     run()
     clickhouse.query(f"ALTER TABLE {database}.run_steps DROP COLUMN total_tokens")
     code, _, err = run()
-    assert code == exits.FINDINGS
+    assert code == _exit_codes.FINDINGS
     assert f"ALTER TABLE {database}.run_steps ADD COLUMN total_tokens Nullable(UInt64)" in err
 
 
@@ -103,10 +103,10 @@ def test_the_retention_of_the_settings_is_set(run: Run, clickhouse: Any, databas
 @pytest.mark.parametrize(
     ("environment", "code", "words"),
     [
-        pytest.param({"CLICKHOUSE__URL": "http://127.0.0.1:1"}, exits.UNAVAILABLE, "127.0.0.1:1", id="server away"),
-        pytest.param({"CLICKHOUSE__USERNAME": "nobody"}, exits.CONFIGURATION, "516", id="unknown user"),
-        pytest.param({"CLICKHOUSE__DATABASE": "a'b"}, exits.CONFIGURATION, "clickhouse.database", id="no identifier"),
-        pytest.param({"KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, exits.UNAVAILABLE, "Kafka at", id="Kafka away"),
+        pytest.param({"CLICKHOUSE__URL": "http://127.0.0.1:1"}, _exit_codes.UNAVAILABLE, "127.0.0.1:1", id="server away"),
+        pytest.param({"CLICKHOUSE__USERNAME": "nobody"}, _exit_codes.CONFIGURATION, "516", id="unknown user"),
+        pytest.param({"CLICKHOUSE__DATABASE": "a'b"}, _exit_codes.CONFIGURATION, "clickhouse.database", id="no identifier"),
+        pytest.param({"KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, _exit_codes.UNAVAILABLE, "Kafka at", id="Kafka away"),
     ],
 )
 def test_what_is_wrong_is_one_line(run: Run, environment: dict[str, str], code: int, words: str) -> None:
@@ -116,8 +116,8 @@ def test_what_is_wrong_is_one_line(run: Run, environment: dict[str, str], code: 
 
 
 def test_options_that_exclude_each_other_are_wrong_usage(run: Run) -> None:
-    assert run("--dry-run", "--status")[0] == exits.USAGE
-    assert run("--topics", "--partitions", "0")[0] == exits.USAGE
+    assert run("--dry-run", "--status")[0] == _exit_codes.USAGE
+    assert run("--topics", "--partitions", "0")[0] == _exit_codes.USAGE
 
 
 def test_migrations_at_the_same_time_make_one_schema(clickhouse: Any, database: str) -> None:
@@ -192,4 +192,4 @@ def test_more_replicas_than_brokers_is_a_setting_and_not_an_outage(run: Run, kaf
         KAFKA__BOOTSTRAP_SERVERS=kafka_settings.kafka.bootstrap_servers[0],
         KAFKA__TOPICS=kafka_settings.kafka.topics[0],
     )
-    assert (code, "--replication-factor" in err) == (exits.CONFIGURATION, True)
+    assert (code, "--replication-factor" in err) == (_exit_codes.CONFIGURATION, True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from pipeline.commands import exits
+from pipeline.commands import _exit_codes
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkUnavailable
 from pipeline.clickhouse.migrations import Client, check_schema, connected, migrate
@@ -63,7 +63,7 @@ def test_two_shards_keep_the_names_and_the_promises(run: Run, shards: Pair) -> N
         CLICKHOUSE__VARIANT="cluster",
         CLICKHOUSE__SHARD_REPLICAS="false",
     )
-    assert (code, err, out.count("applied 0001_database")) == (exits.OK, "", 2)
+    assert (code, err, out.count("applied 0001_database")) == (_exit_codes.OK, "", 2)
     for server in (first, second, first):
         write(cluster(server, "writer"), *range(100))  # the same token, over either shard
     write(cluster(second, "writer"), *range(50))  # the same rows, another token
@@ -90,7 +90,7 @@ def test_a_shard_that_is_away_stops_the_migration_before_it_begins(run: Run, sha
         CLICKHOUSE__HOSTS=f"127.0.0.1:{first.http_port},127.0.0.1:1",
         CLICKHOUSE__DATABASE=database,
     )
-    assert (code, out, "127.0.0.1:1" in err) == (exits.UNAVAILABLE, "", True)
+    assert (code, out, "127.0.0.1:1" in err) == (_exit_codes.UNAVAILABLE, "", True)
     assert database not in first.query("SHOW DATABASES")
 
 

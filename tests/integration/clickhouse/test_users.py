@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.tools.audit.ledger_side import SETTINGS
-from pipeline.commands import exits
+from pipeline.commands import _exit_codes
 from pipeline.clickhouse.migrations import check_schema, connected, migrate
 from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user, command, write
 from tests.servers.addresses import ClickHouseRefused
@@ -175,6 +175,6 @@ def test_a_missing_grant_is_named_with_the_file_that_has_it(
     run = command(monkeypatch, capsys)
     url = as_user(guarded, "reader").url.get_secret_value()
     code, _, err = run(CLICKHOUSE__URL=url, CLICKHOUSE__DATABASE="runsteps")
-    assert code == exits.CONFIGURATION
+    assert code == _exit_codes.CONFIGURATION
     assert "applying 0001_database" in err
     assert "deploy/clickhouse/users.xml" in err

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.commands import dlq_view
+from pipeline.commands import _dlq_output
 from pipeline.tools.dlq.transactions import Transactions
 from tests.acceptance.oracle import until
 from tests.support.dlq_rig import Box, letter_box

@@ -8,7 +8,7 @@ import typer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.commands import dlq_options as options
+from pipeline.commands import _dlq_options as options
 from pipeline.tools.dlq import Identity, Origins, Outcome, Selection, letter_of
 from pipeline.tools.dlq.dead_letter_records import mark_of, marks, once_more, returning
 from pipeline.errors import ConfigError

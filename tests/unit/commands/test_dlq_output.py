@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.commands import dlq_view as view
+from pipeline.commands import _dlq_output as view
 from pipeline.tools.dlq import Decision, Outcome, Report
 from pipeline.visible import visible, visible_line
 from tests.support.dead_letter_topic import LETTERS, ORIGIN, Log

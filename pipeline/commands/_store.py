@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from pipeline.commands.context import settings_from_context
+from pipeline.commands._settings import settings_from_context
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
 from pipeline.clickhouse.connection import EMBEDDED, is_embedded

@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from pipeline.commands.moments import moment
+from pipeline.commands._times import moment
 from pipeline.tools.dlq import Origins, Selection
 from pipeline.records import IGNORED_REASONS, Reason, Stage
 

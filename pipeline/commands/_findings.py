@@ -11,8 +11,8 @@ from rich.text import Text
 
 from pipeline import logs
 from pipeline.tools.checks import Finding
-from pipeline.commands import exits
-from pipeline.commands.context import config_file
+from pipeline.commands import _exit_codes
+from pipeline.commands._settings import config_file
 from pipeline.config import Loaded, load_with_origins
 from pipeline.errors import ConfigError
 
@@ -32,7 +32,7 @@ def load_quietly(*, as_json: bool) -> Loaded:
     except ConfigError as error:
         if as_json:
             print_json(Finding("settings", ok=False, detail=line) for line in str(error).splitlines())
-            raise typer.Exit(exits.CONFIGURATION) from error
+            raise typer.Exit(_exit_codes.CONFIGURATION) from error
         raise
     logs.configure(loaded.settings.log, kafka_level=logging.CRITICAL)
     return loaded
@@ -70,5 +70,5 @@ def exit_code(findings: Iterable[Finding]) -> int:
     """Return 0 when nothing is wrong, 69 when a service is away, else 1."""
     wrong = [finding for finding in findings if not finding.ok]
     if any(finding.unavailable for finding in wrong):
-        return exits.UNAVAILABLE
-    return exits.FINDINGS if wrong else exits.OK
+        return _exit_codes.UNAVAILABLE
+    return _exit_codes.FINDINGS if wrong else _exit_codes.OK

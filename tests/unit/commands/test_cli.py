@@ -13,7 +13,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli import COMMANDS, execute, load_command
-from pipeline.commands.context import settings_from_context
+from pipeline.commands._settings import settings_from_context
 from pipeline.errors import (
     ConfigError,
     DeadLetterUnavailable,
