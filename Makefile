@@ -36,16 +36,16 @@ test: setup ## Run all tests on real Kafka, ClickHouse and Prometheus, which it 
 
 chaos: setup ## Run every failure scenario on real servers, the long ones too
 	@$(BIN)/python -m tests.servers.downloads
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/chaos tests/faults $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/scenarios tests/simulation $(ARGS)
 
 kills: setup ## Kill daemon, ClickHouse and broker 200 times under load, and account for every record
 	@$(BIN)/python -m tests.servers.downloads
-	@$(BIN)/python -m tests.chaos.kills $(ARGS)
+	@$(BIN)/python -m tests.scenarios.kills $(ARGS)
 
 # SEEDS=100000 runs so many, SEED=4711 runs one again and shows what happened.
 SEEDS ?= 10000
 simulate-faults: setup ## Run the pipeline through simulated faults: SEEDS=10000 schedules, or SEED=n again
-	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS)) $(ARGS)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS)) $(ARGS)
 
 gate: setup ## Check format, lint, types and the direction of imports
 	@$(BIN)/ruff format --check .
@@ -64,7 +64,7 @@ bench-queries: setup ## Measure every report of runstep query on ten million ste
 
 pictures: setup ## Take the pictures of the dashboards in deploy/pictures, from a real run; needs npm and chromium
 	@$(BIN)/python -m tests.servers.downloads
-	@$(BIN)/python -m tests.pictures $(ARGS)
+	@$(BIN)/python -m deploy.pictures.make $(ARGS)
 
 fmt: setup ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff format .

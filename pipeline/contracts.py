@@ -1,6 +1,6 @@
 """What the processor needs of the outside world, and nothing more.
 
-Each Protocol has a real adapter (`source`, `sink`, `dead_letter`, `SystemClock`) and a fake in `tests/fakes`; one
+Each Protocol has a real adapter (`source`, `sink`, `dead_letter`, `SystemClock`) and a fake in `tests/support/fakes`; one
 contract suite runs on both.
 """
 

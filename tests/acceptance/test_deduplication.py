@@ -4,8 +4,8 @@ from itertools import islice
 
 import pytest
 
-from tests.acceptance.daemon import running_daemon
-from tests.acceptance.oracle import Load, Truth, committed, drained, place, summed, traffic, until
+from tests.support.daemon import running_daemon
+from tests.support.oracle import Load, Truth, committed, drained, place, summed, traffic, until
 from tests.support.sink_setup import counts
 
 QUICK = {"retry__max_delay": 1, "http__final_scrape": 20}

@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 from kafka import KafkaAdminClient
 
-from tests.acceptance.delivery import Delivery, Sent, deliver
-from tests.expectations import OUTCOMES, Example, examples, observed
+from tests.support.delivery import Delivery, Sent, deliver
+from tests.support.expectations import OUTCOMES, Example, examples, observed
 
 EXAMPLES: Final = list(examples())
 STORED: Final = [

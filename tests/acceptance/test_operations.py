@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.config.names import all_names, file_keys, sections, variable
 from pipeline.metrics import catalogue
-from tests.acceptance.daemon import ROOT, running_daemon
-from tests.acceptance.guide import GUIDE, HERE, Shell, blocks
-from tests.acceptance.oracle import Load, Truth, place, repeating, status, traffic
-from tests.tools import accept_command
+from tests.support.daemon import ROOT, running_daemon
+from tests.support.guide import GUIDE, HERE, Shell, blocks
+from tests.support.oracle import Load, Truth, place, repeating, status, traffic
+from tests.support.programs import accept_command
 
 RUN = re.compile(r'shell\.run\(\s*"([\w-]+)"')
 NO_METRICS = {"runstep_migrator", "runstep_writer", "runstep_reader"}

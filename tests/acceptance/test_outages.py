@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.tools.simulation import SimulatedEvent
-from tests.acceptance.daemon import Daemon, running_daemon
-from tests.acceptance.oracle import Load, Truth, drained, place, status, summed, traffic, until
+from tests.support.daemon import Daemon, running_daemon
+from tests.support.oracle import Load, Truth, drained, place, status, summed, traffic, until
 from tests.servers.addresses import KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 

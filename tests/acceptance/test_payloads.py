@@ -16,9 +16,9 @@ import pytest
 from kafka import KafkaAdminClient
 
 from pipeline import __version__
-from tests.acceptance.daemon import ROOT
-from tests.acceptance.delivery import Delivery, Sent, deliver
-from tests.expectations import OUTCOMES, expected, observed
+from tests.support.daemon import ROOT
+from tests.support.delivery import Delivery, Sent, deliver
+from tests.support.expectations import OUTCOMES, expected, observed
 
 HERE: Final = Path(__file__).parent
 REFERENCE: Final = ROOT.parent / "shared" / "reference"

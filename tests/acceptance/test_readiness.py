@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 from kafka.admin import NewTopic
 
-from tests.acceptance.daemon import Daemon, migrate, running_daemon
-from tests.acceptance.oracle import Load, Place, Truth, committed, drained, place, status, summed, traffic, until
+from tests.support.daemon import Daemon, migrate, running_daemon
+from tests.support.oracle import Load, Place, Truth, committed, drained, place, status, summed, traffic, until
 
 QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20, "kafka__metadata_max_age": 1}
 READY, NOT_READY = 200, 503

@@ -5,8 +5,8 @@ import time
 from itertools import islice
 
 from pipeline.commands._exit_codes import INTERRUPTED
-from tests.acceptance.daemon import running_daemon
-from tests.acceptance.oracle import (
+from tests.support.daemon import running_daemon
+from tests.support.oracle import (
     Load,
     Truth,
     committed,

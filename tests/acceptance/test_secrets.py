@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.daemon import Daemon, running_daemon
-from tests.acceptance.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
-from tests.acceptance.tokens import unsecured_token
+from tests.support.daemon import Daemon, running_daemon
+from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
+from tests.support.token_issuer import unsecured_token
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.daemon import HTTP_OK, ROOT, running_daemon
-from tests.fakes.ear import Ear
+from tests.support.daemon import HTTP_OK, ROOT, running_daemon
+from tests.support.fakes.ear import Ear
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.process import free_port
 

@@ -10,8 +10,8 @@ from itertools import islice
 import pytest
 
 from pipeline.commands._exit_codes import CONFIGURATION, OK
-from tests.acceptance.daemon import HTTP_OK, Daemon, running_daemon
-from tests.acceptance.oracle import (
+from tests.support.daemon import HTTP_OK, Daemon, running_daemon
+from tests.support.oracle import (
     Load,
     Truth,
     committed,

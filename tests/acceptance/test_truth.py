@@ -4,9 +4,9 @@ import time
 from collections import Counter
 from itertools import islice
 
-from tests.acceptance.daemon import running_daemon
-from tests.acceptance.oracle import HOUR, Load, Samples, Truth, place, traffic, wait_until_counted
-from tests.model import MODELLED_METRICS, read_samples
+from tests.support.daemon import running_daemon
+from tests.support.oracle import HOUR, Load, Samples, Truth, place, traffic, wait_until_counted
+from tests.support.model import MODELLED_METRICS, read_samples
 from tests.servers.prometheus import PrometheusAddress
 
 NEWS, OLD = 190_000, 10_000

@@ -18,7 +18,7 @@ from pipeline.records import Partition
 from pipeline.tools.simulation import Traffic, events
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.kafka.record_batches import PartitionRecords
-from tests.fakes.kafka import FakeRecord
+from tests.support.fakes.kafka import FakeRecord
 
 COUNT = 50_000
 REPEATS = 3

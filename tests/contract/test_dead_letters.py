@@ -10,7 +10,7 @@ from pipeline.contracts import DeadLetterQueue
 from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.errors import DeadLetterUnavailable
 from pipeline.records import InvalidRecord, Reason, Stage, UnreadRecord
-from tests.fakes.kafka import FakeDeadLetters, FakeRecord
+from tests.support.fakes.kafka import FakeDeadLetters, FakeRecord
 
 TIMEOUT = 4.0
 

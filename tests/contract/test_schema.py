@@ -15,7 +15,7 @@ from pipeline.clickhouse.migrations import Client, Status, check_schema, connect
 from pipeline.clickhouse import ClickHouseSink
 from schemas.ddl import Layout, Migration, shipped
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS, Row
-from tests.fakes.rows import columns_of, step_row, unstored_row
+from tests.support.fakes.rows import columns_of, step_row, unstored_row
 
 T = TypeVar("T")
 TYPES = dict(INGEST_COLUMNS)

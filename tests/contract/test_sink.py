@@ -15,8 +15,8 @@ from pipeline.clickhouse.migrations import migrate
 from pipeline.records import Partition
 from pipeline.clickhouse import ClickHouseSink, connect
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
-from tests.fakes.rows import CREATED, columns_of, step_row, unstored_row
-from tests.fakes.sink import FakeSink
+from tests.support.fakes.rows import CREATED, columns_of, step_row, unstored_row
+from tests.support.fakes.sink import FakeSink
 
 P0 = Partition("run-steps", 0)
 BAD_VALUES = [

@@ -12,7 +12,7 @@ from pipeline.config import KafkaSettings
 from pipeline.contracts import Assigned, Change, OffsetsLost, Source, Withdrawn
 from pipeline.records import Partition, Record
 from pipeline.kafka.source import KafkaSource
-from tests.fakes.kafka import FakeBroker, FakeSource
+from tests.support.fakes.kafka import FakeBroker, FakeSource
 
 
 class Fake:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
 from pipeline.clickhouse import ClickHouseSink
-from tests.fakes.rows import columns_of, step_row, unstored_row
+from tests.support.fakes.rows import columns_of, step_row, unstored_row
 from tests.servers.addresses import ClickHouseAddress
 
 STAMP: Final = 1_790_000_000_000

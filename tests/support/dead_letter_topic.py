@@ -13,7 +13,7 @@ from pipeline.tools.dlq import Book, Replay, Report, Selection, Terms
 from pipeline.tools.dlq.transactions import Outgoing, Refused
 from pipeline.kafka.log_reader import TopicMissing
 from pipeline.records import InvalidRecord, Reason, Stage
-from tests.fakes.kafka import FakeRecord
+from tests.support.fakes.kafka import FakeRecord
 
 ORIGIN: Final = "steps"
 LETTERS: Final = "steps.dlq"

@@ -21,8 +21,8 @@ from pipeline.cli import execute
 from pipeline.config import KafkaSettings
 from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.records import InvalidRecord, Reason, Stage
-from tests.acceptance.oracle import until
-from tests.fakes.kafka import FakeRecord
+from tests.support.oracle import until
+from tests.support.fakes.kafka import FakeRecord
 from tests.servers.addresses import KafkaAddress
 
 STAMP: Final = 1_790_000_000_000

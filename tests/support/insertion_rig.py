@@ -6,9 +6,9 @@ from pipeline.errors import ErrorClass, SinkRefused
 from pipeline.daemon.insertion import Insertion, Unexplained
 from pipeline.records import Partition
 from schemas.row import INDEX
-from tests.fakes.kafka import FakeRecord
-from tests.fakes.rows import step_row
-from tests.fakes.sink import FakeSink
+from tests.support.fakes.kafka import FakeRecord
+from tests.support.fakes.rows import step_row
+from tests.support.fakes.sink import FakeSink
 
 TOPIC = "run-steps"
 

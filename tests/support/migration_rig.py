@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
 from pipeline.clickhouse import ClickHouseSink
-from tests.fakes.rows import columns_of, step_row
+from tests.support.fakes.rows import columns_of, step_row
 from tests.servers.clickhouse import ClickHouseServer
 
 USERS = Path(__file__).parents[2] / "deploy" / "clickhouse" / "users.xml"

@@ -12,9 +12,9 @@ from pipeline.metrics import Metrics
 from pipeline.daemon.processor import Processor
 from pipeline.daemon.retry import RetryPolicy
 from pipeline.daemon.writer import Writer
-from tests.fakes.clock import FakeClock
-from tests.fakes.kafka import FakeBroker, FakeDeadLetters, FakeSource
-from tests.fakes.sink import FakeSink
+from tests.support.fakes.clock import FakeClock
+from tests.support.fakes.kafka import FakeBroker, FakeDeadLetters, FakeSource
+from tests.support.fakes.sink import FakeSink
 
 
 class Rig:

@@ -25,7 +25,7 @@ from typing import Any
 from pipeline.config import ClickHouseSettings
 from pipeline.clickhouse import ClickHouseSink
 from schemas.row import Row
-from tests.fakes.rows import columns_of, step_row, unstored_row
+from tests.support.fakes.rows import columns_of, step_row, unstored_row
 
 BASE = round(datetime(2026, 3, 2, 10, tzinfo=UTC).timestamp() * 1000)
 DAY = 86_400

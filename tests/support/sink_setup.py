@@ -14,7 +14,7 @@ from pipeline.errors import SinkUnavailable
 from pipeline.clickhouse.migrations import migrate
 from pipeline.clickhouse import ClickHouseSink, connect
 from schemas.row import Row
-from tests.fakes.rows import columns_of, step_row
+from tests.support.fakes.rows import columns_of, step_row
 from tests.servers.addresses import ClickHouseAddress
 
 ROWS = columns_of([step_row(offset) for offset in range(10)])

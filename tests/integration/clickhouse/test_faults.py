@@ -10,7 +10,7 @@ from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import Partition
 from pipeline.clickhouse import ClickHouseSink
-from tests.fakes.rows import CREATED, columns_of, step_row
+from tests.support.fakes.rows import CREATED, columns_of, step_row
 from tests.support.sink_setup import ROWS, build, counts, failing, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer

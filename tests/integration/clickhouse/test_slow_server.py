@@ -18,7 +18,7 @@ from pipeline.errors import SinkUnavailable
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.clickhouse.deduplication import TARGETS
 from pipeline.daemon.watchdog import Watchdog
-from tests.fakes.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 from tests.support.sink_setup import ROWS, build, counts, settings_for
 from tests.servers.addresses import ClickHouseAddress
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli import execute
-from tests.fakes.rows import step_row
+from tests.support.fakes.rows import step_row
 from tests.support.audit_rig import STAMP, Pipeline
 from tests.support.check_rig import complete_pipeline
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress

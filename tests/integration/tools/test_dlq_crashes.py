@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.commands import _dlq_output
 from pipeline.tools.dlq.transactions import Transactions
-from tests.acceptance.oracle import until
+from tests.support.oracle import until
 from tests.support.dlq_rig import Box, letter_box
 from tests.servers.addresses import KafkaAddress
 

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 from pipeline.tools.checks import Finding, daemon_findings
 from pipeline.cli import execute
 from pipeline.config import HttpSettings
-from tests.acceptance.daemon import Daemon, environment, running_daemon
-from tests.acceptance.oracle import Load, Place, place, traffic, until
+from tests.support.daemon import Daemon, environment, running_daemon
+from tests.support.oracle import Load, Place, place, traffic, until
 from tests.support.endpoints_rig import SetHealth, serving
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates

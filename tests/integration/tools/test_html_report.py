@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
 from schemas.row import Row
-from tests.fakes.rows import CREATED, step_row, unstored_row
+from tests.support.fakes.rows import CREATED, step_row, unstored_row
 from tests.support.sink_setup import fill, settings_for
-from tests.pages import ReadPage, foreign
+from tests.support.html_pages import ReadPage, foreign
 from tests.servers.addresses import ClickHouseAddress
 
 BEGIN = 1_789_999_200_000

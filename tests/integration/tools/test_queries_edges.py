@@ -17,7 +17,7 @@ from pipeline.tools.queries import reports
 from pipeline.tools.queries.values import span
 from pipeline.clickhouse import connect
 from schemas.row import Row
-from tests.fakes.rows import CREATED, step_row, unstored_row
+from tests.support.fakes.rows import CREATED, step_row, unstored_row
 from tests.support.sink_setup import fill
 
 DAY = 86_400_000

@@ -18,7 +18,7 @@ from pipeline.config import ClickHouseSettings
 from pipeline.tools.queries import Report, reports
 from pipeline.clickhouse import ClickHouseSink
 from schemas.row import Row
-from tests.fakes.rows import CREATED, step_row, unstored_row
+from tests.support.fakes.rows import CREATED, step_row, unstored_row
 from tests.support.sink_setup import fill, settings_for
 from tests.servers.addresses import ClickHouseAddress
 

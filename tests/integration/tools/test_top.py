@@ -20,8 +20,8 @@ from pipeline.metrics import Metrics
 from pipeline.tools.top import sampling
 from pipeline.tools.top.addresses import Address, grouped, named
 from pipeline.tools.top.sampling import Answer, Heard, Sampler, Silent, asking
-from tests.acceptance.daemon import environment, running_daemon
-from tests.acceptance.oracle import Load, Place, place, status, traffic, until
+from tests.support.daemon import environment, running_daemon
+from tests.support.oracle import Load, Place, place, status, traffic, until
 from tests.support.endpoints_rig import SetHealth, registry_with_a_step, serving
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates

@@ -9,8 +9,8 @@ from pipeline.normalize.decode import Unstored
 from pipeline.normalize.step_row import ledger_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
 from schemas.row import INDEX, Row
-from tests.fakes.kafka import FakeRecord
-from tests.fakes.rows import step_row
+from tests.support.fakes.kafka import FakeRecord
+from tests.support.fakes.rows import step_row
 
 NOW = 1_790_000_000.0
 

@@ -11,9 +11,9 @@ from pipeline.daemon.processor import SLICE
 from pipeline.records import Partition
 from pipeline.daemon.writer import SUSPECT_ATTEMPTS
 from schemas.row import INDEX
-from tests.fakes.kafka import FakeBroker, FakeRecord
-from tests.fakes.sink import FakeSink
-from tests.unit.events import completed, wire
+from tests.support.fakes.kafka import FakeBroker, FakeRecord
+from tests.support.fakes.sink import FakeSink
+from tests.support.events import completed, wire
 from tests.support.processor_rig import Rig, rig_factory
 
 STRICT = {"max_consecutive": 100, "max_ratio": 0.5}

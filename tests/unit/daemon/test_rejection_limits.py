@@ -6,8 +6,8 @@ from pipeline.daemon.batch import Lease, Part
 from pipeline.daemon.bearing import take_in
 from pipeline.records import InvalidRecord, Partition, Reason, Stage
 from pipeline.daemon.rejection_limits import FEWEST, WINDOW, Refusals
-from tests.fakes.kafka import FakeRecord
-from tests.fakes.rows import step_row
+from tests.support.fakes.kafka import FakeRecord
+from tests.support.fakes.rows import step_row
 
 
 def noted(max_consecutive: int, max_ratio: float, *parts: tuple[int, int, int]) -> Refusals:

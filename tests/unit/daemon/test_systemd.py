@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from pipeline.config import HttpSettings, Settings
 from pipeline.daemon.systemd import Notifier
-from tests.fakes.ear import Ear
+from tests.support.fakes.ear import Ear
 
 SETTINGS = Settings(drain_timeout=25.0, http=HttpSettings(final_scrape=5.0))
 

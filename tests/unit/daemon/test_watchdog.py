@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from pipeline.contracts import SystemClock
 from pipeline.daemon.watchdog import STOOD_STILL, Watchdog, Watched, stacks
-from tests.fakes.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 
 PATIENCE = 30.0
 

@@ -16,10 +16,10 @@ from pipeline.records import InvalidRecord, Partition
 from pipeline.daemon.retry import RetryPolicy
 from pipeline.daemon.writer import LETTERS_AT_ONCE, Writer
 from schemas.row import INDEX
-from tests.fakes.clock import FakeClock
-from tests.fakes.kafka import FakeDeadLetters, FakeRecord
-from tests.fakes.rows import step_row
-from tests.fakes.sink import FakeSink, Fault
+from tests.support.fakes.clock import FakeClock
+from tests.support.fakes.kafka import FakeDeadLetters, FakeRecord
+from tests.support.fakes.rows import step_row
+from tests.support.fakes.sink import FakeSink, Fault
 
 AWAY = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)
 TOPIC = "run-steps"

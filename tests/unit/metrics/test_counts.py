@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.metrics.counts import CountedSteps, Counts, tally
 from schemas.row import Row
-from tests.fakes.rows import CREATED, columns_of, step_row, unstored_row
+from tests.support.fakes.rows import CREATED, columns_of, step_row, unstored_row
 
 DAY_MS = 86_400_000
 ACKNOWLEDGED = (CREATED + 7_000) / 1000

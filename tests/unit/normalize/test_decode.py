@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.normalize.decode import MAX_STEPS, RunStepEvent, Unstored, decode
 from pipeline.records import Reason
-from tests.unit.events import completed, step, wire
+from tests.support.events import completed, step, wire
 
 LIMIT = 1_000_000
 

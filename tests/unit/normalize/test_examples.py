@@ -5,8 +5,8 @@ import pytest
 from pipeline.normalize.decode import RunStepEvent, Unstored, decode
 from pipeline.normalize.step_row import Rules, step_row
 from schemas.row import INDEX
-from tests.expectations import OUTCOMES, Columns, Example, examples, observed
-from tests.fakes.kafka import FakeRecord
+from tests.support.expectations import OUTCOMES, Columns, Example, examples, observed
+from tests.support.fakes.kafka import FakeRecord
 
 EXAMPLES = list(examples())
 TIMESTAMP = 1_764_000_000_000

@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 
 from pipeline.normalize.step_row import Rules
-from tests.unit.events import completed, step
-from tests.unit.rows import row_of
+from tests.support.events import completed, step
+from tests.support.rows_of_events import row_of
 
 # Types and statuses
 

@@ -16,7 +16,7 @@ from kafka.errors import (
 )
 
 from pipeline.contracts import Withdrawn
-from tests.acceptance.daemon import migrate, running_daemon
+from tests.support.daemon import migrate, running_daemon
 from tests.support.source_rig import World, numbered
 
 

@@ -11,7 +11,7 @@ from pipeline.tools.dlq.dead_letter_records import mark_of
 from pipeline.tools.dlq.replay import Replay
 from pipeline.errors import ConfigError
 from pipeline.records import Reason, Stage
-from tests.fakes.kafka import FakeRecord
+from tests.support.fakes.kafka import FakeRecord
 from tests.support.dead_letter_topic import LETTERS, NOW, ORIGIN, Log
 
 GONE = "there-is-no-such"

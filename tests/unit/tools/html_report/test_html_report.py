@@ -16,7 +16,7 @@ from pipeline.tools.html_report.period import Period, moment, span
 from pipeline.tools.html_report.questions import BOUNDS, QUESTIONS, Answers
 from pipeline.tools.html_report.sections import Page, Subject, page_of
 from pipeline.tools.html_report.text import duration, percent, readable, short
-from tests.pages import ReadPage, foreign
+from tests.support.html_pages import ReadPage, foreign
 
 HOUR = 3_600_000
 BEGIN = 1_790_000_000_000 // HOUR * HOUR

@@ -1,1 +1,0 @@
-"""Hundreds of violent ends under load, and an account of every record afterwards; see `python -m tests.chaos.kills`."""

@@ -1,0 +1,115 @@
+"""Owners of the loop that have the order of things, or the book of leases, wrong."""
+
+from typing import Any
+
+from pipeline.daemon.batch import Batch
+from pipeline.contracts import Withdrawn
+from pipeline.daemon.processor import Processor
+from tests.simulation.mutants.change import Change
+
+
+def commit_before_insert() -> list[Change]:
+    """At most once: what is about to be written is committed already."""
+    hand_over = Processor._hand_over
+
+    def changed(self: Processor) -> None:
+        if not self._writer.busy and self._durable is None and self._due():
+            self._source.commit({p: part.next_offset for p, part in self._filling.parts.items() if part.records})
+        hand_over(self)
+
+    return [(Processor, "_hand_over", changed)]
+
+
+def metrics_before_commit() -> list[Change]:
+    """Count what is durable, then commit it."""
+
+    def changed(self: Processor) -> None:
+        fresh = self._durable is None
+        self._durable = self._durable or self._writer.take_back()
+        if self._durable is None:
+            return
+        ours = {p: part for p, part in self._durable.parts.items() if self.leases.get(p) is part.lease}
+        for part in ours.values() if fresh else ():
+            self._publish(part, self._durable.acknowledged_at)
+        if ours and self._source.commit({p: part.next_offset for p, part in ours.items()}) is None:
+            return
+        for part, cause in self._durable.given_up:
+            self._give_up(part, cause)
+        self._durable = None
+
+    return [(Processor, "_conclude", changed)]
+
+
+def late_commit_counted() -> list[Change]:
+    """Ignore fencing: count what was written, whoever may commit it."""
+    conclude = Processor._conclude
+
+    def changed(self: Processor) -> None:
+        self._durable = batch = self._durable or self._writer.take_back()
+        conclude(self)
+        if batch is not None and self._durable is None:
+            for partition, part in batch.parts.items():
+                if self.leases.get(partition) is not part.lease:
+                    self._publish(part, batch.acknowledged_at)
+
+    return [(Processor, "_conclude", changed)]
+
+
+def retained_rows_dropped() -> list[Change]:
+    """Begin anew after a rebalance, and do not read the retained partitions again."""
+    follow = Processor._follow
+
+    def changed(self: Processor, change: Any) -> None:
+        follow(self, change)
+        if isinstance(change, Withdrawn):
+            self._filling = Batch()
+
+    return [(Processor, "_follow", changed)]
+
+
+def leases_compared_by_partition() -> list[Change]:
+    """Commit what was read under an earlier lease, if the partition is ours again."""
+    conclude = Processor._conclude
+
+    def changed(self: Processor) -> None:
+        self._durable = batch = self._durable or self._writer.take_back()
+        for partition, part in batch.parts.items() if batch is not None else ():
+            if partition in self.leases:
+                part.lease = self.leases[partition]
+        conclude(self)
+
+    return [(Processor, "_conclude", changed)]
+
+
+def rows_behind_a_halt_kept() -> list[Change]:
+    """Halt a partition, and write and commit what was read behind the rows that were given up."""
+
+    def changed(self: Processor, part: Any, cause: str) -> None:
+        if self.leases.get(part.lease.partition) is part.lease:
+            self._source.halt(part.lease.partition, cause)
+
+    return [(Processor, "_give_up", changed)]
+
+
+def commit_of_the_position() -> list[Change]:
+    """Commit what was read, not what was written."""
+    conclude = Processor._conclude
+
+    def changed(self: Processor) -> None:
+        self._durable = batch = self._durable or self._writer.take_back()
+        for part in batch.parts.values() if batch is not None else ():
+            part.next_offset = part.lease.next_offset or part.next_offset
+        conclude(self)
+
+    return [(Processor, "_conclude", changed)]
+
+
+def deferred_commit_forgotten() -> list[Change]:
+    """Leave a commit that failed to the next batch's."""
+    conclude = Processor._conclude
+
+    def changed(self: Processor) -> None:
+        conclude(self)
+        self._durable = None
+
+    return [(Processor, "_conclude", changed)]

@@ -1,0 +1,86 @@
+"""Sources that fall into a trap of Kafka or of its client."""
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from pipeline.records import Partition
+from pipeline.kafka.source.source import KafkaSource
+from pipeline.kafka.source.partitions import Partitions
+from pipeline.kafka.source.positions import Positions
+from pipeline.kafka.source.recovery import Recovery
+from tests.simulation.broker import Fenced
+from tests.simulation.consumer import SimulatedConsumer
+from tests.simulation.mutants.change import Change
+
+
+def fenced_commit_taken_for_done() -> list[Change]:
+    """Take the coordinator's refusal of a commit for its answer."""
+    commit = KafkaSource._commit
+
+    def changed(self: KafkaSource, consumer: Any, marks: Any) -> bool:
+        commit(self, consumer, marks)
+        return True
+
+    return [(KafkaSource, "_commit", changed)]
+
+
+def failed_poll_not_rewound() -> list[Change]:
+    """Go on where the client is after a poll that raised: what it had taken is nowhere."""
+    return [(Positions, "rewind", lambda *_: None)]
+
+
+def untimely_records_kept() -> list[Change]:
+    """Deliver what a poll returns of a partition before it was started where the committed offset says."""
+    start_new = KafkaSource._start_new
+
+    def changed(self: KafkaSource) -> set[Any]:
+        start_new(self)
+        return set()
+
+    return [(KafkaSource, "_start_new", changed)]
+
+
+def resumed_where_it_stands() -> list[Change]:
+    """Read a halted partition on where the client is, not where it is committed."""
+
+    def changed(self: Partitions, partition: Any) -> None:
+        self.halted.pop(Partition(*partition), None)
+
+    return [(Partitions, "start_again", changed)]
+
+
+def lost_in_a_join_not_told() -> list[Change]:
+    """Keep the partitions of a member that was put out while it joined, as the client does where nobody mends it."""
+
+    def changed(self: SimulatedConsumer) -> None:
+        self._reach()
+        try:
+            if self._member is None or self._broker.heartbeat(self._member):
+                self._join()
+            if self._syncing:
+                self._take_assignment()
+        except Fenced:
+            if not self._syncing:
+                self._withdraw(list(self._subscription.assignment), self._listener.on_partitions_lost)
+            self._member, self._syncing = None, False
+            self._join()
+
+    return [(SimulatedConsumer, "_keep_membership", changed)]
+
+
+def loss_not_told() -> list[Change]:
+    """Go on at the log's start, and say nothing."""
+    return [(Recovery, "_tell_lost", lambda *_: None)]
+
+
+def loss_told_from_a_mark_on() -> list[Change]:
+    """Tell only what lies behind the last loss; what was read and not committed lies in front of it."""
+    tell_lost, marks = Recovery._tell_lost, WeakKeyDictionary[Any, dict[Any, int]]()
+
+    def changed(self: Recovery, partition: Any, first: int, last: int) -> None:
+        below = marks.setdefault(self, {})
+        if max(first, below.get(partition, 0)) <= last:
+            tell_lost(self, partition, max(first, below.get(partition, 0)), last)
+            below[partition] = last + 1
+
+    return [(Recovery, "_tell_lost", changed)]

@@ -1,0 +1,112 @@
+"""Writers that make less durable than they say, or count what others counted."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.daemon.batch import Batch, Lease
+from pipeline.metrics.counts import CountedSteps
+from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkUnavailable
+from pipeline.daemon.insertion import Insertion
+from pipeline.daemon.processor import Processor
+from pipeline.daemon.writer import Writer
+from tests.simulation.mutants.change import Change
+
+
+def dead_letters_after_commit() -> list[Change]:
+    """Commit, and send the dead letters when there is time."""
+    conclude, letters = Processor._conclude, Batch.letters
+
+    def changed(self: Processor) -> None:
+        self._durable = batch = self._durable or self._writer.take_back()
+        conclude(self)
+        if batch is not None and self._durable is None:
+            self._writer._dead_letters.send(letters(batch))
+
+    return [(Processor, "_conclude", changed), (Batch, "letters", lambda _: [])]
+
+
+def token_for_other_bytes() -> list[Change]:
+    """Name a batch by where it begins: another boundary after a restart goes by the same name."""
+    seal = Batch.seal
+
+    def changed(self: Batch, now: float) -> None:
+        seal(self, now)
+        self.token = "/".join(f"{p.number}:{part.first_offset}" for p, part in self.parts.items())
+
+    return [(Batch, "seal", changed)]
+
+
+def halves_share_a_token() -> list[Change]:
+    """Send both halves of a batch under the batch's own token."""
+
+    def changed(self: Insertion, start: int, stop: int) -> None:
+        middle = (start + stop) // 2
+        for low, high in ((start, middle), (middle, stop)):
+            self._insert(low, high, self._batch.token)
+
+    return [(Insertion, "_halve", changed)]
+
+
+def given_up_committed() -> list[Change]:
+    """Commit a partition whose rows the sink did not take."""
+
+    def changed(self: Batch, partition: Any, cause: str) -> None:
+        """Keep the part."""
+
+    return [(Batch, "give_up", changed)]
+
+
+def counted_steps_not_warmed() -> list[Change]:
+    """Begin every lease as if nobody had counted before."""
+
+    def changed(_: Writer, lease: Lease, __: int) -> None:
+        lease.counted = lease.counted or CountedSteps(1_000)
+
+    return [(Writer, "_know_counted", changed)]
+
+
+def counted_steps_warmed_too_far() -> list[Change]:
+    """Take all of the ledger for counted, also what nobody has committed."""
+    know = Writer._know_counted
+    return [(Writer, "_know_counted", lambda self, lease, _: know(self, lease, 2**62))]
+
+
+def ambiguous_taken_for_done() -> list[Change]:
+    """Believe that a time-out after the rows were sent means that they arrived."""
+    attempt = Writer._attempt
+
+    def changed(self: Writer, columns: Any, token: str) -> None:
+        try:
+            attempt(self, columns, token)
+        except SinkUnavailable as error:
+            if error.error_class is not ErrorClass.AMBIGUOUS:
+                raise
+
+    return [(Writer, "_attempt", changed)]
+
+
+def dead_letter_not_awaited() -> list[Change]:
+    """Send dead letters, and do not look whether they arrived."""
+    persist = Writer._persist
+
+    def changed(self: Writer, attempt: Callable[[], Any], *, suspected: bool = False) -> Any:
+        def careless() -> Any:
+            try:
+                return attempt()
+            except DeadLetterUnavailable:
+                return None
+
+        return persist(self, careless, suspected=suspected)
+
+    return [(Writer, "_persist", changed)]
+
+
+def refused_row_left_out() -> list[Change]:
+    """Send a refused row to the dead letters, and give the ledger no account of it."""
+    insert = Writer._insert
+
+    def changed(self: Writer, columns: Any, token: str, *, suspected: bool = False) -> None:
+        if "/refused-" not in token:
+            insert(self, columns, token, suspected=suspected)
+
+    return [(Writer, "_insert", changed)]

@@ -1,0 +1,83 @@
+"""The real `KafkaSource` on a simulated consumer, with the book kept of what it reads and commits."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from pipeline.config import KafkaSettings
+from pipeline.contracts import Change, OffsetsLost
+from pipeline.errors import SourceUnavailable
+from pipeline.records import Partition, Record
+from pipeline.kafka.source import KafkaSource
+from pipeline.kafka.source import source
+from tests.simulation.broker import Broker
+from tests.simulation.consumer import SimulatedConsumer
+from tests.simulation.line import Line
+from tests.simulation.scheduler import Scheduler
+
+
+class _Connecting:
+    """Makes the consumer at once, where the real one has a thread for it."""
+
+    def __init__(self, source: "SimulatedSource") -> None:
+        self._source = source
+
+    def result(self, timeout: float) -> Any:
+        """Return a consumer, or say that no broker answers."""
+        return self._source.connect(timeout)
+
+    def abandon(self) -> None:
+        """Nothing is under way."""
+
+
+class SimulatedSource(KafkaSource):
+    """The real source."""
+
+    def __init__(self, broker: Broker, scheduler: Scheduler, line: Line, settings: KafkaSettings, most: int) -> None:
+        super().__init__(lambda: settings, most)
+        self._broker = broker
+        self._scheduler = scheduler
+        self._line = line
+        self._connecting = _Connecting(self)  # type: ignore[assignment]
+
+    def connect(self, timeout: float) -> SimulatedConsumer:
+        """Reach the cluster.
+
+        Raises:
+            SourceUnavailable: no broker answers.
+        """
+        if self._broker.down or self._line.cut:
+            self._scheduler.point(timeout)
+            raise SourceUnavailable("no broker answers")
+        return SimulatedConsumer(self._broker, self._scheduler, self._line, self._inbox)
+
+    def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
+        """Poll, and note what the owner gets."""
+        polled = super().poll(timeout, most)
+        for partition, records in polled.items():
+            self._line.delivered(partition, records)
+        return polled
+
+    def changes(self) -> Sequence[Change]:
+        """Return what happened, and note what is told to be lost."""
+        changes = super().changes()
+        for change in changes:
+            if isinstance(change, OffsetsLost):
+                self._line.lost(change.partition, change.first, change.last)
+        return changes
+
+    def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition] | None:
+        """Commit, and note what the owner learns."""
+        committed = super().commit(offsets)
+        if committed is not None:
+            self._line.confirmed({partition: offsets[partition] for partition in sorted(committed)})
+        return committed
+
+
+@contextmanager
+def virtual_time(scheduler: Scheduler) -> Iterator[None]:
+    """Let the source, too, look at no other clock."""
+    with patch.object(kafka, "time", SimpleNamespace(monotonic=lambda: scheduler.now)):
+        yield

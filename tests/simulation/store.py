@@ -1,0 +1,185 @@
+"""A fake ClickHouse and a fake dead-letter topic for several processes: `contracts.Sink`, `contracts.DeadLetterQueue`.
+
+Owns what an insert is: a request that the server carries out view by view, whether or not the client still waits for
+the answer. The targets themselves (keys, versions, deduplication windows) are those of `tests.support.fakes.sink`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from pipeline.contracts import Columns, StepKey
+from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkRefused, SinkUnavailable
+from pipeline.records import InvalidRecord, Partition
+from schemas.row import INDEX
+from tests.support.fakes.sink import FakeSink, Fields
+from tests.simulation.line import LATENCY, Line
+from tests.simulation.scheduler import Scheduler
+
+_CLASSES: Final = {
+    "transient": ErrorClass.TRANSIENT,
+    "environment": ErrorClass.ENVIRONMENT,
+    "unknown": ErrorClass.UNKNOWN,
+    "before": ErrorClass.AMBIGUOUS,
+    "between": ErrorClass.AMBIGUOUS,
+    "after": ErrorClass.AMBIGUOUS,
+    "late": ErrorClass.AMBIGUOUS,
+    "between_unknown": ErrorClass.UNKNOWN,
+}
+_PARTITION: Final = INDEX["kafka_partition"]
+INSERT_FAULTS: Final = tuple(_CLASSES)
+
+
+class Job(NamedTuple):
+    """An insert that the server is carrying out: the views that are still to be fed."""
+
+    views: deque[Callable[[], None]]
+
+    def advance(self) -> None:
+        """Feed the next view."""
+        if self.views:
+            self.views.popleft()()
+
+
+class Server(FakeSink):
+    """ClickHouse.
+
+    Attributes:
+        ledger_first: the views are fed in the other order.
+        refuses_all: no row passes, as after a change of the table.
+        puzzle: a partition whose rows make inserts fail in a way that nobody understands.
+    """
+
+    def __init__(self, window: int = 1_000) -> None:
+        super().__init__(window)
+        self.ledger_first = False
+        self.refuses_all = False
+        self.puzzle: int | None = None
+
+    def begin(self, columns: Columns, token: str) -> Job:
+        """Check the rows and return the insert.
+
+        Raises:
+            SinkRefused: the rows, as they are, do not pass.
+            SinkUnavailable: nobody understands why it fails.
+        """
+        if self.puzzle is not None and self.puzzle in columns[_PARTITION]:
+            raise SinkUnavailable("injected: puzzle", ErrorClass.UNKNOWN)
+        if self.refuses_all:
+            raise SinkRefused("ClickHouse error 16 (NO_SUCH_COLUMN_IN_TABLE): any row", ErrorClass.SCHEMA, 16)
+        views = self.views(columns, token)
+        return Job(deque(reversed(views) if self.ledger_first else views))
+
+    def holds(self, partition: Partition, offset: int, timestamp: int, index: int) -> str | None:
+        """Return the outcome that the ledger shows for a row, None if it has none."""
+        row = self._ledger.visible.get((*partition, offset, timestamp, index))
+        return None if row is None else str(row["outcome"])
+
+    def visible_steps(self) -> list[Fields]:
+        """Return what `run_steps_current` shows, row by row."""
+        return list(self._steps.visible.values())
+
+    def current_of(self, step: StepKey) -> Fields | None:
+        """Return what `run_steps_current` shows of a step."""
+        return next((row for key, row in self._steps.visible.items() if key[1:] == step), None)
+
+
+class SimulatedSink:
+    """One process's client. `contracts.Sink`."""
+
+    def __init__(self, server: Server, scheduler: Scheduler, line: Line) -> None:
+        self._server = server
+        self._scheduler = scheduler
+        self._line = line
+        self.job: Job | None = None
+
+    def insert(self, columns: Columns, token: str) -> None:
+        """Have all rows inserted; every fault that a request can meet is met here."""
+        if not columns[0]:
+            return
+        self._scheduler.point(LATENCY)
+        fault = self._line.fault("insert")
+        self._scheduler.note("insert", (len(columns[0]), token[-12:], fault))
+        self._server.raise_if_down()
+        if fault in ("before", "transient", "environment", "unknown"):
+            raise _failure(fault)
+        self.job = job = self._server.begin(columns, token)
+        if fault == "late":
+            self._line.leave_behind(job.advance)
+            raise _failure(fault)
+        while job.views:
+            self._scheduler.point(LATENCY)
+            self._still_there()
+            job.advance()
+            if fault.startswith("between"):
+                raise _failure(fault)
+        self._scheduler.point(LATENCY)
+        self._still_there()
+        self.job = None
+        if fault:
+            raise _failure(fault)
+
+    def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
+        """Return keys of steps that ended below that offset, the latest first."""
+        self._ask("query")
+        return self._server.counted_steps(partition, below, limit)
+
+    def probe(self) -> None:
+        """Make sure that an insert could succeed now."""
+        self._ask("probe")
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _ask(self, request: str) -> None:
+        self._scheduler.point(LATENCY)
+        self._server.raise_if_down()
+        if self._line.fault(request):
+            raise SinkUnavailable(f"injected: {request}", ErrorClass.TRANSIENT, 202)
+
+    def _still_there(self) -> None:
+        if self._server.down is not None:
+            raise SinkUnavailable("the server went away in the middle", ErrorClass.AMBIGUOUS)
+
+
+def _failure(fault: str) -> SinkUnavailable:
+    return SinkUnavailable(f"injected: {fault}", _CLASSES[fault])
+
+
+class Letter(NamedTuple):
+    """A record of the dead-letter topic."""
+
+    partition: Partition
+    offset: int
+    timestamp: int
+    reason: str
+    value: bytes | None
+
+
+class SimulatedLetters:
+    """One process's producer. `contracts.DeadLetterQueue`."""
+
+    def __init__(self, topic: list[Letter], scheduler: Scheduler, line: Line) -> None:
+        self._topic = topic
+        self._scheduler = scheduler
+        self._line = line
+
+    def send(self, letters: Sequence[InvalidRecord]) -> None:
+        """Send all; some or all may arrive though it fails."""
+        self._scheduler.point(LATENCY)
+        fault = self._line.fault("letters")
+        self._scheduler.note("letters", ([letter.record.offset for letter in letters], fault))
+        if fault == "before":
+            raise DeadLetterUnavailable("injected: before")
+        for number, letter in enumerate(letters):
+            if fault == "partly" and number * 2 >= len(letters):
+                raise DeadLetterUnavailable("injected: partly")
+            record = letter.record
+            origin = Partition(record.topic, record.partition)
+            self._topic.append(Letter(origin, record.offset, record.timestamp, str(letter.reason), record.value))
+        self._scheduler.point(LATENCY)
+        if fault:
+            raise DeadLetterUnavailable(f"injected: {fault}")
+
+    def close(self) -> None:
+        """Nothing to release."""
