@@ -1,7 +1,7 @@
 """What the processor needs of the outside world, and nothing more.
 
-Each Protocol has a real adapter (`source`, `sink`, `dead_letter`, `SystemClock`) and a fake in `tests/support/fakes`; one
-contract suite runs on both.
+Each Protocol has a real adapter (`KafkaSource`, `ClickHouseSink`, `KafkaDeadLetters`, `SystemClock`) and a fake in
+`tests/support/fakes`; one contract suite runs on both.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """The tables as text: the shipped files of `clickhouse/`, their three layouts, and their statements.
 
-Owns what is in a file and what a layout makes of it; applying it is `pipeline.clickhouse.migrations`. Pure, but for reading the
-files that are part of the package.
+Owns what is in a file and what a layout makes of it; applying it is `pipeline.clickhouse.migrations`. Pure, but for
+reading the files that are part of the package.
 """
 
 import hashlib

@@ -41,7 +41,7 @@ from tests.servers.server import Server
 from tests.servers.session import Run
 
 HERE = Path(__file__).parent
-SERVER_FOLDERS = (HERE / "integration", HERE / "acceptance", HERE / "chaos")
+SERVER_FOLDERS = (HERE / "integration", HERE / "acceptance", HERE / "scenarios")
 SERVER_FIXTURES = {"kafka", "clickhouse", "prometheus", "promtool", "kafka_factory", "clickhouse_factory"}
 RUN = pytest.StashKey[Run]()
 Kind = TypeVar("Kind", bound=Server)

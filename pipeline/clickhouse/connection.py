@@ -16,9 +16,9 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
 from pipeline import __version__
+from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkUnavailable
-from pipeline.clickhouse.error_classes import sink_error
 
 EMBEDDED: Final = "chdb:"
 """How the url of an embedded ClickHouse begins; the path of its data directory follows."""

@@ -13,13 +13,13 @@ from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertContext
 
+from pipeline.clickhouse import deduplication
+from pipeline.clickhouse.connection import address, connect, is_embedded
+from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
 from pipeline.records import Outcome, Partition
-from pipeline.clickhouse import deduplication
-from pipeline.clickhouse.error_classes import sink_error
-from pipeline.clickhouse.connection import address, connect, is_embedded
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
 

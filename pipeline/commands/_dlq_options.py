@@ -6,8 +6,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from pipeline.commands._times import moment
-from pipeline.tools.dlq import Origins, Selection
 from pipeline.records import IGNORED_REASONS, Reason, Stage
+from pipeline.tools.dlq import Origins, Selection
 
 Reasons: TypeAlias = Annotated[
     list[str] | None, typer.Option("--reason", "-r", metavar="REASON", help="Refused for this; may be repeated.")

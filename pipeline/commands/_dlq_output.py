@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.tools.dlq import Book, Decision, Letter, Outcome, Report
 from pipeline.redaction import redact
-from pipeline.visible import visible, visible_line
+from pipeline.text import visible, visible_line
+from pipeline.tools.dlq import Book, Decision, Letter, Outcome, Report
 
 _OPEN = "open"
 

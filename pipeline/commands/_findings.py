@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline import logs
-from pipeline.tools.checks import Finding
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file
 from pipeline.config import Loaded, load_with_origins
 from pipeline.errors import ConfigError
+from pipeline.tools.checks import Finding
 
 _WIDTH: Final = 5
 _WORDS: Final = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "bad": ("bad", "bold red")}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from pipeline.clickhouse.connection import EMBEDDED, is_embedded
 from pipeline.commands._settings import settings_from_context
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
-from pipeline.clickhouse.connection import EMBEDDED, is_embedded
 
 
 def store_settings(data: Path | None) -> ClickHouseSettings:

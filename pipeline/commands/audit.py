@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.tools.audit import Account, PartitionAccount
-from pipeline.tools.audit import audit as look
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import settings_from_context
 from pipeline.errors import RunstepError
+from pipeline.tools.audit import Account, PartitionAccount
+from pipeline.tools.audit import audit as look
 
 
 def audit(

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.tools.checks import Finding, clickhouse_findings, kafka_findings, offline_findings
 from pipeline.commands._findings import exit_code, load_quietly, print_json, print_lines, print_sum
 from pipeline.config import Loaded
+from pipeline.tools.checks import Finding, clickhouse_findings, kafka_findings, offline_findings
 
 
 def check(

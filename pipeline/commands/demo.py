@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from pipeline import logs
+from pipeline.clickhouse.connection import connect
+from pipeline.clickhouse.migrations import migrate
 from pipeline.commands import _exit_codes
 from pipeline.commands.simulate import interruptible
 from pipeline.config import (
@@ -24,20 +26,18 @@ from pipeline.config import (
     LogSettings,
     Settings,
 )
+from pipeline.errors import ConfigError, ServiceUnavailable
+from pipeline.kafka.topics import create_topics
 from pipeline.tools.demo.account import take_account
 from pipeline.tools.demo.daemon_process import DaemonThread
 from pipeline.tools.demo.directory import data_directory
-from pipeline.tools.demo.page import write_page
-from pipeline.tools.demo.summary import print_account, print_report
-from pipeline.tools.demo.progress import Screen
-from pipeline.tools.demo.production import TrafficProcess
 from pipeline.tools.demo.embedded_broker import embedded_broker
-from pipeline.errors import ConfigError, ServiceUnavailable
-from pipeline.clickhouse.migrations import migrate
+from pipeline.tools.demo.page import write_page
+from pipeline.tools.demo.production import TrafficProcess
+from pipeline.tools.demo.progress import Screen
+from pipeline.tools.demo.summary import print_account, print_report
 from pipeline.tools.html_report import need_library
 from pipeline.tools.simulation import Traffic
-from pipeline.clickhouse.connection import connect
-from pipeline.kafka.topics import create_topics
 
 _TOPIC: Final = "run-steps"
 _PARTITIONS: Final = 4

@@ -15,6 +15,8 @@ from pipeline.commands import _dlq_output as view
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import settings_from_context
 from pipeline.config import Settings
+from pipeline.errors import ConfigError
+from pipeline.kafka.log_reader import LogReader, reading_logs
 from pipeline.tools.dlq import (
     Book,
     Letter,
@@ -27,8 +29,6 @@ from pipeline.tools.dlq import (
     Transactions,
     letter_of,
 )
-from pipeline.errors import ConfigError
-from pipeline.kafka.log_reader import LogReader, reading_logs
 
 MOST_SHOWN: Final = 100
 """Letters that a table shows unless told otherwise; the JSON has all."""

@@ -6,6 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
+from pipeline.commands._findings import exit_code, load_quietly, print_json, print_lines
+from pipeline.config import Loaded
 from pipeline.tools.checks import (
     Finding,
     clickhouse_findings,
@@ -15,8 +17,6 @@ from pipeline.tools.checks import (
     kafka_findings,
     offline_findings,
 )
-from pipeline.commands._findings import exit_code, load_quietly, print_json, print_lines
-from pipeline.config import Loaded
 
 _LEVELS: Final = ("bad", "warning", "ok")
 

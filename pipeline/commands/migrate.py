@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.clickhouse import migrations
+from pipeline.clickhouse.connection import address
+from pipeline.clickhouse.migrations import Client, check_schema, connected, each_host
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import settings_from_context
 from pipeline.config import ClickHouseSettings
-from pipeline.clickhouse.migrations import Client, check_schema, connected, each_host
-from pipeline.clickhouse.connection import address
 from pipeline.kafka.topics import BROKER_DEFAULT, create_topics, topics
 
 Answer: TypeAlias = dict[str, Any]

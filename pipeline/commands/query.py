@@ -1,7 +1,7 @@
 """`runstep query`: asks the tables, in SQL or by the name of a report, on a server or in an embedded data directory.
 
-What the reports are and take is `pipeline.tools.queries`; this asks and shows. It only reads. What comes out is text that
-producers sent: control characters are shown, never sent to the terminal.
+What the reports are and take is `pipeline.tools.queries`; this asks and shows. It only reads. What comes out is text
+that producers sent: control characters are shown, never sent to the terminal.
 """
 
 import json
@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.clickhouse.connection import address, connect
+from pipeline.clickhouse.error_classes import server_line, sink_error
 from pipeline.commands import _exit_codes
-from pipeline.commands._times import moment
 from pipeline.commands._store import store_settings
+from pipeline.commands._times import moment
 from pipeline.config import ClickHouseSettings
+from pipeline.text import visible
 from pipeline.tools.queries import Report, reports
 from pipeline.tools.queries.values import span
-from pipeline.clickhouse.error_classes import server_line, sink_error
-from pipeline.clickhouse.connection import address, connect
-from pipeline.visible import visible
 
 MOST_ROWS: Final = 1_000
 """Rows that a table shows; the other formats have no limit."""

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.commands._times import moment
-from pipeline.commands._store import store_settings
-from pipeline.tools.html_report import Period, need_library, need_place, report_on, write
 from pipeline.clickhouse.connection import connect
+from pipeline.commands._store import store_settings
+from pipeline.commands._times import moment
+from pipeline.tools.html_report import Period, need_library, need_place, report_on, write
 
 
 def report(

@@ -16,10 +16,10 @@ from typing import Annotated, Final
 import structlog
 import typer
 
-from pipeline.daemon.app import Daemon
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file, settings_from_context
 from pipeline.config import load
+from pipeline.daemon.app import Daemon
 from pipeline.workers import Supervisor, WorkersFailed
 
 log = structlog.get_logger(__name__)

@@ -20,9 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from pipeline.commands._settings import settings_from_context
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import ServiceUnavailable
-from pipeline.tools.simulation.producer import EventProducer, Sent, paced, timeline
-from pipeline.tools.simulation import SimulatedEvent, Traffic
 from pipeline.kafka.topics import create_topics, topics
+from pipeline.tools.simulation import SimulatedEvent, Traffic
+from pipeline.tools.simulation.producer import EventProducer, Sent, paced, timeline
 
 _STEADY: Final = 100.0
 _DIALECTS: Final = ("snake", "camel", "envelope")

@@ -16,18 +16,18 @@ import structlog
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
+from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import Reloadable, Settings
 from pipeline.contracts import SystemClock
-from pipeline.kafka.dead_letters import KafkaDeadLetters
-from pipeline.endpoints import Endpoints
-from pipeline.metrics import Metrics
-from pipeline.daemon.systemd import Notifier
 from pipeline.daemon.processor import Processor
 from pipeline.daemon.retry import RetryPolicy
-from pipeline.clickhouse import ClickHouseSink
-from pipeline.kafka.source import KafkaSource
+from pipeline.daemon.systemd import Notifier
 from pipeline.daemon.watchdog import Watchdog, Watched
 from pipeline.daemon.writer import Writer
+from pipeline.endpoints import Endpoints
+from pipeline.kafka.dead_letters import KafkaDeadLetters
+from pipeline.kafka.source import KafkaSource
+from pipeline.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pipeline.daemon.rejection_limits import Refusals
 from pipeline.metrics.counts import CountedSteps
 from pipeline.normalize.decode import Unstored
 from pipeline.normalize.step_row import ledger_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
-from pipeline.daemon.rejection_limits import Refusals
 from schemas.row import INDEX, INGEST_COLUMNS, Row
 
 _WIDTH: Final = len(INGEST_COLUMNS)

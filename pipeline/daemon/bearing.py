@@ -8,8 +8,8 @@ from itertools import compress, groupby
 from typing import Final
 
 from pipeline.daemon.batch import Part
-from pipeline.records import Stage
 from pipeline.daemon.rejection_limits import Refusals
+from pipeline.records import Stage
 from schemas.row import INDEX
 
 _STEP_INDEX: Final = INDEX["step_index"]

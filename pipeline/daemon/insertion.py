@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
-from pipeline.daemon.batch import Batch
 from pipeline.contracts import Columns
-from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.daemon.appetite import Appetite
+from pipeline.daemon.batch import Batch
 from pipeline.daemon.bearing import take_in
 from pipeline.daemon.evidence import Evidence
-from pipeline.records import Partition
 from pipeline.daemon.rejection_limits import Refusals
+from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
+from pipeline.records import Partition
 
 DOUBTFUL_REFUSALS: Final = 3
 """So many rows refused one after the other without one that passed: time to look whether any row passes."""

@@ -15,17 +15,17 @@ from typing import Final
 
 import structlog
 
-from pipeline.daemon.batch import Batch, Lease, Part, Weight, set_aside
 from pipeline.config import Settings
 from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Unreadable, Withdrawn
-from pipeline.metrics.counts import tally
-from pipeline.normalize.decode import Unstored, decode
-from pipeline.errors import SourceUnavailable
-from pipeline.metrics import Metrics
-from pipeline.normalize.step_row import Rules, ledger_row, step_row
-from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, UnreadRecord
+from pipeline.daemon.batch import Batch, Lease, Part, Weight, set_aside
 from pipeline.daemon.rejection_limits import Refusals
 from pipeline.daemon.writer import Writer
+from pipeline.errors import SourceUnavailable
+from pipeline.metrics import Metrics
+from pipeline.metrics.counts import tally
+from pipeline.normalize.decode import Unstored, decode
+from pipeline.normalize.step_row import Rules, ledger_row, step_row
+from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, UnreadRecord
 from schemas.row import Row
 
 log = structlog.get_logger(__name__)

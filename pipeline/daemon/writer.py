@@ -14,14 +14,14 @@ from typing import Final, TypeVar
 
 import structlog
 
+from pipeline.contracts import Clock, Columns, DeadLetterQueue, Sink
 from pipeline.daemon.batch import Batch, Lease
 from pipeline.daemon.breaker import Breaker
-from pipeline.contracts import Clock, Columns, DeadLetterQueue, Sink
-from pipeline.metrics.counts import CountedSteps
-from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkError, SinkUnavailable
 from pipeline.daemon.insertion import Insertion, Unexplained
-from pipeline.metrics import Metrics
 from pipeline.daemon.retry import RetryPolicy
+from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkError, SinkUnavailable
+from pipeline.metrics import Metrics
+from pipeline.metrics.counts import CountedSteps
 
 log = structlog.get_logger(__name__)
 

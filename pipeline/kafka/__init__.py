@@ -1,1 +1,1 @@
-"""."""
+"""Everything that speaks to Kafka; nothing else imports kafka-python, but for the simulator's producer."""

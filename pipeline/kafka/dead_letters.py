@@ -16,8 +16,8 @@ from pipeline import __version__
 from pipeline.config import KafkaSettings
 from pipeline.errors import DeadLetterUnavailable, SourceUnavailable
 from pipeline.kafka.client import client_options, connect
-from pipeline.redaction import redact
 from pipeline.records import InvalidRecord
+from pipeline.redaction import redact
 
 BLOCK_MS: Final = 10_000
 CLOSE_TIMEOUT: Final = 2.0

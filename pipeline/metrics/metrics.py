@@ -18,10 +18,10 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from pipeline import __version__
-from pipeline.metrics.counts import Counts
 from pipeline.errors import ConfigError, ErrorClass
 from pipeline.metrics import catalogue
 from pipeline.metrics.catalogue import LabelValues, Spec
+from pipeline.metrics.counts import Counts
 from pipeline.metrics.exposition import plain, register_process
 from pipeline.metrics.series import Histogram, Numbers, observed, observed_durations
 from pipeline.records import Outcome, Partition

@@ -13,8 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-from pipeline.metrics.counts import Duration
 from pipeline.metrics.catalogue import LabelValues, Spec
+from pipeline.metrics.counts import Duration
 from schemas.vocabulary import label
 
 _EXEMPLAR_LENGTH: Final = 128

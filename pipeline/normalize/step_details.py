@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
+from pipeline.normalize.details_form import is_camel_case, structure_of, to_wire_form
 from pipeline.normalize.json_text import json_text
 from pipeline.redaction import redact
-from pipeline.normalize.details_form import is_camel_case, structure_of, to_wire_form
 
 
 class StepDetails(NamedTuple):

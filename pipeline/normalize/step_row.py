@@ -12,9 +12,9 @@ from pydantic_core import to_json
 from pipeline.normalize.decode import RunStepEvent, Unstored, announced_status
 from pipeline.normalize.step_details import read_details
 from pipeline.normalize.step_errors import read_error
-from pipeline.redaction import redact
 from pipeline.normalize.timestamps import millis
 from pipeline.records import Outcome, Reason, Record, Stage
+from pipeline.redaction import redact
 from schemas.row import INGEST_COLUMNS, Row
 from schemas.vocabulary import STATUSES, STEP_TYPES, TERMINAL_STATUSES
 from schemas.wire import KNOWN_FIELDS

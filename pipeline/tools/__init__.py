@@ -1,1 +1,1 @@
-"""."""
+"""What commands need and the daemon never imports."""

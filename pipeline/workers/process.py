@@ -23,8 +23,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from pipeline import logs
-from pipeline.daemon.app import Member
 from pipeline.config import Settings
+from pipeline.daemon.app import Member
 from pipeline.errors import ConfigError, RunstepError
 from pipeline.redaction import redact
 

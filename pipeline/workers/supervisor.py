@@ -19,12 +19,12 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry
 
-from pipeline.daemon.app import LastScrape
 from pipeline.config import Settings
+from pipeline.daemon.app import LastScrape
+from pipeline.daemon.retry import RetryPolicy
+from pipeline.daemon.systemd import Notifier
 from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError, RunstepError
-from pipeline.daemon.systemd import Notifier
-from pipeline.daemon.retry import RetryPolicy
 from pipeline.workers.child import Child, ending
 from pipeline.workers.overview import Overview
 from pipeline.workers.process import ENDING

@@ -11,8 +11,8 @@ import urllib.request
 from pathlib import Path
 
 from tests.support.html_pages import ReadPage
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pipeline.cli"]
 
 

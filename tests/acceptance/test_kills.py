@@ -5,8 +5,8 @@ import time
 from itertools import islice
 
 from tests.support.daemon import HTTP_OK, Daemon, running_daemon
-from tests.support.oracle import Load, Truth, drained, place, repeating, status, summed, traffic, until
 from tests.support.model import read_samples
+from tests.support.oracle import Load, Truth, drained, place, repeating, status, summed, traffic, until
 
 SMALL = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
 SHORT = {"kafka__session_timeout": 1.5, "kafka__heartbeat_interval": 0.3}

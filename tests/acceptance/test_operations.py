@@ -19,7 +19,9 @@ NO_METRICS = {"runstep_migrator", "runstep_writer", "runstep_reader"}
 
 
 def test_each_block_of_the_guide_is_tried_by_a_test() -> None:
-    files = [path for folder in ("acceptance", "chaos") for path in (ROOT / "tests" / folder).glob("test_operations*")]
+    files = [
+        path for folder in ("acceptance", "scenarios") for path in (ROOT / "tests" / folder).glob("test_operations*")
+    ]
     tried = {name for path in files for name in RUN.findall(path.read_text())}
     assert tried == blocks().keys() - {HERE}
 

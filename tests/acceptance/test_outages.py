@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.tools.simulation import SimulatedEvent
-from tests.support.daemon import Daemon, running_daemon
-from tests.support.oracle import Load, Truth, drained, place, status, summed, traffic, until
 from tests.servers.addresses import KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
+from tests.support.daemon import Daemon, running_daemon
+from tests.support.oracle import Load, Truth, drained, place, status, summed, traffic, until
 
 MAX_POLL_INTERVAL = 3.0
 OUTAGE = 3.5 * MAX_POLL_INTERVAL

@@ -19,9 +19,9 @@ from pipeline import __version__
 from tests.support.daemon import ROOT
 from tests.support.delivery import Delivery, Sent, deliver
 from tests.support.expectations import OUTCOMES, expected, observed
+from tests.support.paths import REFERENCE
 
 HERE: Final = Path(__file__).parent
-REFERENCE: Final = ROOT.parent / "shared" / "reference"
 FOLDERS: Final = ("payloads", "derived", "raw")
 STORED_AT: Final = 1_790_000_000_000
 """The records' timestamp, in milliseconds; later than any step in them."""

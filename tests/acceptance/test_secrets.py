@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, running_daemon
-from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
-from tests.support.token_issuer import unsecured_token
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
+from tests.support.daemon import Daemon, running_daemon
+from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
+from tests.support.token_issuer import unsecured_token
 
 QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
 NOT_READY = 503

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import HTTP_OK, ROOT, running_daemon
-from tests.support.fakes.ear import Ear
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.process import free_port
+from tests.support.daemon import HTTP_OK, ROOT, running_daemon
+from tests.support.fakes.ear import Ear
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -10,6 +10,9 @@ from itertools import islice
 import pytest
 
 from pipeline.commands._exit_codes import CONFIGURATION, OK
+from tests.servers.addresses import ClickHouseAddress, KafkaAddress
+from tests.servers.clickhouse import ClickHouseServer
+from tests.servers.kafka import KafkaServer
 from tests.support.daemon import HTTP_OK, Daemon, running_daemon
 from tests.support.oracle import (
     Load,
@@ -22,9 +25,6 @@ from tests.support.oracle import (
     traffic,
     until,
 )
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
-from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import KafkaServer
 
 QUICK = {"batch__max_rows": 1_000, "http__final_scrape": 20}
 

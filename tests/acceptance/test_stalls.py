@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import HTTP_OK, Daemon, running_daemon
-from tests.support.oracle import place, until
-from tests.support.token_issuer import unsecured_token
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.kafka import KafkaServer
 from tests.servers.process import free_port
+from tests.support.daemon import HTTP_OK, Daemon, running_daemon
+from tests.support.oracle import place, until
+from tests.support.token_issuer import unsecured_token
 
 STUCK = 503
 IMPATIENT = {

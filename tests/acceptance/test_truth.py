@@ -4,10 +4,10 @@ import time
 from collections import Counter
 from itertools import islice
 
-from tests.support.daemon import running_daemon
-from tests.support.oracle import HOUR, Load, Samples, Truth, place, traffic, wait_until_counted
-from tests.support.model import MODELLED_METRICS, read_samples
 from tests.servers.prometheus import PrometheusAddress
+from tests.support.daemon import running_daemon
+from tests.support.model import MODELLED_METRICS, read_samples
+from tests.support.oracle import HOUR, Load, Samples, Truth, place, traffic, wait_until_counted
 
 NEWS, OLD = 190_000, 10_000
 DISORDER = {"out_of_order_ratio": 0.08, "duplicate_ratio": 0.05, "poison_ratio": 0.01, "page_ratio": 0.03}

@@ -19,12 +19,12 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.clickhouse.connection import connect
 from pipeline.clickhouse.migrations import connected, migrate
 from pipeline.tools.queries import Report, reports
 from pipeline.tools.queries.values import span
-from pipeline.clickhouse.connection import connect
-from tests.support.migration_rig import ENVIRONMENT, USERS, as_user
 from tests.servers.clickhouse import ClickHouseServer
+from tests.support.migration_rig import ENVIRONMENT, USERS, as_user
 
 DATA = Path(__file__).with_name("analytics_data.sql")
 DAYS = 30

@@ -9,15 +9,15 @@ from kafka import TopicPartition
 from kafka.record import MemoryRecords, MemoryRecordsBuilder
 from rich.table import Table
 
-from pipeline.daemon.batch import Batch, Lease
+from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import ClickHouseSettings
+from pipeline.daemon.batch import Batch, Lease
+from pipeline.kafka.record_batches import PartitionRecords
 from pipeline.metrics.counts import CountedSteps, tally
 from pipeline.normalize.decode import RunStepEvent, decode
 from pipeline.normalize.step_row import Rules, step_row
 from pipeline.records import Partition
 from pipeline.tools.simulation import Traffic, events
-from pipeline.clickhouse import ClickHouseSink
-from pipeline.kafka.record_batches import PartitionRecords
 from tests.support.fakes.kafka import FakeRecord
 
 COUNT = 50_000

@@ -7,8 +7,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.config import KafkaSettings
 from pipeline.contracts import DeadLetterQueue
-from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.errors import DeadLetterUnavailable
+from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.records import InvalidRecord, Reason, Stage, UnreadRecord
 from tests.support.fakes.kafka import FakeDeadLetters, FakeRecord
 

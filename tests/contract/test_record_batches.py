@@ -234,6 +234,6 @@ def test_a_client_that_reads_otherwise_is_left_alone(monkeypatch: pytest.MonkeyP
     install(consumer)
     assert consumer._fetcher.PartitionRecords is PartitionRecords
     consumer._fetcher.PartitionRecords = Fetcher.PartitionRecords
-    monkeypatch.setattr(unpacking, "_read", lambda unpacker: unpacker)
+    monkeypatch.setattr(record_batches, "_read", lambda unpacker: unpacker)
     install(consumer)
     assert consumer._fetcher.PartitionRecords is Fetcher.PartitionRecords

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import SecretStr
 
+from pipeline.clickhouse import ClickHouseSink
+from pipeline.clickhouse.migrations import Client, Status, check_schema, connected, migrate, plan, status
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
-from pipeline.clickhouse.migrations import Client, Status, check_schema, connected, migrate, plan, status
-from pipeline.clickhouse import ClickHouseSink
 from schemas.ddl import Layout, Migration, shipped
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS, Row
 from tests.support.fakes.rows import columns_of, step_row, unstored_row

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from pipeline.clickhouse import ClickHouseSink, connect
+from pipeline.clickhouse.migrations import migrate
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Sink, StepKey
 from pipeline.errors import ErrorClass, SinkRefused
-from pipeline.clickhouse.migrations import migrate
 from pipeline.records import Partition
-from pipeline.clickhouse import ClickHouseSink, connect
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 from tests.support.fakes.rows import CREATED, columns_of, step_row, unstored_row
 from tests.support.fakes.sink import FakeSink

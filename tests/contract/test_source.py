@@ -10,8 +10,8 @@ from kafka.admin import KafkaAdminClient
 
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Assigned, Change, OffsetsLost, Source, Withdrawn
-from pipeline.records import Partition, Record
 from pipeline.kafka.source import KafkaSource
+from pipeline.records import Partition, Record
 from tests.support.fakes.kafka import FakeBroker, FakeSource
 
 

@@ -1,6 +1,6 @@
 """The failure scenarios on real servers: what is broken, what must hold meanwhile, and who judges.
 
-Each test is named after the number of its scenario and is written in three lines of the rig (`tests.support.scenario`): let
+Each test is named after the number of its scenario and is written in three lines of `tests.support.scenario`: let
 the daemon work, break something, judge. The judge holds each run against the same nine statements, as far as they apply
 to it:
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.oracle import committed, until
 from tests.support.faulty_proxy import Exchange, FaultyProxy, closes, is_silent, resets, swallows
+from tests.support.oracle import committed, until
 from tests.support.scenario import scenario
 
 ONE_MEMBER = {"kafka__group_instance_id": "one"}

@@ -15,13 +15,13 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from pipeline.cli import execute
 from pipeline.tools.simulation import SimulatedEvent
-from tests.support.oracle import status, traffic, until
-from tests.support.kafka_logs import LogTruth, further, told_once
-from tests.support.scenario import SECRET, Scenario, scenario
-from tests.support.outside_view import MEGABYTE
 from tests.servers import kafka_image
 from tests.servers.kafka import KafkaServer
 from tests.servers.server import Home
+from tests.support.kafka_logs import LogTruth, further, told_once
+from tests.support.oracle import status, traffic, until
+from tests.support.outside_view import MEGABYTE
+from tests.support.scenario import SECRET, Scenario, scenario
 
 BATCHES = {"batch__max_rows": 50, "batch__max_age": 0.05, "rate": 300}
 """So small that commits are always on their way."""

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.support.daemon import migrate
-from tests.support.oracle import status, until
-from tests.support.faulty_proxy import FaultyProxy, Refuses
-from tests.support.scenario import SECRET, scenario
 from tests.servers.tls import Certificate, Certificates, TlsProxy
+from tests.support.daemon import migrate
+from tests.support.faulty_proxy import FaultyProxy, Refuses
+from tests.support.oracle import status, until
+from tests.support.scenario import SECRET, scenario
 
 USERS = """
 <clickhouse>

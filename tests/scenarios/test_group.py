@@ -9,8 +9,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions
 
 from tests.support.daemon import running_daemon
-from tests.support.oracle import repeating, status, traffic, until
 from tests.support.faulty_proxy import Delays, FaultyProxy
+from tests.support.oracle import repeating, status, traffic, until
 from tests.support.scenario import scenario
 
 SHORT = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3}

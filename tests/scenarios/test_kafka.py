@@ -14,8 +14,8 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
 from pipeline.tools.simulation import SimulatedEvent
-from tests.support.oracle import committed, status, until
 from tests.support.kafka_logs import LogTruth, further, held, told_once
+from tests.support.oracle import committed, status, until
 from tests.support.scenario import Scenario, scenario
 
 NOTICED_SOON = {"kafka__metadata_max_age": 1}

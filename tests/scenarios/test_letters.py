@@ -17,9 +17,9 @@ from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.tools.simulation import SimulatedEvent
 from tests.support.daemon import environment
+from tests.support.model import Model
 from tests.support.oracle import Place, Truth, repeating, traffic, until
 from tests.support.scenario import Scenario, scenario
-from tests.support.model import Model
 
 LIMIT = 1_024
 """Bytes that an event may have at first; what is larger is refused."""

@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 
 from tests.support.oracle import status, traffic, until
-from tests.support.scenario import SECRET, scenario
 from tests.support.outside_view import MEGABYTE
+from tests.support.scenario import SECRET, scenario
 
 BATCH = 12_000
 LARGE_BATCHES = {"batch__max_rows": BATCH, "batch__max_age": 20}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.clickhouse import ClickHouseServer
 from tests.support.daemon import running_daemon
 from tests.support.guide import Shell, number
 from tests.support.oracle import Load, Truth, place, repeating, traffic, until
-from tests.servers.clickhouse import ClickHouseServer
 
 pytestmark = pytest.mark.chaos
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
+from tests.servers.kafka import KafkaServer
 from tests.support.daemon import running_daemon
 from tests.support.guide import Shell, number
-from tests.support.oracle import Load, Truth, committed, place, repeating, status, traffic, until
 from tests.support.model import TERMINAL
-from tests.servers.kafka import KafkaServer
+from tests.support.oracle import Load, Truth, committed, place, repeating, status, traffic, until
 
 pytestmark = pytest.mark.chaos
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tests.support.oracle import status, until
 from tests.support.faulty_proxy import Delays, FaultyProxy, Refuses, is_silent
+from tests.support.oracle import status, until
 from tests.support.scenario import scenario
 
 MAX_POLL_INTERVAL = 3

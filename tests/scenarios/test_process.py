@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.commands._exit_codes import CONFIGURATION, INTERRUPTED, OK
 from tests.support.daemon import HTTP_OK, Daemon
-from tests.support.oracle import committed, drained, status, summed, traffic, until
 from tests.support.faulty_proxy import Delays, FaultyProxy, is_silent, swallows
-from tests.support.scenario import SECRET, Scenario, scenario
+from tests.support.oracle import committed, drained, status, summed, traffic, until
 from tests.support.outside_view import MEGABYTE
+from tests.support.scenario import SECRET, Scenario, scenario
 
 ONE_MEMBER = {"kafka__group_instance_id": "one"}
 """The next process of a static member has its partitions at once."""

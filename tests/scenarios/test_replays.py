@@ -6,8 +6,8 @@ from itertools import islice
 import pytest
 
 from tests.support.oracle import repeating, status, traffic, until
-from tests.support.scenario import scenario
 from tests.support.outside_view import MEGABYTE
+from tests.support.scenario import scenario
 
 MONTHS = 4
 MONTH = 31 * 86_400

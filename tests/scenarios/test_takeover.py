@@ -11,6 +11,7 @@ from kafka.structs import OffsetAndMetadata
 
 from pipeline.clickhouse.migrations.applied import BOOK
 from tests.support.daemon import running_daemon
+from tests.support.faulty_proxy import FaultyProxy, swallows
 from tests.support.oracle import (
     Load,
     Place,
@@ -24,7 +25,6 @@ from tests.support.oracle import (
     until,
     wait_until_counted,
 )
-from tests.support.faulty_proxy import FaultyProxy, swallows
 from tests.support.scenario import Scenario, scenario
 
 SHORT = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3}

@@ -1,4 +1,4 @@
-"""kafka-python's consumer on the fake `broker`, as far as `pipeline.kafka.source` uses it, so that the real source runs.
+"""kafka-python's consumer on the fake `broker`, as far as the source uses it, so that the real source runs.
 
 Owns the client's habits: callbacks in the middle of `poll`, an assignment that may be stale, positions that move when
 records are taken though `poll` may still raise, no exception while the brokers are away. Every request is a point where
@@ -20,12 +20,12 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from pipeline.records import Partition
 from pipeline.kafka.source.consumer import Inbox
-from tests.support.fakes.kafka import FakeRecord
+from pipeline.records import Partition
 from tests.simulation.broker import Broker, Fenced, Rebalancing, Unreachable
 from tests.simulation.line import LATENCY, Line
 from tests.simulation.scheduler import Scheduler
+from tests.support.fakes.kafka import FakeRecord
 
 _NOBODY: Final = ""
 

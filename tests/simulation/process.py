@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from pipeline.config import BatchSettings, KafkaSettings, RetrySettings, Settings
-from pipeline.metrics.counts import Counts
-from pipeline.metrics import Metrics, catalogue
 from pipeline.daemon.processor import Processor
-from pipeline.records import Partition, Record
 from pipeline.daemon.retry import RetryPolicy
 from pipeline.daemon.writer import Writer
+from pipeline.metrics import Metrics, catalogue
+from pipeline.metrics.counts import Counts
+from pipeline.records import Partition, Record
 from tests.simulation.book import Book, Violation
 from tests.simulation.broker import Broker
 from tests.simulation.line import Line

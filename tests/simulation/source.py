@@ -9,9 +9,9 @@ from unittest.mock import patch
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Change, OffsetsLost
 from pipeline.errors import SourceUnavailable
-from pipeline.records import Partition, Record
 from pipeline.kafka.source import KafkaSource
-from pipeline.kafka.source import source
+from pipeline.kafka.source import source as source_module
+from pipeline.records import Partition, Record
 from tests.simulation.broker import Broker
 from tests.simulation.consumer import SimulatedConsumer
 from tests.simulation.line import Line
@@ -79,5 +79,5 @@ class SimulatedSource(KafkaSource):
 @contextmanager
 def virtual_time(scheduler: Scheduler) -> Iterator[None]:
     """Let the source, too, look at no other clock."""
-    with patch.object(kafka, "time", SimpleNamespace(monotonic=lambda: scheduler.now)):
+    with patch.object(source_module, "time", SimpleNamespace(monotonic=lambda: scheduler.now)):
         yield

@@ -12,9 +12,9 @@ from pipeline.contracts import Columns, StepKey
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import InvalidRecord, Partition
 from schemas.row import INDEX
-from tests.support.fakes.sink import FakeSink, Fields
 from tests.simulation.line import LATENCY, Line
 from tests.simulation.scheduler import Scheduler
+from tests.support.fakes.sink import FakeSink, Fields
 
 _CLASSES: Final = {
     "transient": ErrorClass.TRANSIENT,

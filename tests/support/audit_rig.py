@@ -15,10 +15,10 @@ from kafka.structs import OffsetAndMetadata
 from pydantic import SecretStr
 
 from pipeline.cli import execute
-from pipeline.config import ClickHouseSettings
 from pipeline.clickhouse import ClickHouseSink
-from tests.support.fakes.rows import columns_of, step_row, unstored_row
+from pipeline.config import ClickHouseSettings
 from tests.servers.addresses import ClickHouseAddress
+from tests.support.fakes.rows import columns_of, step_row, unstored_row
 
 STAMP: Final = 1_790_000_000_000
 

@@ -6,9 +6,9 @@ from typing import Final
 import pytest
 from pydantic import SecretStr
 
-from pipeline.config import ClickHouseSettings
-from pipeline.clickhouse.migrations import migrate
 from pipeline.clickhouse import connect
+from pipeline.clickhouse.migrations import migrate
+from pipeline.config import ClickHouseSettings
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 
 SMALL: Final = {"max.message.bytes": "1048588"}

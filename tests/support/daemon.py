@@ -35,8 +35,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.process import free_port
+from tests.support.paths import ROOT
 
-ROOT: Final = Path(__file__).parents[2]
 PR_SET_PDEATHSIG: Final = 1
 HTTP_OK: Final = 200
 START_TIMEOUT: Final = 60.0

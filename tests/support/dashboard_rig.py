@@ -18,15 +18,15 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from pydantic import SecretStr
 
-from pipeline.config import ClickHouseSettings, KafkaSettings
 from pipeline.clickhouse.migrations import connected, migrate
-from pipeline.tools.simulation.producer import EventProducer, timeline
+from pipeline.config import ClickHouseSettings, KafkaSettings
 from pipeline.tools.simulation import SimulatedEvent, Traffic, events
-from tests.support.daemon import Daemon, running_daemon
-from tests.support.dashboards import ROOT, Range, Target, expand_promql, expand_sql
+from pipeline.tools.simulation.producer import EventProducer, timeline
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.process import free_port
 from tests.servers.prometheus import PrometheusAddress, PrometheusServer
+from tests.support.daemon import Daemon, running_daemon
+from tests.support.dashboards import ROOT, Range, Target, expand_promql, expand_sql
 
 JOB = "runstep"  # the rules' own
 RETRIES = "runstep_insert_retries_total"

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-ROOT: Final = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 FOLDER: Final = ROOT / "deploy" / "grafana" / "dashboards"
 FILES: Final = tuple(sorted(FOLDER.glob("*.json")))
 ALL: Final[Mapping[str, str]] = {"job": ".*", "instance": ".*", "topic": ".*", "type": ".*", "objective": "0.99"}

@@ -9,10 +9,10 @@ from typing import Any, Final
 from kafka.structs import TopicPartition
 
 from pipeline.kafka import dead_letters
-from pipeline.tools.dlq import Book, Replay, Report, Selection, Terms
-from pipeline.tools.dlq.transactions import Outgoing, Refused
 from pipeline.kafka.log_reader import TopicMissing
 from pipeline.records import InvalidRecord, Reason, Stage
+from pipeline.tools.dlq import Book, Replay, Report, Selection, Terms
+from pipeline.tools.dlq.transactions import Outgoing, Refused
 from tests.support.fakes.kafka import FakeRecord
 
 ORIGIN: Final = "steps"

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
+from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import Samples, migrate, running_daemon
 from tests.support.expectations import COLUMNS
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 
 _ONE_BY_ONE: Final[dict[str, Any]] = {"kafka__poll_records": 1, "kafka__poll_timeout": 0.02, "batch__max_rows": 1}
 _KEPT: Final = {"retention.ms": "-1"}

@@ -21,12 +21,12 @@ from pipeline.cli import execute
 from pipeline.config import KafkaSettings
 from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.records import InvalidRecord, Reason, Stage
-from tests.support.oracle import until
-from tests.support.fakes.kafka import FakeRecord
 from tests.servers.addresses import KafkaAddress
+from tests.support.fakes.kafka import FakeRecord
+from tests.support.oracle import until
+from tests.support.paths import ROOT
 
 STAMP: Final = 1_790_000_000_000
-ROOT: Final = Path(__file__).parents[2]
 REPLAYED: Final = "runstep-replay-offset"
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from pipeline.config import HttpSettings
-from pipeline.metrics.counts import Counts, Duration
 from pipeline.endpoints import Endpoints
 from pipeline.metrics import Metrics
+from pipeline.metrics.counts import Counts, Duration
 
 
 class SetHealth:

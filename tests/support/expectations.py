@@ -10,12 +10,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
+
+from tests.support.paths import EXAMPLES
 
 Columns: TypeAlias = dict[str, Any]
 
-EXAMPLES: Final = Path(__file__).parent / "examples"
 
 OUTCOMES: Final = {
     "": "stored",

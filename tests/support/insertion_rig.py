@@ -1,9 +1,9 @@
 """An insertion on a fake sink, with no writer in between: what it tries can be seen."""
 
-from pipeline.daemon.batch import Batch, Lease
 from pipeline.contracts import Columns
-from pipeline.errors import ErrorClass, SinkRefused
+from pipeline.daemon.batch import Batch, Lease
 from pipeline.daemon.insertion import Insertion, Unexplained
+from pipeline.errors import ErrorClass, SinkRefused
 from pipeline.records import Partition
 from schemas.row import INDEX
 from tests.support.fakes.kafka import FakeRecord

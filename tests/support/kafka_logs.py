@@ -18,9 +18,9 @@ import clickhouse_connect
 from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.tools.simulation import SimulatedEvent
+from tests.support.model import Model, difference, read_current
 from tests.support.oracle import WAIT, Load, Place, Truth, traffic
 from tests.support.scenario import Scenario
-from tests.support.model import Model, difference, read_current
 
 _AGE: Final = 1_000
 """To the model, the second record at a place stands in a partition whose number is so much higher."""

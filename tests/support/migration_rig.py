@@ -2,19 +2,19 @@
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from pipeline.cli import execute
-from pipeline.config import ClickHouseSettings
 from pipeline.clickhouse import ClickHouseSink
-from tests.support.fakes.rows import columns_of, step_row
+from pipeline.config import ClickHouseSettings
 from tests.servers.clickhouse import ClickHouseServer
+from tests.support.fakes.rows import columns_of, step_row
+from tests.support.paths import DEPLOY
 
-USERS = Path(__file__).parents[2] / "deploy" / "clickhouse" / "users.xml"
+USERS = DEPLOY / "clickhouse" / "users.xml"
 PASSWORDS = {"migrator": "m1grate", "writer": "wr1te", "reader": "re4d"}
 ENVIRONMENT = {
     f"CLICKHOUSE_{role.upper()}_PASSWORD_SHA256": hashlib.sha256(password.encode()).hexdigest()

@@ -33,11 +33,11 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 
 from pipeline.config import KafkaSettings
-from pipeline.tools.simulation.producer import EventProducer
 from pipeline.tools.simulation import SimulatedEvent, Traffic, events
+from pipeline.tools.simulation.producer import EventProducer
+from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import HTTP_OK, Daemon, migrate
 from tests.support.model import TERMINAL, Model, difference, read_current, read_ledger, read_samples
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 
 WAIT: Final = 60.0
 HOUR: Final = 3_600

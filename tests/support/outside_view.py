@@ -14,9 +14,9 @@ from kafka.errors import KafkaError
 
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.client import connect
+from tests.servers.addresses import ClickHouseRefused
 from tests.support.daemon import HTTP_OK, Daemon
 from tests.support.oracle import Origin, Place, status
-from tests.servers.addresses import ClickHouseRefused
 
 INTERVAL: Final = 0.2
 MEGABYTE: Final = 1 << 20

@@ -8,10 +8,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from pipeline.config import BatchSettings, Settings
-from pipeline.metrics import Metrics
 from pipeline.daemon.processor import Processor
 from pipeline.daemon.retry import RetryPolicy
 from pipeline.daemon.writer import Writer
+from pipeline.metrics import Metrics
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.kafka import FakeBroker, FakeDeadLetters, FakeSource
 from tests.support.fakes.sink import FakeSink

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.config import ClickHouseSettings
 from pipeline.clickhouse import ClickHouseSink
+from pipeline.config import ClickHouseSettings
 from schemas.row import Row
 from tests.support.fakes.rows import columns_of, step_row, unstored_row
 

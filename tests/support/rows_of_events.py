@@ -5,8 +5,8 @@ from typing import Any, Final
 from pipeline.normalize.decode import RunStepEvent, Unstored, decode
 from pipeline.normalize.step_row import Rules, step_row
 from schemas.row import INGEST_COLUMNS
-from tests.support.fakes.kafka import FakeRecord
 from tests.support.events import CREATED, wire
+from tests.support.fakes.kafka import FakeRecord
 
 TIMESTAMP: Final = 1_764_000_000_000
 """Of the records, in milliseconds."""

@@ -9,9 +9,9 @@
         s.load.go_on(500)
         s.judge()
 
-`scenario(..., clickhouse__url=proxy.url)` puts a `FaultyProxy` (`tests.support.faulty_proxy`) between daemon and ClickHouse; the
-judge always asks the real one. `s.join()` starts another member of the group. End processes by `s.drain(member)` or
-`s.kill(member)`, so that the judge knows what they had counted; it ends the others itself.
+`scenario(..., clickhouse__url=proxy.url)` puts a `FaultyProxy` (`tests.support.faulty_proxy`) between daemon and
+ClickHouse; the judge always asks the real one. `s.join()` starts another member of the group. End processes by
+`s.drain(member)` or `s.kill(member)`, so that the judge knows what they had counted; it ends the others itself.
 """
 
 import re
@@ -25,10 +25,10 @@ from kafka.errors import NoError
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.tools.simulation import SimulatedEvent
+from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import HTTP_OK, Daemon, running_daemon
 from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
 from tests.support.outside_view import MEGABYTE, Watch
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 
 NOT_READY: Final = 503
 SOON: Final = 30.0

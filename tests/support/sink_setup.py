@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from pipeline.clickhouse import ClickHouseSink, connect
+from pipeline.clickhouse.migrations import migrate
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkUnavailable
-from pipeline.clickhouse.migrations import migrate
-from pipeline.clickhouse import ClickHouseSink, connect
 from schemas.row import Row
-from tests.support.fakes.rows import columns_of, step_row
 from tests.servers.addresses import ClickHouseAddress
+from tests.support.fakes.rows import columns_of, step_row
 
 ROWS = columns_of([step_row(offset) for offset in range(10)])
 

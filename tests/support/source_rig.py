@@ -13,8 +13,8 @@ from kafka.errors import KafkaTimeoutError, TopicAlreadyExistsError
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Assigned, Change, Withdrawn
 from pipeline.errors import SourceUnavailable
-from pipeline.records import Partition, Record
 from pipeline.kafka.source import KafkaSource
+from pipeline.records import Partition, Record
 
 
 def numbered(start: int, stop: int) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 python -m deploy.pictures.make                       about 20 minutes
 python -m deploy.pictures.make --hold scene.json     and let the run stand until Ctrl-C
-python -m deploy.pictures.make --scene scene.json    take the pictures of such a run again, after a change of a dashboard
+python -m deploy.pictures.make --scene scene.json    take the pictures of such a run again, after a change
 """
 
 import argparse
@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.dashboards import FILES, ROOT, Range
 from deploy.pictures.make import browser, commands
 from deploy.pictures.make.board import View, picture
 from deploy.pictures.make.story import DATABASE, DAY, HOUR, Scene, told
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.downloads import ServerUnavailable
+from tests.support.dashboards import FILES, ROOT, Range
 
 FOLDER: Final = ROOT / "deploy" / "pictures"
 SECONDS: Final = 720.0

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.support.dashboards import Range, expand_promql, expand_sql, load
 from deploy.pictures.make import frames
 from deploy.pictures.make.frames import Frame
 from deploy.pictures.make.story import DATABASE, Scene
 from tests.servers.addresses import ClickHouseAddress, ClickHouseRefused
 from tests.servers.prometheus import PrometheusAddress
+from tests.support.dashboards import Range, expand_promql, expand_sql, load
 
 WIDTH: Final = 1600
 ROW: Final = 38

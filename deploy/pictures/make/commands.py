@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.support.dashboards import ROOT
 from deploy.pictures.make import browser
 from deploy.pictures.make.story import DATABASE, DAY, Scene
+from tests.support.dashboards import ROOT
 
 COLUMNS: Final = 150
 LINES: Final = 40

@@ -18,16 +18,16 @@ from typing import Final, Self
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
-from pipeline.config import KafkaSettings
-from pipeline.tools.simulation.producer import EventProducer, timeline
-from pipeline.tools.simulation import SimulatedEvent, Traffic, events
-from tests.support.daemon import Daemon, migrate, running_daemon
-from tests.support.dashboards import ROOT
 from deploy.pictures.make.oddities import odd_events
+from pipeline.config import KafkaSettings
+from pipeline.tools.simulation import SimulatedEvent, Traffic, events
+from pipeline.tools.simulation.producer import EventProducer, timeline
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.servers.prometheus import PrometheusAddress, PrometheusServer
+from tests.support.daemon import Daemon, migrate, running_daemon
+from tests.support.dashboards import ROOT
 
 TOPIC: Final = "run-steps"
 DATABASE: Final = "runsteps"

@@ -4,8 +4,8 @@
 `inspection` finds what somebody changed since, `server` is the connection and the driver's errors in words.
 """
 
-from pipeline.clickhouse.migrations.applying import Applied, each_host, migrate, plan, status
 from pipeline.clickhouse.migrations.applied import Status
+from pipeline.clickhouse.migrations.applying import Applied, each_host, migrate, plan, status
 from pipeline.clickhouse.migrations.inspection import check_schema
 from pipeline.clickhouse.migrations.session import Client, Statement, connected, layout_of
 

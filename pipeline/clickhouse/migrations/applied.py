@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pipeline import __version__
-from pipeline.errors import ConfigError
 from pipeline.clickhouse.migrations.session import Client, explaining, tables
+from pipeline.errors import ConfigError
 from schemas.ddl import Layout, Migration, shipped
 
 BOOK: Final = "schema_migrations"

@@ -10,11 +10,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
+from pipeline.clickhouse.migrations import applied, retention
+from pipeline.clickhouse.migrations.session import Client, Statement, layout_of, run, tables
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
-from pipeline.clickhouse.migrations import applied
-from pipeline.clickhouse.migrations import retention
-from pipeline.clickhouse.migrations.session import Client, Statement, layout_of, run, tables
 from schemas.ddl import Layout, Migration
 
 
@@ -41,16 +40,16 @@ def migrate(
             stays applied: run it again.
     """
     layout = layout_of(settings)
-    applied = []
+    done: list[Applied] = []
     for migration in _pending(client, layout, migrations):
         statements = _statements(layout, migration)
         run(client, statements)
         # After its statements: a file that broke off is not in the book, and is applied again as a whole.
         applied.write(client, layout, migration)
-        applied.append(Applied(migration.name, len(statements)))
+        done.append(Applied(migration.name, len(statements)))
     changes = retention.changes(tables(client, layout.database), layout, settings)
     run(client, changes)
-    return [*applied, Applied(retention.SOURCE, len(changes))] if changes else applied
+    return [*done, Applied(retention.SOURCE, len(changes))] if changes else done
 
 
 def plan(

@@ -10,8 +10,8 @@ from typing import Final
 
 from clickhouse_connect.driver.exceptions import Error
 
-from pipeline.clickhouse.migrations.session import Client, Table, explaining, tables
 from pipeline.clickhouse.deduplication import window_in
+from pipeline.clickhouse.migrations.session import Client, Table, explaining, tables
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 
 _TYPES: Final = {column.name: column.type for column in INGEST_COLUMNS}

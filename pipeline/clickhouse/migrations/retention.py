@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from pipeline.clickhouse.migrations.session import Statement, Table
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
-from pipeline.clickhouse.migrations.session import Statement, Table
 from schemas.ddl import Layout
 
 SOURCE: Final = "retention"

@@ -6,10 +6,10 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from clickhouse_connect.driver.exceptions import Error
 
+from pipeline.clickhouse.connection import address, connect
+from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, RunstepError, ServiceUnavailable, SinkError
-from pipeline.clickhouse.error_classes import sink_error
-from pipeline.clickhouse.connection import address, connect
 from schemas.ddl import Layout
 
 _NOT_ALLOWED: Final = frozenset({164, 192, 495, 497, 516})

@@ -14,8 +14,8 @@ from kafka.structs import MemberState
 
 from pipeline.config import KafkaSettings
 from pipeline.kafka.client import client_options, connect, milliseconds
-from pipeline.records import Partition
 from pipeline.kafka.record_batches import install
+from pipeline.records import Partition
 
 log = structlog.get_logger(__name__)
 

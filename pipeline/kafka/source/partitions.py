@@ -7,9 +7,9 @@ import structlog
 from kafka import TopicPartition
 
 from pipeline.contracts import Assigned, Change, Withdrawn
-from pipeline.records import Partition
 from pipeline.kafka.source.consumer import Inbox, name, words
 from pipeline.kafka.source.positions import Positions
+from pipeline.records import Partition
 
 log = structlog.get_logger(__name__)
 

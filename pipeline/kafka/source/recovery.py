@@ -21,10 +21,10 @@ from kafka.structs import OffsetAndMetadata
 
 from pipeline.config import KafkaSettings
 from pipeline.contracts import OffsetsLost, Unreadable
+from pipeline.kafka.record_batches import BrokenBatch
 from pipeline.kafka.source.consumer import PATIENCE_MS, name, offsets, words
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
-from pipeline.kafka.record_batches import BrokenBatch
 
 log = structlog.get_logger(__name__)
 

@@ -23,13 +23,13 @@ from kafka.structs import MemberState, OffsetAndMetadata
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Change
 from pipeline.errors import ConfigError, SourceUnavailable
-from pipeline.records import Partition, Record
 from pipeline.kafka.source.broker_health import Brokers
 from pipeline.kafka.source.connecting import Connecting
 from pipeline.kafka.source.consumer import PATIENCE_MS, Inbox, Troubles, make_consumer, name, why
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import Recovery
+from pipeline.records import Partition, Record
 
 log = structlog.get_logger(__name__)
 

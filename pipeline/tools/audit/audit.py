@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.tools.audit import kafka_side
-from pipeline.tools.audit import ledger_side
+from pipeline.config import Settings
+from pipeline.records import Outcome, Partition
+from pipeline.tools.audit import kafka_side, ledger_side
 from pipeline.tools.audit.account import EXAMPLES, Account, LetterAccount, PartitionAccount, StepAccount
 from pipeline.tools.audit.kafka_side import MOST_GAPS, MOST_LETTERS, Kafka, Log
 from pipeline.tools.audit.ledger_side import Tables
-from pipeline.config import Settings
-from pipeline.records import Outcome, Partition
 
 _SECOND_LOOK: Final = 2.0
 """Seconds before bad news are looked at again: a daemon that writes meanwhile changes both sides."""

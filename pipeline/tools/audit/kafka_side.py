@@ -13,11 +13,11 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
-from pipeline.tools.audit.account import Cause, Gap
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.kafka.log_reader import NEAR, LogReader, answering, reading_logs
 from pipeline.records import Partition
+from pipeline.tools.audit.account import Cause, Gap
 
 MOST_GAPS: Final = 20_000
 """Ranges that are looked at one by one in a partition; it takes some seconds."""

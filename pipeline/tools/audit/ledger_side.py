@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from pipeline.tools.audit import step_states
-from pipeline.tools.audit.account import StepAccount
+from pipeline.clickhouse.connection import address, connect
+from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ServiceUnavailable, SinkError
 from pipeline.records import Outcome, Partition
-from pipeline.clickhouse.error_classes import sink_error
-from pipeline.clickhouse.connection import address, connect
+from pipeline.tools.audit import step_states
+from pipeline.tools.audit.account import StepAccount
 
 MOST_RANGES: Final = 100_000
 """Ranges of missing offsets that are asked for in a partition; more than anybody looks at."""

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.exceptions import Error
 
-from pipeline.tools.checks.finding import Finding, away, bad, fine
+from pipeline.clickhouse.connection import address, connect
+from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.migrations import check_schema, each_host
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
-from pipeline.clickhouse.migrations import check_schema, each_host
-from pipeline.clickhouse.error_classes import sink_error
-from pipeline.clickhouse.connection import address, connect
+from pipeline.tools.checks.finding import Finding, away, bad, fine
 
 _GRANTS: Final = (("INSERT", "run_step_ingest"), ("SELECT", "run_step_ledger"))
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.exceptions import Error
 
-from pipeline.tools.checks.finding import Finding, bad, fine, warning
 from pipeline.clickhouse.error_classes import sink_error
+from pipeline.tools.checks.finding import Finding, bad, fine, warning
 
 _NO_GRANT: Final = 497
 _NO_TABLE: Final = 60

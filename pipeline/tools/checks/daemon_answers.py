@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from pipeline.tools.daemon_client import UNANSWERED, Answer, get, opener, own_address, reason, scheme
-from pipeline.tools.checks.finding import Finding, away, bad, fine, warning
 from pipeline.config import HttpSettings
+from pipeline.tools.checks.finding import Finding, away, bad, fine, warning
+from pipeline.tools.daemon_client import UNANSWERED, Answer, get, opener, own_address, reason, scheme
 
 _ITSELF: Final = "mend that; the daemon goes on by itself"
 _CURE: Final = re.compile(

@@ -13,12 +13,12 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
-from pipeline.tools.checks.finding import Finding, bad, fine, warning
-from pipeline.tools.checks.kafka_access import cause_of, described_group
-from pipeline.tools.checks.topic_settings import topic_findings
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.client import client_options, connect
+from pipeline.tools.checks.finding import Finding, bad, fine, warning
+from pipeline.tools.checks.kafka_access import cause_of, described_group
+from pipeline.tools.checks.topic_settings import topic_findings
 
 _MOST_LISTED: Final = 12
 _STABLE: Final = "Stable"

@@ -10,16 +10,15 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.exceptions import Error
 
-from pipeline.tools.checks.finding import Finding, bad, fine, warning
-from pipeline.tools.checks.clickhouse_server import granted, rows, server_findings
+from pipeline.clickhouse import connect, deduplication
+from pipeline.clickhouse.connection import address
+from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.migrations import each_host
+from pipeline.clickhouse.sink import INGEST, insert_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkError
-from pipeline.clickhouse.migrations import each_host
-from pipeline.clickhouse import connect
-from pipeline.clickhouse import deduplication
-from pipeline.clickhouse.error_classes import sink_error
-from pipeline.clickhouse.sink import INGEST, insert_settings
-from pipeline.clickhouse.connection import address
+from pipeline.tools.checks.clickhouse_server import granted, rows, server_findings
+from pipeline.tools.checks.finding import Finding, bad, fine, warning
 
 _VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv")
 """As they have to commit."""

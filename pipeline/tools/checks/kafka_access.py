@@ -12,10 +12,10 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.errors import CoordinatorNotAvailableError, GroupAuthorizationFailedError, KafkaError, for_code
 from kafka.structs import TopicPartition
 
-from pipeline.tools.checks.finding import Finding, away, bad, fine
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.client import client_options, connect
+from pipeline.tools.checks.finding import Finding, away, bad, fine
 
 _UNKNOWN_TOPIC: Final = 3
 _ANSWER_TIMEOUT_MS: Final = 5_000

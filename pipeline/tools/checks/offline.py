@@ -4,9 +4,9 @@ import importlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 
-from pipeline.tools.checks.finding import Finding, bad, fine
 from pipeline.config import Settings
 from pipeline.config.relations import CODECS
+from pipeline.tools.checks.finding import Finding, bad, fine
 
 
 def offline_findings(settings: Settings, origins: Mapping[str, str]) -> Iterator[Finding]:

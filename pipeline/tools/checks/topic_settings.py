@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from kafka.admin import ConfigResource
 
-from pipeline.tools.checks.finding import Finding, fine, warning
 from pipeline.config import Settings
+from pipeline.tools.checks.finding import Finding, fine, warning
 
 _PROVENANCE: Final = 16_384
 """Bytes that a dead letter's headers may take beside the record's own."""

@@ -5,8 +5,8 @@ from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
-from pipeline.daemon.app import Daemon
 from pipeline.config import Settings
+from pipeline.daemon.app import Daemon
 
 _INSERTS: Final = "runstep_insert_duration_seconds"
 

@@ -8,10 +8,10 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from pipeline.config import KafkaSettings
-from pipeline.tools.demo.embedded_broker import end_with_parent
 from pipeline.errors import RunstepError, ServiceUnavailable
-from pipeline.tools.simulation.producer import EventProducer, Sent, timeline
+from pipeline.tools.demo.embedded_broker import end_with_parent
 from pipeline.tools.simulation import Traffic
+from pipeline.tools.simulation.producer import EventProducer, Sent, timeline
 
 _STOP_TIMEOUT: Final = 10.0
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from pipeline.tools.dlq.dead_letter_records import Identity, Letter, Outcome, letter_of, mark_of
 from pipeline.kafka.log_reader import LogReader
+from pipeline.tools.dlq.dead_letter_records import Identity, Letter, Outcome, letter_of, mark_of
 
 _TOLD_EVERY: Final = 1_000
 

@@ -1,6 +1,7 @@
 """What lies in a dead-letter topic: letters, and markers that say what became of letters.
 
-Owns the markers and the headers of a record that comes back. The headers of a letter are `pipeline.kafka.dead_letters`'s.
+Owns the markers and the headers of a record that comes back. The headers of a dead letter are
+`pipeline.kafka.dead_letters`'s.
 """
 
 from collections.abc import Mapping, Sequence

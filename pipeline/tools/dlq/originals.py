@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from kafka.structs import TopicPartition
 
-from pipeline.tools.dlq.dead_letter_records import Identity, Letter
 from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Stage
+from pipeline.tools.dlq.dead_letter_records import Identity, Letter
 
 
 class Found(NamedTuple):

@@ -23,9 +23,9 @@ from kafka.errors import (
 from kafka.structs import TopicPartition
 
 from pipeline.config import Settings
-from pipeline.kafka.dead_letters import Headers
 from pipeline.errors import ConfigError, RunstepError, ServiceUnavailable, SourceUnavailable
 from pipeline.kafka.client import client_options, connect
+from pipeline.kafka.dead_letters import Headers
 from pipeline.kafka.log_reader import LogReader
 
 PROBE: Final = "runstep-replay-probe"

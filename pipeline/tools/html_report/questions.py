@@ -6,10 +6,10 @@ from typing import Any, Final, TypeAlias
 
 from clickhouse_connect.driver.client import Client
 
+from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import HttpSettings
 from pipeline.errors import SinkError, SinkUnavailable
 from pipeline.tools.html_report.period import Period
-from pipeline.clickhouse.error_classes import sink_error
 from schemas.vocabulary import ERROR_CATEGORIES, STATUSES, STEP_TYPES
 
 Row: TypeAlias = Mapping[str, Any]

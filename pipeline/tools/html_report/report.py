@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from clickhouse_connect.driver.client import Client
 
+from pipeline.clickhouse.connection import address, is_embedded
 from pipeline.config import ClickHouseSettings
 from pipeline.tools.html_report.period import Period
 from pipeline.tools.html_report.questions import ask, extent, nothing_in
 from pipeline.tools.html_report.sections import Page, Subject, page_of
-from pipeline.clickhouse.connection import address, is_embedded
 
 
 def report_on(

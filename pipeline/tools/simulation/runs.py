@@ -6,8 +6,7 @@ from math import log
 from typing import Any, Final
 
 from pipeline.records import Outcome, Reason
-from pipeline.tools.simulation import tool_calls
-from pipeline.tools.simulation import wire_forms
+from pipeline.tools.simulation import tool_calls, wire_forms
 from pipeline.tools.simulation.draw import Draw, Weighted
 from pipeline.tools.simulation.failures import failure
 from pipeline.tools.simulation.truth import SimulatedEvent, Step

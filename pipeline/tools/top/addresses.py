@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from pipeline.tools.daemon_client import own_address, scheme
-from pipeline.tools.checks.kafka_access import cause_of, described_group
 from pipeline.config import HttpSettings, Settings
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.client import client_options, connect
-from pipeline.visible import visible_line
+from pipeline.text import visible_line
+from pipeline.tools.checks.kafka_access import cause_of, described_group
+from pipeline.tools.daemon_client import own_address, scheme
 
 _SCHEMES: Final = ("http", "https")
 

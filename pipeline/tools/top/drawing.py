@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.tools.top.charts import sparkline
-from pipeline.tools.top.table_columns import GAP, HEAD, Column, table
 from pipeline.tools.top.figures import Failure, Figures, Member, Outcome, Partition, Steps, Trouble
+from pipeline.tools.top.table_columns import GAP, HEAD, Column, table
 from pipeline.tools.top.wording import UNKNOWN, clock, count, pace, share, size, span
 
 GOOD: Final = "#6fd08c"

@@ -16,13 +16,13 @@ from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
-from pipeline.tools.daemon_client import PATIENCE, UNANSWERED, get, opener, reason
 from pipeline.config import HttpSettings
 from pipeline.errors import RunstepError
+from pipeline.text import visible_line
+from pipeline.tools.daemon_client import PATIENCE, UNANSWERED, get, opener, reason
 from pipeline.tools.top.addresses import Address
 from pipeline.tools.top.counters import Labels, Samples
 from pipeline.tools.top.status import Status
-from pipeline.visible import visible_line
 
 T = TypeVar("T")
 

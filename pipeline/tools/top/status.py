@@ -4,7 +4,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from pipeline.visible import visible_line
+from pipeline.text import visible_line
 
 Text: TypeAlias = Annotated[str, AfterValidator(visible_line)]
 Number: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 63)]

@@ -10,12 +10,12 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkUnavailable
-from pipeline.clickhouse import ClickHouseSink
-from tests.support.sink_setup import ROWS, build, counts, failing, serving, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
+from tests.support.sink_setup import ROWS, build, counts, failing, serving, settings_for
 
 TARGETS = ("run_steps", "run_step_ledger")
 

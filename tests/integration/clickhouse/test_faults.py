@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import Partition
-from pipeline.clickhouse import ClickHouseSink
-from tests.support.fakes.rows import CREATED, columns_of, step_row
-from tests.support.sink_setup import ROWS, build, counts, failing, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.tls import Certificates, TlsProxy
+from tests.support.fakes.rows import CREATED, columns_of, step_row
+from tests.support.sink_setup import ROWS, build, counts, failing, settings_for
 
 USERS = """
 <clickhouse>

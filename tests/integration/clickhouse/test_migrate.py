@@ -11,11 +11,11 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
+from pipeline.clickhouse.migrations import check_schema, connected, migrate, plan
 from pipeline.commands import _exit_codes
 from pipeline.config import ClickHouseSettings, KafkaSettings, Settings
-from pipeline.tools.demo.embedded_broker import embedded_broker
-from pipeline.clickhouse.migrations import check_schema, connected, migrate, plan
 from pipeline.kafka.topics import create_topics, topics
+from pipeline.tools.demo.embedded_broker import embedded_broker
 from schemas.ddl import shipped
 from tests.support.migration_rig import Run, command, write
 
@@ -103,9 +103,13 @@ def test_the_retention_of_the_settings_is_set(run: Run, clickhouse: Any, databas
 @pytest.mark.parametrize(
     ("environment", "code", "words"),
     [
-        pytest.param({"CLICKHOUSE__URL": "http://127.0.0.1:1"}, _exit_codes.UNAVAILABLE, "127.0.0.1:1", id="server away"),
+        pytest.param(
+            {"CLICKHOUSE__URL": "http://127.0.0.1:1"}, _exit_codes.UNAVAILABLE, "127.0.0.1:1", id="server away"
+        ),
         pytest.param({"CLICKHOUSE__USERNAME": "nobody"}, _exit_codes.CONFIGURATION, "516", id="unknown user"),
-        pytest.param({"CLICKHOUSE__DATABASE": "a'b"}, _exit_codes.CONFIGURATION, "clickhouse.database", id="no identifier"),
+        pytest.param(
+            {"CLICKHOUSE__DATABASE": "a'b"}, _exit_codes.CONFIGURATION, "clickhouse.database", id="no identifier"
+        ),
         pytest.param({"KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, _exit_codes.UNAVAILABLE, "Kafka at", id="Kafka away"),
     ],
 )

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from pipeline.clickhouse import connect
+from pipeline.clickhouse.migrations import Client, check_schema, connected, migrate
 from pipeline.commands import _exit_codes
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkUnavailable
-from pipeline.clickhouse.migrations import Client, check_schema, connected, migrate
 from pipeline.tools.html_report import Period
 from pipeline.tools.html_report.questions import ask as page_answers
 from pipeline.tools.queries import reports
-from pipeline.clickhouse import connect
-from tests.support.migration_rig import ENVIRONMENT, USERS, Run, as_user, command, write
 from tests.servers.clickhouse import ClickHouseServer
+from tests.support.migration_rig import ENVIRONMENT, USERS, Run, as_user, command, write
 
 Pair = tuple[ClickHouseServer, ClickHouseServer]
 

@@ -11,16 +11,16 @@ from typing import Any, cast
 import pytest
 from clickhouse_connect.driver.httpclient import HttpSyncBackend
 
-from pipeline.daemon.app import MOST_QUESTIONS, _watched
-from pipeline.daemon.breaker import Breaker, BreakerState
-from pipeline.config import ClickHouseSettings, Settings
-from pipeline.errors import SinkUnavailable
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.clickhouse.deduplication import TARGETS
+from pipeline.config import ClickHouseSettings, Settings
+from pipeline.daemon.app import MOST_QUESTIONS, _watched
+from pipeline.daemon.breaker import Breaker, BreakerState
 from pipeline.daemon.watchdog import Watchdog
+from pipeline.errors import SinkUnavailable
+from tests.servers.addresses import ClickHouseAddress
 from tests.support.fakes.clock import FakeClock
 from tests.support.sink_setup import ROWS, build, counts, settings_for
-from tests.servers.addresses import ClickHouseAddress
 
 
 class Slow:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tools.audit.ledger_side import SETTINGS
-from pipeline.commands import _exit_codes
 from pipeline.clickhouse.migrations import check_schema, connected, migrate
-from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user, command, write
+from pipeline.commands import _exit_codes
+from pipeline.tools.audit.ledger_side import SETTINGS
 from tests.servers.addresses import ClickHouseRefused
 from tests.servers.clickhouse import ClickHouseServer
+from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user, command, write
 
 
 @pytest.fixture(scope="module")

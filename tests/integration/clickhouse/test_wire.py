@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkRefused
-from pipeline.clickhouse import ClickHouseSink
-from tests.support.sink_setup import ROWS, build, counts, failing, serving, settings_for
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.tls import Certificates, TlsProxy
+from tests.support.sink_setup import ROWS, build, counts, failing, serving, settings_for
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ import yaml
 from kafka import KafkaAdminClient
 
 from pipeline.clickhouse.migrations import connected, migrate
+from tests.servers.addresses import ClickHouseAddress, KafkaAddress
+from tests.servers.clickhouse import ClickHouseServer
+from tests.support.dashboard_rig import JOB, Run, eventful
 from tests.support.dashboards import (
     FILES,
     HOUR,
@@ -29,10 +32,7 @@ from tests.support.dashboards import (
     statement,
     variables,
 )
-from tests.support.dashboard_rig import JOB, Run, eventful
 from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
-from tests.servers.clickhouse import ClickHouseServer
 
 PROMQL = [pytest.param(target, id=target.where) for target in promql_targets()]
 SQL = [pytest.param(target, id=target.where) for target in sql_targets()]

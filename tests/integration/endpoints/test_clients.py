@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from pipeline.endpoints import server
 from pipeline.errors import ConfigError
-from tests.support.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving, until_closed
 from tests.servers.tls import Certificates
+from tests.support.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving, until_closed
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from tests.servers.prometheus import PrometheusAddress
 from tests.servers.server import Home
 from tests.servers.session import Run
 from tests.servers.tls import Certificates, TlsProxy
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 USERS = """
 <clickhouse><users><writer>
   <password>secret</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>

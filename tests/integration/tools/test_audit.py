@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pipeline.cli import execute
-from tests.support.fakes.rows import step_row
+from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.audit_rig import STAMP, Pipeline
 from tests.support.check_rig import complete_pipeline
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
+from tests.support.fakes.rows import step_row
 
 OK, BAD_NEWS, AWAY, WRONG = 0, 1, 69, 78
 WRONG_STEPS = ("seen_twice", "without_row", "behind", "without_account")

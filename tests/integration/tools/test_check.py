@@ -10,12 +10,13 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
 from pipeline.cli import execute
-from tests.support.check_rig import migrated
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
+from tests.support.check_rig import migrated
+from tests.support.paths import DEPLOY
 
-USERS = Path(__file__).parents[2] / "deploy" / "clickhouse" / "users.xml"
+USERS = DEPLOY / "clickhouse" / "users.xml"
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import pytest
 from kafka import KafkaProducer
 
 from pipeline.records import Reason, Stage
-from tests.support.dlq_rig import STAMP, Box, letter_box
 from tests.servers.addresses import KafkaAddress
 from tests.servers.process import free_port
+from tests.support.dlq_rig import STAMP, Box, letter_box
 
 OK, BAD_NEWS, USAGE, AWAY, WRONG = 0, 1, 64, 69, 78
 KEY = "sk-proj-" + "A1b2C3d4" * 6

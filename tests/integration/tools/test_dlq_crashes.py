@@ -12,9 +12,9 @@ import pytest
 
 from pipeline.commands import _dlq_output
 from pipeline.tools.dlq.transactions import Transactions
-from tests.support.oracle import until
-from tests.support.dlq_rig import Box, letter_box
 from tests.servers.addresses import KafkaAddress
+from tests.support.dlq_rig import Box, letter_box
+from tests.support.oracle import until
 
 OK, BAD_NEWS = 0, 1
 MANY = 3_000
@@ -66,7 +66,7 @@ def test_a_replay_between_whose_slices_another_one_begins_ends_and_doubles_nothi
 
         yield tell
 
-    monkeypatch.setattr(dlq_view, "progress", interrupted)
+    monkeypatch.setattr(_dlq_output, "progress", interrupted)
     code, out, err = box.run("replay", "--yes")
     assert (code, out, err.count("\n")) == (BAD_NEWS, "", 1)
     assert f"another `runstep dlq replay` of {box.topic} has taken over" in err

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline.kafka.dead_letters import ATTEMPT
-from pipeline.tools.demo.embedded_broker import embedded_broker
 from pipeline.records import InvalidRecord, Reason, Stage
-from tests.support.dlq_rig import STAMP, Box, letter_box, where
+from pipeline.tools.demo.embedded_broker import embedded_broker
 from tests.servers.addresses import KafkaAddress
+from tests.support.dlq_rig import STAMP, Box, letter_box, where
 
 OK, BAD_NEWS, WRONG = 0, 1, 78
 GONE = "there-is-no-such-topic"

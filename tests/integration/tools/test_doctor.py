@@ -13,9 +13,9 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.cli import execute
+from tests.servers.addresses import KafkaAddress
 from tests.support.check_rig import SMALL
 from tests.support.doctor_rig import Doctor, forget_the_rest
-from tests.servers.addresses import KafkaAddress
 
 
 @pytest.fixture(autouse=True)

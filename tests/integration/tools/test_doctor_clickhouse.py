@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.addresses import ClickHouseAddress
+from tests.servers.clickhouse import ClickHouseServer
 from tests.support.check_rig import migrated
 from tests.support.doctor_rig import Doctor, forget_the_rest
 from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS
-from tests.servers.addresses import ClickHouseAddress
-from tests.servers.clickhouse import ClickHouseServer
 
 
 @pytest.fixture(autouse=True)

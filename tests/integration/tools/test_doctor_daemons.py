@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipeline.tools.checks import Finding, daemon_findings
 from pipeline.cli import execute
 from pipeline.config import HttpSettings
-from tests.support.daemon import Daemon, environment, running_daemon
-from tests.support.oracle import Load, Place, place, traffic, until
-from tests.support.endpoints_rig import SetHealth, serving
+from pipeline.tools.checks import Finding, daemon_findings
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates
+from tests.support.daemon import Daemon, environment, running_daemon
+from tests.support.endpoints_rig import SetHealth, serving
+from tests.support.oracle import Load, Place, place, traffic, until
 
 NOT_READY = 503
 STATUS: dict[str, Any] = {

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings
 from schemas.row import Row
-from tests.support.fakes.rows import CREATED, step_row, unstored_row
-from tests.support.sink_setup import fill, settings_for
-from tests.support.html_pages import ReadPage, foreign
 from tests.servers.addresses import ClickHouseAddress
+from tests.support.fakes.rows import CREATED, step_row, unstored_row
+from tests.support.html_pages import ReadPage, foreign
+from tests.support.sink_setup import fill, settings_for
 
 BEGIN = 1_789_999_200_000
 """2026-09-21T14:00:00Z; the steps below are created at 14:13:20 unless they say otherwise."""

@@ -13,15 +13,15 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.cli import execute
-from pipeline.config import ClickHouseSettings
-from pipeline.clickhouse.migrations import connected, migrate
-from pipeline.tools.queries import reports
 from pipeline.clickhouse import connect
+from pipeline.clickhouse.migrations import connected, migrate
+from pipeline.config import ClickHouseSettings
+from pipeline.tools.queries import reports
+from tests.servers.clickhouse import ClickHouseServer
 from tests.support import queries_rig
 from tests.support.migration_rig import ENVIRONMENT, USERS, as_user
 from tests.support.queries_truth import TRUTH
 from tests.support.sink_setup import build
-from tests.servers.clickhouse import ClickHouseServer
 
 
 @pytest.fixture(scope="module")

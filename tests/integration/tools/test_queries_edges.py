@@ -10,12 +10,12 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from pydantic import SecretStr
 
+from pipeline.clickhouse import connect
 from pipeline.config import ClickHouseSettings
 from pipeline.tools.html_report import Period
 from pipeline.tools.html_report.questions import ask
 from pipeline.tools.queries import reports
 from pipeline.tools.queries.values import span
-from pipeline.clickhouse import connect
 from schemas.row import Row
 from tests.support.fakes.rows import CREATED, step_row, unstored_row
 from tests.support.sink_setup import fill

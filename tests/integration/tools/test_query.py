@@ -14,13 +14,14 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.cli import execute
+from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import ClickHouseSettings
 from pipeline.tools.queries import Report, reports
-from pipeline.clickhouse import ClickHouseSink
 from schemas.row import Row
-from tests.support.fakes.rows import CREATED, step_row, unstored_row
-from tests.support.sink_setup import fill, settings_for
 from tests.servers.addresses import ClickHouseAddress
+from tests.support.fakes.rows import CREATED, step_row, unstored_row
+from tests.support.paths import ROOT
+from tests.support.sink_setup import fill, settings_for
 
 CURRENT = (
     "SELECT step_id, status, duration_ms, created_at, metadata, error_code FROM run_steps_current ORDER BY step_id"
@@ -205,7 +206,7 @@ def test_a_data_directory_in_use_names_the_cure(data: Path) -> None:
     holder.probe()
     try:
         program = [sys.executable, "-m", "pipeline.cli", "query", "SELECT 1", "--data", str(data)]
-        root = Path(__file__).parents[2]
+        root = ROOT
         asked = subprocess.run(program, capture_output=True, text=True, check=False, cwd=root, timeout=60)
     finally:
         holder.close()
@@ -240,10 +241,10 @@ def test_a_report_takes_its_span_and_every_parameter_that_it_names() -> None:
 
 @pytest.mark.parametrize("report", reports().values(), ids=lambda report: report.name)
 def test_the_cookbook_has_the_report_with_its_question(report: Report) -> None:
-    book = (Path(__file__).parents[2] / "pipeline" / "reports" / "README.md").read_text()
+    book = (ROOT / "pipeline" / "tools" / "queries" / "README.md").read_text()
     assert f"| `{report.name}` | {report.description} |" in book
 
 
 def test_the_cookbook_has_no_report_that_is_not_there() -> None:
-    book = (Path(__file__).parents[2] / "pipeline" / "reports" / "README.md").read_text()
+    book = (ROOT / "pipeline" / "tools" / "queries" / "README.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \| ", book, re.MULTILINE)) == set(reports())

@@ -8,18 +8,17 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.config import KafkaSettings
-from pipeline.tools.demo.embedded_broker import embedded_broker
 from pipeline.errors import ConfigError, ServiceUnavailable
-from pipeline.tools.simulation.producer import EventProducer, timeline
+from pipeline.tools.demo.embedded_broker import embedded_broker
 from pipeline.tools.simulation import Traffic
+from pipeline.tools.simulation.producer import EventProducer, timeline
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pipeline.cli", "simulate"]
 
 

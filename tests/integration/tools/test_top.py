@@ -14,17 +14,17 @@ from prometheus_client import CollectorRegistry
 
 from pipeline.cli import execute
 from pipeline.config import HttpSettings, KafkaSettings, Settings
-from pipeline.metrics.counts import Counts
 from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
+from pipeline.metrics.counts import Counts
 from pipeline.tools.top import sampling
 from pipeline.tools.top.addresses import Address, grouped, named
 from pipeline.tools.top.sampling import Answer, Heard, Sampler, Silent, asking
-from tests.support.daemon import environment, running_daemon
-from tests.support.oracle import Load, Place, place, status, traffic, until
-from tests.support.endpoints_rig import SetHealth, registry_with_a_step, serving
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates
+from tests.support.daemon import environment, running_daemon
+from tests.support.endpoints_rig import SetHealth, registry_with_a_step, serving
+from tests.support.oracle import Load, Place, place, status, traffic, until
 
 NOBODY = "127.0.0.1:1"
 

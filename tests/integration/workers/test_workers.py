@@ -19,9 +19,9 @@ from pipeline.config import ClickHouseSettings, HttpSettings, KafkaSettings, Set
 from pipeline.errors import ConfigError
 from pipeline.workers import Supervisor
 from pipeline.workers.supervisor import member_settings
+from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import HTTP_OK, Daemon, Samples, running_daemon
 from tests.support.oracle import Load, Place, Truth, drained, place, status, summed, traffic, until
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 
 SUMMED = ("_total", "_bucket", "_count", "_sum")
 """How the samples of counters and histograms end."""

@@ -1,1 +1,1 @@
-"""Hundreds of violent ends under load, and an account of every record afterwards; see `python -m tests.scenarios.kills`."""
+"""Hundreds of violent ends under load, and an account of every record afterwards; see `make kills`."""

@@ -58,7 +58,9 @@ def told(strike: Strike, *, inserting: bool) -> str:
 
 def main() -> int:
     """Take the arguments, run, and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.scenarios.kills", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.scenarios.kills", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--kills", type=int, default=200, help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, default=SEED, help="of the plan and of the traffic (%(default)s)")
     parser.add_argument("--rate", type=float, default=RATE, help="events a second (%(default)s)")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.support.daemon import environment
-from tests.support.oracle import Origin, Samples, Truth, read_topic, summed
 from tests.scenarios.kills.plan import Strike
 from tests.scenarios.kills.rig import Rig
+from tests.support.daemon import environment
+from tests.support.oracle import Origin, Samples, Truth, read_topic, summed
 
 AFTER_ALL: Final = "after the last"
 AUDIT_TIMEOUT: Final = 300.0

@@ -6,13 +6,13 @@ from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPException
 from typing import Any, Final
 
-from tests.support.daemon import running_daemon
-from tests.support.oracle import HOUR, Load, Place, place, repeating, status, traffic, until
 from tests.scenarios.kills.eyes import Member, Recoveries, scraping
 from tests.scenarios.kills.plan import BROKER, CLICKHOUSE, MEMBERS, Strike
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.servers.server import Server
+from tests.support.daemon import running_daemon
+from tests.support.oracle import HOUR, Load, Place, place, repeating, status, traffic, until
 
 SETTINGS: Final[dict[str, Any]] = {
     # Batches so small that inserts and commits are on their way all the time.

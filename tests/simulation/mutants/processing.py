@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pipeline.daemon.batch import Batch
 from pipeline.contracts import Withdrawn
+from pipeline.daemon.batch import Batch
 from pipeline.daemon.processor import Processor
 from tests.simulation.mutants.change import Change
 

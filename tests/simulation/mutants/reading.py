@@ -3,11 +3,11 @@
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pipeline.records import Partition
-from pipeline.kafka.source.source import KafkaSource
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import Recovery
+from pipeline.kafka.source.source import KafkaSource
+from pipeline.records import Partition
 from tests.simulation.broker import Fenced
 from tests.simulation.consumer import SimulatedConsumer
 from tests.simulation.mutants.change import Change

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.daemon.batch import Batch, Lease
-from pipeline.metrics.counts import CountedSteps
-from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkUnavailable
 from pipeline.daemon.insertion import Insertion
 from pipeline.daemon.processor import Processor
 from pipeline.daemon.writer import Writer
+from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkUnavailable
+from pipeline.metrics.counts import CountedSteps
 from tests.simulation.mutants.change import Change
 
 

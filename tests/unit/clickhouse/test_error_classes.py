@@ -11,10 +11,10 @@ from pydantic import SecretStr
 from urllib3.exceptions import MaxRetryError, ProtocolError, ReadTimeoutError
 from urllib3.exceptions import SSLError as Urllib3SSLError
 
+from pipeline.clickhouse.connection import address, connect
+from pipeline.clickhouse.error_classes import CODES, sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkError, SinkRefused, SinkUnavailable
-from pipeline.clickhouse.error_classes import CODES, sink_error
-from pipeline.clickhouse.connection import address, connect
 
 WHERE = "http://clickhouse:8123"
 

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from pipeline.clickhouse.migrations import each_host, layout_of, retention
+from pipeline.clickhouse.migrations.session import Table
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
-from pipeline.clickhouse.migrations import each_host, layout_of
-from pipeline.clickhouse.migrations import retention
-from pipeline.clickhouse.migrations.session import Table
 from schemas.ddl import Layout, Migration, shipped, split
 
 LAYOUTS = (

@@ -23,6 +23,7 @@ from pipeline.errors import (
     SinkUnavailable,
     SourceUnavailable,
 )
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def test_help_needs_no_library_of_a_service() -> None:
         "heavy = {'kafka', 'clickhouse_connect', 'prometheus_client', 'textual'};"
         "print(code, sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
-    root = Path(__file__).parents[2]
+    root = ROOT
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert done.stderr == "0 []\n"
 

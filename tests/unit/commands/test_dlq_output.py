@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.commands import _dlq_output as view
+from pipeline.text import visible, visible_line
 from pipeline.tools.dlq import Decision, Outcome, Report
-from pipeline.visible import visible, visible_line
 from tests.support.dead_letter_topic import LETTERS, ORIGIN, Log
 
 

@@ -17,8 +17,9 @@ from pipeline.config import (
 from pipeline.config.names import all_names
 from pipeline.config.settings import mask_url
 from pipeline.errors import ConfigError
+from tests.support.paths import ROOT
 
-README = Path(__file__).parents[2] / "README.md"
+README = ROOT / "README.md"
 
 
 @pytest.fixture(autouse=True)

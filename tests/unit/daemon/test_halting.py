@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from pipeline.contracts import Columns, Unreadable
-from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.daemon.processor import SLICE
-from pipeline.records import Partition
 from pipeline.daemon.writer import SUSPECT_ATTEMPTS
+from pipeline.errors import ErrorClass, SinkUnavailable
+from pipeline.records import Partition
 from schemas.row import INDEX
+from tests.support.events import completed, wire
 from tests.support.fakes.kafka import FakeBroker, FakeRecord
 from tests.support.fakes.sink import FakeSink
-from tests.support.events import completed, wire
 from tests.support.processor_rig import Rig, rig_factory
 
 STRICT = {"max_consecutive": 100, "max_ratio": 0.5}

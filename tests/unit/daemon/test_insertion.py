@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.daemon.batch import Lease
 from pipeline.contracts import Columns
-from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
-from pipeline.daemon.insertion import GROWS_AFTER, HOPELESS_REFUSALS, REVIEW_AFTER, Insertion, Unexplained
-from pipeline.records import Partition
+from pipeline.daemon.batch import Lease
+from pipeline.daemon.appetite import GROWS_AFTER
+from pipeline.daemon.insertion import HOPELESS_REFUSALS, REVIEW_AFTER, Insertion, Unexplained
 from pipeline.daemon.rejection_limits import Refusals
+from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
+from pipeline.records import Partition
 from schemas.row import INDEX
 from tests.support.insertion_rig import TOPIC, Rig
 

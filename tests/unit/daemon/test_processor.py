@@ -6,9 +6,9 @@ import pytest
 
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.records import Partition
+from tests.support.events import completed, step, wire
 from tests.support.fakes.kafka import FakeBroker, FakeSource
 from tests.support.fakes.sink import FakeSink, Fault
-from tests.support.events import completed, step, wire
 from tests.support.processor_rig import Rig, rig_factory
 
 AWAY = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)

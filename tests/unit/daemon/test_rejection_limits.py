@@ -4,8 +4,8 @@ import pytest
 
 from pipeline.daemon.batch import Lease, Part
 from pipeline.daemon.bearing import take_in
-from pipeline.records import InvalidRecord, Partition, Reason, Stage
 from pipeline.daemon.rejection_limits import FEWEST, WINDOW, Refusals
+from pipeline.records import InvalidRecord, Partition, Reason, Stage
 from tests.support.fakes.kafka import FakeRecord
 from tests.support.fakes.rows import step_row
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipeline.daemon.app import Member
 from pipeline.config import Settings
+from pipeline.daemon.app import Member
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.records import Partition, Record
-from tests.support.fakes.kafka import FakeBroker
 from tests.support.events import completed, wire
+from tests.support.fakes.kafka import FakeBroker
 from tests.support.processor_rig import Rig, rig_factory
 
 LAST_POLL = "runstep_last_poll_timestamp_seconds"

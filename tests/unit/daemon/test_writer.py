@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from pipeline.contracts import Columns, StepKey
 from pipeline.daemon.batch import Batch, Lease
 from pipeline.daemon.breaker import OPENS_AFTER, BreakerState
-from pipeline.contracts import Columns, StepKey
+from pipeline.daemon.retry import RetryPolicy
+from pipeline.daemon.writer import LETTERS_AT_ONCE, Writer
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.metrics import Metrics
 from pipeline.records import InvalidRecord, Partition
-from pipeline.daemon.retry import RetryPolicy
-from pipeline.daemon.writer import LETTERS_AT_ONCE, Writer
 from schemas.row import INDEX
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.kafka import FakeDeadLetters, FakeRecord

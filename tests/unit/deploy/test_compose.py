@@ -20,9 +20,9 @@ import yaml
 from deploy.grafana.tables import CLICKHOUSE_PLUGIN
 from deploy.prometheus.objectives import PERIOD_DAYS
 from pipeline.config import Settings, load
+from tests.support.paths import ROOT
 from tests.support.programs import accept_command, tool
 
-ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -32,7 +32,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 VERSION = PROJECT["project"]["version"]
 SECRETS = Path("/run/secrets")
 """Where Compose puts them in a container."""
-PAGES = (*DEPLOY.glob("*.md"), ROOT / "README.md", ROOT / "tests" / "pictures" / "README.md")
+PAGES = (*DEPLOY.glob("*.md"), ROOT / "README.md", DEPLOY / "pictures" / "make" / "README.md")
 
 
 def test_compose_meets_its_schema() -> None:

@@ -1,7 +1,7 @@
 """The Kubernetes manifests as a cluster would get them: against the schemas, the house rules, and the daemon.
 
 kubectl's kustomize renders them; the schemas of Kubernetes come with a package, those of KEDA and of the Prometheus
-Operator stand in tests/schemas. No cluster runs.
+Operator stand in tests/support/schemas. No cluster runs.
 """
 
 import json
@@ -22,11 +22,11 @@ import yaml
 
 from deploy.kubernetes import build
 from pipeline.config import Settings, load
+from tests.support.paths import ROOT
 from tests.support.programs import accept_command, tool
 
-ROOT = Path(__file__).parent.parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-SCHEMAS = ROOT / "tests" / "schemas"
+SCHEMAS = ROOT / "tests" / "support" / "schemas"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 RENDERED = ("base", "overlays/complete")
 COMPONENTS = sorted(path.parent.name for path in KUBERNETES.glob("components/*/kustomization.yaml"))

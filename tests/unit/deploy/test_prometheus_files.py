@@ -13,12 +13,12 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from pipeline.metrics.counts import Counts
 from pipeline.metrics import MergedMetrics, Metrics
+from pipeline.metrics.counts import Counts
 from pipeline.records import Partition
+from tests.support.paths import DEPLOY
 from tests.support.promql import counters_outside_a_rate, misnamed
 
-DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 FOLDER = DEPLOY / "prometheus"
 RULES = FOLDER / "runstep.rules.yml"
 TESTS = sorted((FOLDER / "tests").glob("*.yml"))

@@ -13,19 +13,19 @@ import yaml
 
 from deploy.prometheus import build
 from pipeline.cli import COMMANDS, app, load_command
+from pipeline.clickhouse.migrations import connected, migrate
 from pipeline.config import ClickHouseSettings, Settings
 from pipeline.errors import ErrorClass
 from pipeline.metrics.catalogue import SPECS
-from pipeline.clickhouse.migrations import connected, migrate
 from pipeline.records import Outcome, Reason
 from pipeline.tools.queries import reports
 from schemas.row import LEDGER_COLUMNS, STEP_COLUMNS
 from schemas.vocabulary import ANOMALIES, ERROR_CATEGORIES, STATUSES, STEP_TYPES
-from tests.support.dashboards import FILES, load, panels
-from tests.support.promql import misnamed
 from tests.servers.addresses import ClickHouseAddress
+from tests.support.dashboards import FILES, load, panels
+from tests.support.paths import DEPLOY
+from tests.support.promql import misnamed
 
-DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 FOLDER = DEPLOY / "runbooks"
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md")) if path.stem != "README"}

@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.scale import Inputs, Plan, inputs, table
+from tests.support.paths import DEPLOY
 
-PAGE = Path(__file__).parents[2] / "deploy" / "scale.md"
+PAGE = DEPLOY / "scale.md"
 
 
 def between(mark: str) -> str:

@@ -11,9 +11,9 @@ from prometheus_client import ProcessCollector
 
 from pipeline.config import Settings, load
 from pipeline.daemon.systemd import LOOK_INTERVAL
+from tests.support.paths import ROOT
 from tests.support.programs import accept_command, tool
 
-ROOT = Path(__file__).parent.parent.parent
 UNIT = ROOT / "deploy" / "systemd" / "runstep.service"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 

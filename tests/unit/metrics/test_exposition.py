@@ -9,8 +9,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from pipeline.metrics.counts import Counts, Duration
 from pipeline.metrics import MergedMetrics, Metrics
+from pipeline.metrics.counts import Counts, Duration
 from pipeline.records import Outcome, Partition
 
 BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900)

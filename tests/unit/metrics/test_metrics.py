@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import DuplicateTimeseries
 
 from pipeline import __version__
-from pipeline.metrics.counts import Counts, Duration
 from pipeline.errors import ConfigError, ErrorClass
 from pipeline.metrics import Metrics
 from pipeline.metrics.catalogue import RECORDS, SPECS
+from pipeline.metrics.counts import Counts, Duration
 from pipeline.records import Partition, Reason
 from schemas.vocabulary import ANOMALIES, ERROR_CATEGORIES, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.step_errors import read_error
 from pipeline.normalize.error_fingerprints import fingerprint, masked
+from pipeline.normalize.step_errors import read_error
 
 FAMILIES = {
     "request ids in four spellings": [

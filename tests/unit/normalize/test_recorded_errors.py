@@ -3,14 +3,13 @@
 The messages are reference data beside the project and are not part of it; without them this file is skipped.
 """
 
-from pathlib import Path
-
 import pytest
 
 from pipeline.normalize.step_errors import read_error
 from schemas.vocabulary import RETRYABLE
+from tests.support.paths import REFERENCE
 
-RECORDED = Path(__file__).resolve().parents[4] / "shared" / "reference" / "errors.tsv"
+RECORDED = REFERENCE / "errors.tsv"
 
 pytestmark = pytest.mark.skipif(
     not RECORDED.is_file(),

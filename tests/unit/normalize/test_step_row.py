@@ -13,8 +13,8 @@ from pipeline.normalize.step_row import Rules, ledger_row, step_row
 from pipeline.records import Reason, Stage
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import ANOMALIES, DIALECTS, ERROR_CATEGORIES
-from tests.support.fakes.kafka import FakeRecord
 from tests.support.events import completed, step, wire
+from tests.support.fakes.kafka import FakeRecord
 from tests.support.rows_of_events import NAMES, STATUSES, TIMESTAMP, row_of
 
 # Where it came from

@@ -10,9 +10,9 @@ from kafka.admin import NewTopic
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Withdrawn
 from pipeline.kafka.source import KafkaSource
-from tests.support.source_rig import PrivateWorld, Reader, numbered
 from tests.servers.kafka import KafkaServer
 from tests.servers.process import free_port
+from tests.support.source_rig import PrivateWorld, Reader, numbered
 
 
 def asking(reader: Reader) -> Callable[[], bool]:

@@ -9,11 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.commands import _dlq_options as options
-from pipeline.tools.dlq import Identity, Origins, Outcome, Selection, letter_of
-from pipeline.tools.dlq.dead_letter_records import mark_of, marks, once_more, returning
 from pipeline.errors import ConfigError
 from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Reason, Stage
+from pipeline.tools.dlq import Identity, Origins, Outcome, Selection, letter_of
+from pipeline.tools.dlq.dead_letter_records import mark_of, marks, once_more, returning
 from tests.support.dead_letter_topic import LETTERS, NOW, ORIGIN, Log
 
 GONE = "there-is-no-such"

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import ConfigError
+from pipeline.records import Reason, Stage
 from pipeline.tools.dlq import Identity, OnError, Origins, Outcome, Selection, Terms, letter_of
 from pipeline.tools.dlq import replay as replaying
 from pipeline.tools.dlq.dead_letter_records import mark_of
 from pipeline.tools.dlq.replay import Replay
-from pipeline.errors import ConfigError
-from pipeline.records import Reason, Stage
-from tests.support.fakes.kafka import FakeRecord
 from tests.support.dead_letter_topic import LETTERS, NOW, ORIGIN, Log
+from tests.support.fakes.kafka import FakeRecord
 
 GONE = "there-is-no-such"
 

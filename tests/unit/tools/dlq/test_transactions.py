@@ -15,9 +15,9 @@ from kafka.errors import (
 )
 
 from pipeline.config import Settings
+from pipeline.errors import ServiceUnavailable
 from pipeline.tools.dlq import Superseded, Transactions
 from pipeline.tools.dlq.transactions import Outgoing, Refused
-from pipeline.errors import ServiceUnavailable
 
 RECORD = Outgoing("steps", 0, b"key", b"value", [])
 
