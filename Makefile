@@ -66,7 +66,7 @@ pictures: setup ## Take the pictures of the dashboards in deploy/pictures, from 
 	@$(BIN)/python -m tests.servers.downloads
 	@$(BIN)/python -m deploy.pictures.make $(ARGS)
 
-fmt: setup ## Format the code and mend what the linter can mend
+fmt: setup ## Format the code and fix what the linter can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 

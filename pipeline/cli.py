@@ -174,8 +174,8 @@ def _fault(error: Exception) -> int:
     if _is_debugging():
         typer.echo(redact("".join(traceback.format_exception(error))), err=True)
     summary = redact(" ".join(f"{type(error).__name__}: {error}".split()))
-    cure = "" if _is_debugging() else "; RUNSTEP_LOG__LEVEL=debug shows where"
-    typer.echo(f"runstep: this is a fault of ours, please report it: {summary[:500]}{cure}", err=True)
+    fix = "" if _is_debugging() else "; RUNSTEP_LOG__LEVEL=debug shows where"
+    typer.echo(f"runstep: this is a fault of ours, please report it: {summary[:500]}{fix}", err=True)
     return _exit_codes.BUG
 
 

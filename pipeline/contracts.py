@@ -150,7 +150,7 @@ class Sink(Protocol):
 class DeadLetterQueue(Protocol):
     """Where refused records go. Used by the writer thread only."""
 
-    def send(self, letters: Sequence[InvalidRecord]) -> None:
+    def send(self, dead_letters: Sequence[InvalidRecord]) -> None:
         """Send all of them and wait until each is acknowledged by every in-sync replica.
 
         Raises:

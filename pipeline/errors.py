@@ -31,7 +31,7 @@ class RunstepError(Exception):
 
 
 class ConfigError(RunstepError):
-    """A setting is missing, malformed or contradicts another; the message names it and the cure."""
+    """A setting is missing, malformed or contradicts another; the message names it and the fix."""
 
 
 class ServiceUnavailable(RunstepError):

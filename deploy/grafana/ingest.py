@@ -69,7 +69,9 @@ def _backlog() -> Sequence[Any]:
             thresholds(Limits(warn=60, bad=300)),
         ),
         number(
-            Question("Dead letters", "Records refused in the time range; they are in the dead-letter topic.", "short"),
+            Question(
+                "Dead dead letters", "Records refused in the time range; they are in the dead-letter topic.", "short"
+            ),
             f"sum(increase({dead}[$__range]))",
             thresholds(Limits(warn=1, bad=100)),
         ).decimals(0),
@@ -92,7 +94,7 @@ def _health() -> Sequence[Any]:
             Question(
                 "Halted partitions",
                 "Partitions that stand still until a person looks, since going on would lose records or flood the dead "
-                "letters. /readyz names each with its cause.",
+                "dead letters. /readyz names each with its cause.",
                 "short",
             ),
             f"sum(runstep_halted_partitions{{{_WHO}}})",

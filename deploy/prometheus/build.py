@@ -37,7 +37,7 @@ for the morning. `team` is who can do something: `pipeline` runs the daemons, `a
 
 
 class _Usage(Exception):
-    """An option is wrong; the message names it and the cure."""
+    """An option is wrong; the message names it and the fix."""
 
 
 class _Parser(argparse.ArgumentParser):

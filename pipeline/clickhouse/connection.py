@@ -87,7 +87,7 @@ def _embedded(settings: ClickHouseSettings) -> dict[str, Any]:
 
 
 def _require_unlocked(directory: Path) -> None:
-    """Look at the engine's own lock first: it would write its complaint past us to standard error, without a cure.
+    """Look at the engine's own lock first: it would write its complaint past us to standard error, without a fix.
 
     Raises:
         SinkUnavailable: another process has the directory open.

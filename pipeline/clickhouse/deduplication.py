@@ -43,8 +43,8 @@ class Window(NamedTuple):
         """Return what is wrong with it."""
         return f"{database}.{self.table} does not recognize an insert that is sent twice ({self.setting} = 0)"
 
-    def cure(self, database: str) -> str:
-        """Return the statement that mends it."""
+    def fix(self, database: str) -> str:
+        """Return the statement that fixes it."""
         return f"ALTER TABLE {database}.{self.table} MODIFY SETTING {self.setting} = {_WANTED}"
 
 
@@ -60,7 +60,7 @@ class Targets(NamedTuple):
     hidden: list[str]
 
     def doubt(self, database: str) -> str | None:
-        """Return what cannot be told for want of a grant, with the cure."""
+        """Return what cannot be told for want of a grant, with the fix."""
         if not self.hidden:
             return None
         names = " and ".join(f"{database}.{name}" for name in self.hidden)
@@ -136,8 +136,8 @@ class Verdict(NamedTuple):
     """What is to be thought of a server.
 
     Attributes:
-        faults: why it would store a repeated insert twice although it answers OK, each with its cure.
-        doubt: what cannot be told, with its cure.
+        faults: why it would store a repeated insert twice although it answers OK, each with its fix.
+        doubt: what cannot be told, with its fix.
     """
 
     faults: list[str]
@@ -155,5 +155,5 @@ def judge(client: Client, database: str, pinned: Mapping[str, Any]) -> Verdict:
     if kept:
         found.append(f"settings of ours do not reach the server ({kept}); let the proxy in between pass them on")
     seen = targets(client, database)
-    found += [f"{window.fault(database)}; {window.cure(database)}" for window in seen.windows if window.inserts == 0]
+    found += [f"{window.fault(database)}; {window.fix(database)}" for window in seen.windows if window.inserts == 0]
     return Verdict(found, seen.doubt(database))

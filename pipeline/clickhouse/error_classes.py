@@ -1,7 +1,7 @@
 """What a failure of ClickHouse means: the table of server codes, and the reading of everything that is no code.
 
 Owns the seam: exceptions of the driver come in, `SinkUnavailable` and `SinkRefused` go out. Their messages name the
-cause and, for the environment, the cure; row values and credentials never get into them.
+cause and, for the environment, the fix; row values and credentials never get into them.
 """
 
 import re
@@ -124,7 +124,7 @@ _STATUSES: Final[dict[int, ErrorClass]] = {
 
 _CREDENTIALS = "check clickhouse.username and clickhouse.password"
 _MIGRATE = "run `runstep migrate`"
-_CURES: Final[dict[int, str]] = {
+_FIXES: Final[dict[int, str]] = {
     8: _MIGRATE,
     10: _MIGRATE,
     16: _MIGRATE,
@@ -192,8 +192,8 @@ def _from_server(error: Exception, code: int) -> SinkError:
     text = str(error)
     if code == 252 and "Too many partitions" in text:  # noqa: PLR2004 - the one code with two meanings
         error_class = _SHAPE
-    cure = f"; {_CURES[code]}" if code in _CURES else ""
-    return _make(f"ClickHouse error {code} ({name}): {_speakable(text, error_class)}{cure}", error_class, code)
+    fix = f"; {_FIXES[code]}" if code in _FIXES else ""
+    return _make(f"ClickHouse error {code} ({name}): {_speakable(text, error_class)}{fix}", error_class, code)
 
 
 def _speakable(text: str, error_class: ErrorClass) -> str:
@@ -224,7 +224,7 @@ def _from_driver(error: ProgrammingError) -> SinkError:
     if "chdb engine" in text:
         return SinkUnavailable(_embedded(text), _ENVIRONMENT)
     if "is readonly" in text:
-        return SinkUnavailable(f"ClickHouse user may not change settings: {text}; {_CURES[472]}", _ENVIRONMENT, 472)
+        return SinkUnavailable(f"ClickHouse user may not change settings: {text}; {_FIXES[472]}", _ENVIRONMENT, 472)
     return SinkUnavailable(f"the ClickHouse driver refuses: {_speakable(text, ErrorClass.UNKNOWN)}", ErrorClass.UNKNOWN)
 
 

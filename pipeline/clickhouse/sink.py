@@ -88,7 +88,7 @@ def insert_settings(settings: ClickHouseSettings, client: Client) -> dict[str, A
 
 
 class ClickHouseSink:
-    """ClickHouse over HTTP(S) or embedded. Connects when first used, and again after whatever a human has to mend.
+    """ClickHouse over HTTP(S) or embedded. Connects when first used, and again after whatever a human has to fix.
 
     Attributes:
         asked_at: monotonic seconds of the last question or insert, for /healthz: one call can be many of them.
@@ -101,7 +101,7 @@ class ClickHouseSink:
         self._client: Client | None = None
         self._insert_settings: dict[str, Any] = {}
         self._doubt: str | None = None
-        self.asked_at = monotonic()
+        self.last_heartbeat = monotonic()
 
     def insert(self, columns: Columns, token: str) -> None:
         """Insert all rows as one block under a token, see `contracts.Sink`.
@@ -116,7 +116,7 @@ class ClickHouseSink:
             column_oriented=True,
             settings={**self._insert_settings, "insert_deduplication_token": token},
         )
-        self.asked_at = monotonic()
+        self.last_heartbeat = monotonic()
         try:
             summary = client.insert(data=columns, context=context).summary
         except Exception as error:  # noqa: BLE001 - values that do not fit raise whatever they like; all are classified
@@ -167,7 +167,7 @@ class ClickHouseSink:
     def _connected(self) -> Client:
         if self._client is None:
             self._settings = self._current_settings()
-            self.asked_at = monotonic()
+            self.last_heartbeat = monotonic()
             try:
                 self._client = connect(self._settings)
             except SinkError as error:
@@ -186,13 +186,13 @@ class ClickHouseSink:
         """Refuse to go on where the server would store a repeated insert twice; where that cannot be told, say so.
 
         Raises:
-            SinkUnavailable: naming the table or the setting, and the cure.
+            SinkUnavailable: naming the table or the setting, and the fix.
         """
         client = self._connected()
         fixed = ", ".join(deduplication.fixed(client, self._insert_settings))
         if fixed:
             self._lack(f"the profile of the ClickHouse user fixes {fixed}; lift the constraint there", 452)
-        self.asked_at = monotonic()
+        self.last_heartbeat = monotonic()
         try:
             verdict = deduplication.judge(client, self._settings.database, self._insert_settings)
         except Exception as error:  # noqa: BLE001 - as for insert
@@ -207,7 +207,7 @@ class ClickHouseSink:
 
     def _rows(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
         client = self._connected()
-        self.asked_at = monotonic()
+        self.last_heartbeat = monotonic()
         try:
             return client.query(query, parameters=parameters).result_rows
         except Exception as error:  # noqa: BLE001 - as for insert
@@ -223,7 +223,7 @@ class ClickHouseSink:
     def _failed(self, error: Exception, column: str | None = None) -> SinkError:
         failure = sink_error(error, address(self._settings), column)
         if failure.error_class is ErrorClass.ENVIRONMENT:
-            # Whatever the cure is (a new password, certificate, server, table), a new connection sees it.
+            # Whatever the fix is (a new password, certificate, server, table), a new connection sees it.
             self.close()
         return failure
 

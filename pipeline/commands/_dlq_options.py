@@ -1,4 +1,4 @@
-"""What `runstep dlq` is given on the command line: which letters are meant."""
+"""What `runstep dlq` is given on the command line: which dead letters are meant."""
 
 import re
 from typing import Annotated, TypeAlias
@@ -31,7 +31,7 @@ Limit: TypeAlias = Annotated[
 def selection(
     reasons: list[str] | None, stages: list[Stage] | None, since: str | None, until: str | None, origin: str | None
 ) -> Selection:
-    """Return which letters the options mean.
+    """Return which dead letters the options mean.
 
     Raises:
         BadParameter: one of them cannot be read.

@@ -1,4 +1,4 @@
-"""How `runstep dlq` shows letters. What producers sent is shown redacted and without control characters."""
+"""How `runstep dlq` shows dead letters. What producers sent is shown redacted and without control characters."""
 
 import sys
 from collections import Counter
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.redaction import redact
 from pipeline.text import visible, visible_line
-from pipeline.tools.dlq import Book, Decision, Letter, Outcome, Report
+from pipeline.tools.dlq import Book, DeadLetter, Decision, Outcome, Report
 
 _OPEN = "open"
 
@@ -34,26 +34,26 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def plain(letter: Letter, book: Book) -> dict[str, Any]:
-    """Return a letter for `--json`; times in milliseconds since the epoch."""
+def plain(dead_letter: DeadLetter, book: Book) -> dict[str, Any]:
+    """Return a dead letter for `--json`; times in milliseconds since the epoch."""
     return {
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "reason": letter.reason,
-        "stage": letter.stage,
-        "origin": letter.identity._asdict(),
-        "dead_lettered": letter.timestamp,
-        "bytes": letter.size,
-        "truncated": bool(letter.sha256),
-        "state": book.outcomes.get(letter.identity, _OPEN),
+        "partition": dead_letter.partition,
+        "offset": dead_letter.offset,
+        "reason": dead_letter.reason,
+        "stage": dead_letter.stage,
+        "origin": dead_letter.identity._asdict(),
+        "dead_lettered": dead_letter.timestamp,
+        "bytes": dead_letter.size,
+        "truncated": bool(dead_letter.sha256),
+        "state": book.outcomes.get(dead_letter.identity, _OPEN),
     }
 
 
-def letter_table(letters: Sequence[Letter], book: Book) -> Table:
-    """Return the letters as a table."""
+def dead_letter_table(dead_letters: Sequence[DeadLetter], book: Book) -> Table:
+    """Return the dead letters as a table."""
     shown = _headed()
-    for letter in letters:
-        shown.add_row(*_cells(letter), book.outcomes.get(letter.identity, _OPEN))
+    for dead_letter in dead_letters:
+        shown.add_row(*_cells(dead_letter), book.outcomes.get(dead_letter.identity, _OPEN))
     return shown
 
 
@@ -62,37 +62,37 @@ def decision_table(decisions: Iterable[Decision]) -> Table:
     shown = _headed("would be")
     for decision in decisions:
         verdict, cause = decision.outcome or "left", visible_line(redact(decision.cause))
-        # As Text: what a letter says of its topic may look like markup.
-        shown.add_row(*_cells(decision.letter), Text(f"{verdict}: {cause}" if cause else str(verdict)))
+        # As Text: what a dead letter says of its topic may look like markup.
+        shown.add_row(*_cells(decision.dead_letter), Text(f"{verdict}: {cause}" if cause else str(verdict)))
     return shown
 
 
-def by_reason(letters: Iterable[Letter]) -> str:
-    """Return how many letters there are of each reason, as one line."""
-    counts = Counter(letter.reason for letter in letters)
+def by_reason(dead_letters: Iterable[DeadLetter]) -> str:
+    """Return how many dead letters there are of each reason, as one line."""
+    counts = Counter(dead_letter.reason for dead_letter in dead_letters)
     return ", ".join(f"{visible_line(reason)} {number:,}" for reason, number in counts.most_common())
 
 
 def summary(report: Report, *, dry: bool) -> list[str]:
     """Return what was done, a line each."""
     done = report.done
-    lines = [f"{'would replay' if dry else 'replayed'} {_letters(done[Outcome.REPLAYED])}"]
+    lines = [f"{'would replay' if dry else 'replayed'} {_dead_letters(done[Outcome.REPLAYED])}"]
     if done[Outcome.REQUEUED]:
-        lines.append(f"{_letters(done[Outcome.REQUEUED])} cannot be replayed: put at the end, to be tried again")
+        lines.append(f"{_dead_letters(done[Outcome.REQUEUED])} cannot be replayed: put at the end, to be tried again")
     if done[Outcome.DROPPED]:
-        lines.append(f"{_letters(done[Outcome.DROPPED])} cannot be replayed: dropped")
+        lines.append(f"{_dead_letters(done[Outcome.DROPPED])} cannot be replayed: dropped")
     if report.exhausted:
-        lines.append(f"{_letters(report.exhausted)} left alone: refused --max-attempts times or more")
+        lines.append(f"{_dead_letters(report.exhausted)} left alone: refused --max-attempts times or more")
     if report.closed:
-        lines.append(f"{_letters(report.closed)} replayed, requeued or dropped before")
+        lines.append(f"{_dead_letters(report.closed)} replayed, requeued or dropped before")
     return lines
 
 
-def failure_line(letter: Letter, cause: str) -> str:
-    """Return why a letter cannot be replayed."""
-    origin = letter.identity
+def failure_line(dead_letter: DeadLetter, cause: str) -> str:
+    """Return why a dead letter cannot be replayed."""
+    origin = dead_letter.identity
     where = f"{visible_line(origin.topic)}/{origin.partition}:{origin.offset}"
-    return f"letter {letter.partition}:{letter.offset}, of {where}, cannot be replayed: {visible_line(redact(cause))}"
+    return f"dead letter {dead_letter.partition}:{dead_letter.offset}, of {where}, cannot be replayed: {visible_line(redact(cause))}"
 
 
 def text_of(value: bytes | None) -> str:
@@ -124,20 +124,20 @@ def _headed(last: str = "state") -> Table:
     return shown
 
 
-def _cells(letter: Letter) -> list[Text | str]:
-    origin = letter.identity
+def _cells(dead_letter: DeadLetter) -> list[Text | str]:
+    origin = dead_letter.identity
     return [
-        f"{letter.partition}:{letter.offset}",
-        Text(visible_line(letter.reason)),
-        Text(visible_line(letter.stage)),
+        f"{dead_letter.partition}:{dead_letter.offset}",
+        Text(visible_line(dead_letter.reason)),
+        Text(visible_line(dead_letter.stage)),
         Text(visible_line(f"{origin.topic}/{origin.partition}:{origin.offset}")),
         "-" if origin.timestamp < 0 else instant(origin.timestamp),
-        instant(letter.timestamp),
+        instant(dead_letter.timestamp),
         str(origin.attempt),
-        f"{letter.size:,}",
-        "cut" if letter.sha256 else "",
+        f"{dead_letter.size:,}",
+        "cut" if dead_letter.sha256 else "",
     ]
 
 
-def _letters(number: int) -> str:
-    return "1 letter" if number == 1 else f"{number:,} letters"
+def _dead_letters(number: int) -> str:
+    return "1 dead letter" if number == 1 else f"{number:,} dead letters"

@@ -41,7 +41,8 @@ def load_quietly(*, as_json: bool) -> Loaded:
 def print_json(findings: Iterable[Finding], **more: object) -> list[Finding]:
     """Print `ok`, `checks` one by one, and what else is given; return the findings."""
     seen = list(findings)
-    checks = [{**finding._asdict(), "level": finding.level} for finding in seen]
+    # `cure` is the name that `fix` had in the first versions; programs read it.
+    checks = [{**finding._asdict(), "cure": finding.fix, "level": finding.level} for finding in seen]
     typer.echo(json.dumps({"ok": all(finding.ok for finding in seen), **more, "checks": checks}, indent=2))
     return seen
 
@@ -54,8 +55,8 @@ def print_lines(findings: Iterable[Finding]) -> list[Finding]:
         word, style = _WORDS[finding.level]
         line = Text.assemble((f"{word:<{_WIDTH}}", style), (finding.subject, "bold"), f"  {finding.detail}")
         console.print(line)
-        if finding.cure:
-            console.print(Text(f"{'':<{_WIDTH}}-> {finding.cure}", style="yellow"))
+        if finding.fix:
+            console.print(Text(f"{'':<{_WIDTH}}-> {finding.fix}", style="yellow"))
         seen.append(finding)
     return seen
 

@@ -47,7 +47,7 @@ def audit(
 
     try:
         settings = settings_from_context(kafka_log_level=logging.CRITICAL)
-        account = look(settings, held=held, letters=dead_letters, tell=tell)
+        account = look(settings, held=held, dead_letters=dead_letters, tell=tell)
     except RunstepError as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "problems": [str(error)]}, indent=2))
@@ -77,7 +77,7 @@ def _plain(account: Account) -> dict[str, Any]:
             for part in account.partitions
         ],
         "steps": asdict(account.steps),
-        "dead_letters": asdict(account.letters),
+        "dead_letters": asdict(account.dead_letters),
     }
 
 
@@ -85,9 +85,9 @@ def _show(account: Account) -> None:
     # Off a terminal nothing is cut: whoever reads it has no window of 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     console.print(_table(account.partitions))
-    steps, letters = account.steps, account.letters
+    steps, dead_letters = account.steps, account.dead_letters
     console.print(f"{steps.steps:,} steps, {steps.seen_twice:,} seen twice")
-    console.print(letters.skipped or _letters_line(account), soft_wrap=True)
+    console.print(dead_letters.skipped or _dead_letters_line(account), soft_wrap=True)
     for note in _notes(account.partitions):
         console.print(note, soft_wrap=True)
     problems = account.problems()
@@ -106,10 +106,10 @@ def _last_line(account: Account) -> Text:
     return Text(f"all {account.accounted:,} offsets are accounted for", style="green")
 
 
-def _letters_line(account: Account) -> str:
-    letters = account.letters
-    expired = f"; {letters.expired:,} may have expired" if letters.expired else ""
-    return f"{letters.found:,} of {letters.expected:,} dead-lettered offsets have their letter{expired}"
+def _dead_letters_line(account: Account) -> str:
+    dead_letters = account.dead_letters
+    expired = f"; {dead_letters.expired:,} may have expired" if dead_letters.expired else ""
+    return f"{dead_letters.found:,} of {dead_letters.expected:,} dead-lettered offsets have their dead letter{expired}"
 
 
 def _table(parts: Any) -> Table:

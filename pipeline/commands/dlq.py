@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.kafka.log_reader import LogReader, reading_logs
 from pipeline.tools.dlq import (
     Book,
-    Letter,
+    DeadLetter,
     OnError,
     Replay,
     Report,
@@ -27,11 +27,11 @@ from pipeline.tools.dlq import (
     Superseded,
     Terms,
     Transactions,
-    letter_of,
+    dead_letter_of,
 )
 
 MOST_SHOWN: Final = 100
-"""Letters that a table shows unless told otherwise; the JSON has all."""
+"""Dead letters that a table shows unless told otherwise; the JSON has all."""
 
 dlq = typer.Typer(
     name="dlq",
@@ -43,7 +43,7 @@ dlq = typer.Typer(
 
 
 @dlq.command("list")
-def list_letters(  # noqa: PLR0913 - one for each option
+def list_dead_letters(  # noqa: PLR0913 - one for each option
     *,
     reason: options.Reasons = None,
     stage: options.Stages = None,
@@ -58,7 +58,7 @@ def list_letters(  # noqa: PLR0913 - one for each option
 ) -> None:
     """List the dead letters that are open, the oldest first, and how many there are of each reason.
 
-    A letter that was sent twice is listed once. Values are not shown; `runstep dlq show` does.
+    A dead letter that was sent twice is listed once. Values are not shown; `runstep dlq show` does.
 
     Examples: `runstep dlq list`, `runstep dlq list --reason too_large --since 2h`,
     `runstep dlq list --origin steps/3:1000-2000 --json`.
@@ -68,13 +68,13 @@ def list_letters(  # noqa: PLR0913 - one for each option
     with reading_logs(settings.kafka) as reader:
         book = Book(reader, settings.dead_letter_topic)
         _read(book)
-    letters = book.chosen(selection, closed=everything)
-    shown = letters[: limit if limit or as_json else MOST_SHOWN]
+    dead_letters = book.chosen(selection, closed=everything)
+    shown = dead_letters[: limit if limit or as_json else MOST_SHOWN]
     if as_json:
-        listed = [view.plain(letter, book) for letter in shown]
-        typer.echo(json.dumps({"topic": book.topic, "found": len(letters), "letters": listed}, indent=2))
+        listed = [view.plain(dead_letter, book) for dead_letter in shown]
+        typer.echo(json.dumps({"topic": book.topic, "found": len(dead_letters), "letters": listed}, indent=2))
         return
-    _show_list(book, letters, shown, everything=everything)
+    _show_list(book, dead_letters, shown, everything=everything)
 
 
 @dlq.command()
@@ -88,7 +88,7 @@ def show(
     Credentials and e-mail addresses are taken out, and control characters made visible, unless `--raw` asks for the
     bytes as they are.
 
-    Examples: `runstep dlq show 0:17`, `runstep dlq show 0:17 --raw > letter.json`.
+    Examples: `runstep dlq show 0:17`, `runstep dlq show 0:17 --raw > dead letter.json`.
     """
     partition, offset = options.place(place)
     settings = settings_from_context(kafka_log_level=logging.CRITICAL)
@@ -119,11 +119,13 @@ def replay(  # noqa: PLR0913 - one for each option
         str | None, typer.Option("--to-topic", metavar="TOPIC", help="To this topic, by key, instead of the origin.")
     ] = None,
     max_attempts: Annotated[
-        int, typer.Option("--max-attempts", min=1, help="Leave letters alone that were refused so often.")
+        int, typer.Option("--max-attempts", min=1, help="Leave dead letters alone that were refused so often.")
     ] = 3,
     on_error: Annotated[
         OnError,
-        typer.Option("--on-error", help="With a letter that cannot be replayed: stop, put it at the end, or drop it."),
+        typer.Option(
+            "--on-error", help="With a dead letter that cannot be replayed: stop, put it at the end, or drop it."
+        ),
     ] = OnError.STOP,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -131,12 +133,12 @@ def replay(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Bring dead letters back in: to the topic and partition they came from, each once.
 
-    Do it when the cause is mended. Key, value and headers are the original's; it is a new record at a new offset. What
+    Do it when the cause is fixed. Key, value and headers are the original's; it is a new record at a new offset. What
     was replayed is marked in the dead-letter topic in the same transaction: a second run, or one after a crash, goes
-    on where the first ended. A record that is refused again comes back as a letter with a higher attempt. Of a letter
+    on where the first ended. A record that is refused again comes back as a dead letter with a higher attempt. Of a dead letter
     that holds only the head of its value, the whole is fetched from its origin, if Kafka still has it.
 
-    Exit codes: 0 done, 1 a letter could not be replayed or another replay took over, 69 Kafka is away, 78 a setting is
+    Exit codes: 0 done, 1 a dead letter could not be replayed or another replay took over, 69 Kafka is away, 78 a setting is
     wrong.
 
     Examples: `runstep dlq replay --dry-run`, `runstep dlq replay --reason too_large --yes`,
@@ -165,13 +167,15 @@ def _replay(settings: Settings, book: Book, terms: Terms, which: tuple[Selection
     replaying = Replay(book, terms)
     with _transactions(settings) as transactions:
         _read(book)
-        letters = replaying.plan(*which)
-        if letters:
+        dead_letters = replaying.plan(*which)
+        if dead_letters:
             if ask:
-                _confirm(letters)
+                _confirm(dead_letters)
             transactions.prove(book.reader)
             with view.progress("replaying") as tell:
-                replaying.run(letters, transactions, lambda left: tell(len(letters) - left, len(letters)))
+                replaying.run(
+                    dead_letters, transactions, lambda left: tell(len(dead_letters) - left, len(dead_letters))
+                )
     return replaying.report
 
 
@@ -201,28 +205,30 @@ def _require(book: Book, topic: str | None) -> None:
         book.reader.partitions(topic)
 
 
-def _confirm(letters: list[Letter]) -> None:
-    if len(letters) > 1 and sys.stdin.isatty():
-        typer.confirm(f"Replay {len(letters):,} letters ({view.by_reason(letters)})?", abort=True, err=True)
+def _confirm(dead_letters: list[DeadLetter]) -> None:
+    if len(dead_letters) > 1 and sys.stdin.isatty():
+        typer.confirm(
+            f"Replay {len(dead_letters):,} dead letters ({view.by_reason(dead_letters)})?", abort=True, err=True
+        )
 
 
 def _tell(report: Report, *, dry: bool, as_json: bool) -> None:
     if as_json:
         failed = [
             {
-                "partition": letter.partition,
-                "offset": letter.offset,
-                "origin": letter.identity._asdict(),
+                "partition": dead_letter.partition,
+                "offset": dead_letter.offset,
+                "origin": dead_letter.identity._asdict(),
                 "cause": cause,
             }
-            for letter, cause in report.failures
+            for dead_letter, cause in report.failures
         ]
         counts: dict[str, Any] = {str(outcome): number for outcome, number in report.done.items()}
         counts |= {"exhausted": report.exhausted, "closed_before": report.closed, "stopped": report.stopped}
         typer.echo(json.dumps({"dry_run": dry, **counts, "failures": failed}, indent=2))
     else:
-        for letter, cause in report.failures[:MOST_SHOWN]:
-            typer.echo(view.failure_line(letter, cause), err=True)
+        for dead_letter, cause in report.failures[:MOST_SHOWN]:
+            typer.echo(view.failure_line(dead_letter, cause), err=True)
         for line in view.summary(report, dry=dry):
             typer.echo(line)
         if report.stopped:
@@ -236,15 +242,19 @@ def _read(book: Book) -> None:
         book.read_on(tell)
 
 
-def _show_list(book: Book, letters: list[Letter], shown: list[Letter], *, everything: bool) -> None:
+def _show_list(book: Book, dead_letters: list[DeadLetter], shown: list[DeadLetter], *, everything: bool) -> None:
     if shown:
-        view.console().print(view.letter_table(shown, book))
-    if len(shown) < len(letters):
-        typer.echo(f"the first {len(shown):,} of {len(letters):,}; --limit shows more")
-    kind = "letters" if everything else "open letters"
-    typer.echo(f"{len(letters):,} {kind}: {view.by_reason(letters)}" if letters else f"no {kind} in {book.topic}")
+        view.console().print(view.dead_letter_table(shown, book))
+    if len(shown) < len(dead_letters):
+        typer.echo(f"the first {len(shown):,} of {len(dead_letters):,}; --limit shows more")
+    kind = "letters" if everything else "open dead letters"
+    typer.echo(
+        f"{len(dead_letters):,} {kind}: {view.by_reason(dead_letters)}"
+        if dead_letters
+        else f"no {kind} in {book.topic}"
+    )
     if book.strangers:
-        typer.echo(f"{book.strangers:,} records of {book.topic} are no letters of runstep")
+        typer.echo(f"{book.strangers:,} records of {book.topic} are no dead letters of runstep")
 
 
 def _record(reader: LogReader, topic: str, partition: int, offset: int) -> Any:
@@ -255,13 +265,13 @@ def _record(reader: LogReader, topic: str, partition: int, offset: int) -> Any:
 
 
 def _show_record(record: Any) -> None:
-    letter = letter_of(record)
+    dead_letter = dead_letter_of(record)
     typer.echo(f"{record.topic} {record.partition}:{record.offset}, {view.instant(record.timestamp)}")
-    if letter is None:
+    if dead_letter is None:
         typer.echo("no dead letter, or one with damaged headers")
     for name, value in record.headers:
         typer.echo(f"{view.line_of(name.encode())}: {view.line_of(value)}")
     typer.echo(f"key: {view.line_of(record.key)}")
-    if letter is not None and letter.sha256:
-        typer.echo(f"the first {len(record.value or b''):,} of {letter.size:,} bytes:")
+    if dead_letter is not None and dead_letter.sha256:
+        typer.echo(f"the first {len(record.value or b''):,} of {dead_letter.size:,} bytes:")
     typer.echo(view.text_of(record.value))

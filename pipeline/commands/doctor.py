@@ -29,7 +29,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON: `ok`, `cause`, and `checks` one by one.")] = False,
 ) -> None:
-    """Say why records do not become rows, with a cure for everything that is found.
+    """Say why records do not become rows, with a fix for everything that is found.
 
     Asks the daemon at `http.bind` (or those named by `--url`) how it fares; Kafka about the group: members, partitions
     without an owner, lag, offsets that are gone, other programs in it; ClickHouse about tables, grants, deduplication,

@@ -54,7 +54,7 @@ def migrate(
     sets the retention. It may be run again at any time, also after it broke off. The user of the url needs the rights
     of runstep_migrator in deploy/clickhouse/users.xml, and must not be dropped afterwards.
 
-    Exit codes: 0 done, 1 the tables are not as shipped (each finding names its cure), 69 a service is away,
+    Exit codes: 0 done, 1 the tables are not as shipped (each finding names its fix), 69 a service is away,
     78 a setting is wrong or something is not allowed.
     """
     if dry_run and status:

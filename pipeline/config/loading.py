@@ -39,7 +39,7 @@ def load(config_file: Path | None = None, environ: Mapping[str, str] | None = No
         overrides: sections as mappings, or single settings; they win over every source.
 
     Raises:
-        ConfigError: with a line for each problem: where, what is wrong, and the cure.
+        ConfigError: with a line for each problem: where, what is wrong, and the fix.
     """
     return load_with_origins(config_file, environ, **overrides).settings
 

@@ -1,6 +1,6 @@
 """What fields alone cannot check: relations between settings, files that must exist, packages that must be there.
 
-Each check yields lines for the user that name the settings involved and the cure.
+Each check yields lines for the user that name the settings involved and the fix.
 """
 
 import importlib
@@ -79,16 +79,16 @@ def _loop_times(settings: Settings) -> Iterator[str]:
 
 
 def _sizes(settings: Settings) -> Iterator[str]:
-    kafka, normalize, letters = settings.kafka, settings.normalize, settings.dead_letter
+    kafka, normalize, dead_letters = settings.kafka, settings.normalize, settings.dead_letter
     if kafka.max_partition_fetch_bytes > kafka.fetch_max_bytes:
         yield (
             f"kafka.max_partition_fetch_bytes ({kafka.max_partition_fetch_bytes}) must not be above "
             f"kafka.fetch_max_bytes ({kafka.fetch_max_bytes})"
         )
-    if normalize.max_event_bytes > letters.max_request_size:
+    if normalize.max_event_bytes > dead_letters.max_request_size:
         yield (
             f"normalize.max_event_bytes ({normalize.max_event_bytes}) must not be above "
-            f"dead_letter.max_request_size ({letters.max_request_size}): a refused record must fit into a dead letter"
+            f"dead_letter.max_request_size ({dead_letters.max_request_size}): a refused record must fit into a dead letter"
         )
 
 

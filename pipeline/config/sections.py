@@ -114,7 +114,7 @@ class RetrySettings(Section):
     unknown_attempts: Annotated[int, Field(ge=1)] = 10
     """Failures in a row that nobody understands after which the partitions that have them are halted."""
     halted_delay: Seconds = 300.0
-    """Seconds after which a halted partition is read again from its committed offset, to see whether it is mended."""
+    """Seconds after which a halted partition is read again from its committed offset, to see whether it is fixed."""
 
 
 class HttpSettings(Section):

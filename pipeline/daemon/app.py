@@ -78,15 +78,15 @@ class Member:
         self.registry = registry
         self.metrics = Metrics(registry, settings.http.buckets, os.environ.get("RUNSTEP_REVISION", ""))
         self._source = KafkaSource(lambda: self._reloadable.current().kafka, settings.batch.max_rows)
-        letters = settings.dead_letter
+        dead_letters = settings.dead_letter
         sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)
         self._writer = Writer(
             sink,
             KafkaDeadLetters(
                 lambda: self._reloadable.current().kafka,
                 settings.dead_letter_topic,
-                letters.delivery_timeout,
-                letters.max_request_size,
+                dead_letters.delivery_timeout,
+                dead_letters.max_request_size,
             ),
             self.metrics,
             self._clock,
@@ -170,9 +170,12 @@ def _watched(processor: Processor, writer: Writer, sink: ClickHouseSink, setting
         settings.kafka.bootstrap_timeout + settings.dead_letter.delivery_timeout,
     )
     return [
-        Watched("the loop", lambda: processor.turned_at, patience),
+        Watched("the loop", lambda: processor.last_heartbeat, patience),
         Watched(
-            "the writer", lambda: max(writer.stirred_at, sink.asked_at), patience + longest, lambda: writer.failure
+            "the writer",
+            lambda: max(writer.last_heartbeat, sink.last_heartbeat),
+            patience + longest,
+            lambda: writer.failure,
         ),
     ]
 

@@ -1,6 +1,6 @@
 """A batch: columns of rows, and what must be known to commit exactly them.
 
-Owns leases (one assignment of one partition), the parts of a batch (one partition's rows and next offset), and the
+Owns assignments (one assignment of one partition), the parts of a batch (one partition's rows and next offset), and the
 token that makes a repeated insert harmless. No IO, no clock: times come in as arguments.
 """
 
@@ -22,8 +22,8 @@ _FIRST_RECORDS: Final = 100
 
 
 @dataclass(slots=True, eq=False)
-class Lease:
-    """A partition from its assignment to its withdrawal; the same partition assigned again has another lease.
+class Assignment:
+    """A partition from its assignment to its withdrawal; the same partition assigned again has another assignment.
 
     So identity answers the question that matters before a commit: is what we wrote still ours to commit?
 
@@ -31,7 +31,7 @@ class Lease:
         counted: the steps already in the metrics; None until the writer has read them from the ledger.
         refusals: how many of its latest records were refused before they became rows; the owner's.
         sink_refusals: how many of its latest records were refused by the sink, what was given up not counted; the
-            writer's, the owner only hands it on to the next lease.
+            writer's, the owner only hands it on to the next assignment.
         next_offset: what will be read next, None before the first record.
         committed: what the group would start from, None before our first commit.
     """
@@ -48,22 +48,24 @@ class Lease:
 class Part:
     """What a batch holds of one partition; row i came from `records[i]`, so a record with several steps is repeated."""
 
-    lease: Lease
+    assignment: Assignment
     columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(_WIDTH)])
     records: list[Record] = field(default_factory=list)
-    letters: list[InvalidRecord] = field(default_factory=list)
+    dead_letters: list[InvalidRecord] = field(default_factory=list)
     first_offset: int = -1
     next_offset: int = -1
 
-    def extend(self, rows: Sequence[Row], records: Sequence[Record], letters: Sequence[InvalidRecord] = ()) -> None:
+    def extend(
+        self, rows: Sequence[Row], records: Sequence[Record], dead_letters: Sequence[InvalidRecord] = ()
+    ) -> None:
         """Append rows, in offset order, with the records they came from, and the dead letters among these."""
         for column, values in zip(self.columns, zip(*rows, strict=True), strict=True):
             column.extend(values)
         self.records.extend(records)
-        self.letters.extend(letters)
+        self.dead_letters.extend(dead_letters)
         if self.first_offset < 0:
             self.first_offset = records[0].offset
-        self.next_offset = self.lease.next_offset = records[-1].offset + 1
+        self.next_offset = self.assignment.next_offset = records[-1].offset + 1
 
     def rows(self) -> int:
         """Return the number of rows."""
@@ -80,18 +82,18 @@ class Part:
         for column, value in zip(self.columns, ledger_row(verdict, record, step_index), strict=True):
             column[index] = value
         self.columns[_INGESTED_AT][index] = ingested_at
-        if all(letter.record is not record for letter in self.letters):
-            set_aside(self.letters, record, verdict)
+        if all(dead_letter.record is not record for dead_letter in self.dead_letters):
+            set_aside(self.dead_letters, record, verdict)
 
 
-def set_aside(letters: list[InvalidRecord], record: Record, verdict: Unstored) -> None:
+def set_aside(dead_letters: list[InvalidRecord], record: Record, verdict: Unstored) -> None:
     """Add a refused record to the dead letters; a record is sent once, however many of its steps are refused.
 
     While reading, the steps of one record come one after the other; whatever comes later has to look at all.
     """
-    if verdict.stage is None or (letters and letters[-1].record is record):
+    if verdict.stage is None or (dead_letters and dead_letters[-1].record is record):
         return
-    letters.append(InvalidRecord(record, verdict.stage, verdict.reason, verdict.detail))
+    dead_letters.append(InvalidRecord(record, verdict.stage, verdict.reason, verdict.detail))
 
 
 class Weight:
@@ -138,11 +140,11 @@ class Batch:
         self.acknowledged_at = 0.0
         self.token = ""
 
-    def part(self, lease: Lease) -> Part:
-        """Return the part of that lease; what an earlier lease of the partition left behind is dropped."""
-        part = self.parts.get(lease.partition)
-        if part is None or part.lease is not lease:
-            part = self.parts[lease.partition] = Part(lease)
+    def part(self, assignment: Assignment) -> Part:
+        """Return the part of that assignment; what an earlier assignment of the partition left behind is dropped."""
+        part = self.parts.get(assignment.partition)
+        if part is None or part.assignment is not assignment:
+            part = self.parts[assignment.partition] = Part(assignment)
         return part
 
     def drop(self, partition: Partition) -> None:
@@ -195,15 +197,15 @@ class Batch:
         """Leave a partition's rows out: they are neither committed nor counted, whatever of them was inserted."""
         self.given_up.append((self.parts.pop(partition), cause))
 
-    def letters(self) -> list[InvalidRecord]:
+    def dead_letters(self) -> list[InvalidRecord]:
         """Return what goes to the dead-letter topic."""
-        return [letter for part in self.parts.values() for letter in part.letters]
+        return [dead_letter for part in self.parts.values() for dead_letter in part.dead_letters]
 
     def spans(self, start: int, stop: int) -> Iterator[tuple[Partition, int, int]]:
         """Yield the partitions that rows `start` to `stop` belong to, each with its rows' bounds."""
         begin = start
         for part, low, high in self._slices(start, stop):
-            yield part.lease.partition, begin, begin + high - low
+            yield part.assignment.partition, begin, begin + high - low
             begin += high - low
 
     def _slices(self, start: int, stop: int) -> Iterator[tuple[Part, int, int]]:

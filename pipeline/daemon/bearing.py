@@ -20,13 +20,13 @@ def take_in(refusals: Refusals, part: Part, guilty: Iterable[int], stop: int) ->
 
     Args:
         refusals: changed in place.
-        part: rows that the sink refused before are known by their letters.
+        part: rows that the sink refused before are known by their dead letters.
         guilty: more rows that it refused.
         stop: row of the part from which on nothing is known yet.
     """
     refused, earlier = {id(part.records[row]) for row in guilty}, set[int]()
-    for letter in part.letters:
-        (refused if letter.stage is Stage.SINK else earlier).add(id(letter.record))
+    for dead_letter in part.dead_letters:
+        (refused if dead_letter.stage is Stage.SINK else earlier).add(id(dead_letter.record))
     if not refused:
         refusals.note(part.columns[_STEP_INDEX].count(0) - len(earlier), 0, 0)
         return None

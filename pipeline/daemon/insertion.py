@@ -92,7 +92,7 @@ class Insertion:
             self._insert_apart(spans)
         self._settle()
         for partition, low, high in spans:
-            self._judge(partition, low, high, batch.parts[partition].lease.sink_refusals)
+            self._judge(partition, low, high, batch.parts[partition].assignment.sink_refusals)
         for row, refusal in sorted(self._guilty.items()):
             self._account(row, refusal)
         self._conclude()
@@ -106,7 +106,7 @@ class Insertion:
             self._suspects[partition] = self._floods.get(partition)
             self._batch.give_up(partition, cause)
         for part in self._batch.parts.values():
-            take_in(part.lease.sink_refusals, part, (), part.rows())
+            take_in(part.assignment.sink_refusals, part, (), part.rows())
 
     def _insert(self, start: int, stop: int, token: str) -> bool:
         """Insert rows, in pieces if they must be, but for partitions given up; return whether all have passed."""
@@ -233,7 +233,7 @@ class Insertion:
         for partition, low, high in self._batch.spans(0, self._batch.rows):
             if low < row < high:
                 flood = self._suspects.get(partition)
-                self._judge(partition, low, row, flood or self._batch.parts[partition].lease.sink_refusals)
+                self._judge(partition, low, row, flood or self._batch.parts[partition].assignment.sink_refusals)
 
     def _judge(self, partition: Partition, start: int, stop: int, before: Refusals) -> None:
         """Give a partition up if too many of its rows, from its first on, were refused: it is not the rows' fault."""

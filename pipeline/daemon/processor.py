@@ -1,6 +1,6 @@
 """The pipeline on one screen: poll, decode, normalize, append; insert, dead letters, commit, count.
 
-Owns the order of things and the book of leases; runs on one thread, the owner's, which alone touches the consumer and
+Owns the order of things and the book of assignments; runs on one thread, the owner's, which alone touches the consumer and
 never waits without polling. Bad data is a value; an exception that arrives here is a bug, and ends the process without
 a commit.
 
@@ -17,7 +17,7 @@ import structlog
 
 from pipeline.config import Settings
 from pipeline.contracts import Assigned, Change, Clock, OffsetsLost, Source, Unreadable, Withdrawn
-from pipeline.daemon.batch import Batch, Lease, Part, Weight, set_aside
+from pipeline.daemon.batch import Assignment, Batch, Part, Weight, set_aside
 from pipeline.daemon.rejection_limits import Refusals
 from pipeline.daemon.writer import Writer
 from pipeline.errors import SourceUnavailable
@@ -44,7 +44,7 @@ class Processor:
     """Moves records from the source to the writer, and commits what the writer made durable.
 
     Attributes:
-        leases: the partitions that are ours now. Other threads may read it, none may change it.
+        assignments: the partitions that are ours now. Other threads may read it, none may change it.
         source_trouble: why nothing can be read, or None.
         lags: records that Kafka holds and we have not read, as last seen.
         turned_at: monotonic seconds of the last turn, for /healthz.
@@ -67,10 +67,10 @@ class Processor:
         self._draining = False
         self._measured_at = -LAG_INTERVAL
         self._halted_since: dict[Partition, float] = {}
-        self.leases: dict[Partition, Lease] = {}
+        self.assignments: dict[Partition, Assignment] = {}
         self.lags: dict[Partition, int] = {}
         self.source_trouble: str | None = "Kafka was not reached yet"
-        self.turned_at = clock.monotonic()
+        self.last_heartbeat = clock.monotonic()
 
     def run(self) -> None:
         """Process until told to stop, then drain."""
@@ -118,14 +118,16 @@ class Processor:
         return polled
 
     def _follow(self, change: Change) -> None:
-        """Keep the book of leases; rows of a partition that is ours no more are dropped, its next owner reads them."""
+        """Keep the book of assignments; rows of a partition that is ours no more are dropped, its next owner reads them."""
         partition = change.partition
         match change:
             case Assigned():
-                self.leases[partition] = Lease(partition, None, Refusals(*self._limits), Refusals(*self._limits))
+                self.assignments[partition] = Assignment(
+                    partition, None, Refusals(*self._limits), Refusals(*self._limits)
+                )
                 self._metrics.rebalanced("assigned")
             case Withdrawn(lost=lost):
-                self.leases.pop(partition, None)
+                self.assignments.pop(partition, None)
                 self._filling.drop(partition)
                 self._metrics.forget(partition)
                 self._metrics.rebalanced("lost" if lost else "revoked")
@@ -133,30 +135,30 @@ class Processor:
                 self._metrics.records_lost(partition, last - first + 1)
             case Unreadable():
                 self._refuse_unread(change)
-        self._metrics.assigned(len(self.leases))
+        self._metrics.assigned(len(self.assignments))
         log.info("partition", change=type(change).__name__, topic=partition.topic, partition=partition.number)
 
     def _read(self, partition: Partition, records: Sequence[Record]) -> None:
         """Decode and normalize records, and append their rows to the batch that is being filled."""
-        lease = self.leases.get(partition)
-        if lease is None or not records or partition in self._source.halted:
+        assignment = self.assignments.get(partition)
+        if assignment is None or not records or partition in self._source.halted:
             return
-        part = self._open_part(lease)
+        part = self._open_part(assignment)
         for start in range(0, len(records), SLICE):
             if not self._append(part, records[start : start + SLICE]):
                 return
 
-    def _open_part(self, lease: Lease) -> Part:
+    def _open_part(self, assignment: Assignment) -> Part:
         if self._filling.opened_at is None:
             self._filling.opened_at = self._clock.monotonic()
-        return self._filling.part(lease)
+        return self._filling.part(assignment)
 
     def _append(self, part: Part, records: Sequence[Record]) -> bool:
         """Decode and normalize a slice of records into rows of a part, if that is bearable: the hot path."""
         max_bytes, rules = self._settings.normalize.max_event_bytes, self._rules
         rows: list[Row] = []
         origins: list[Record] = []
-        letters: list[InvalidRecord] = []
+        dead_letters: list[InvalidRecord] = []
         size = 0
         for record in records:
             decoded = decode(record.value, max_bytes)
@@ -164,36 +166,40 @@ class Processor:
             for index, event in enumerate(decoded if isinstance(decoded, list) else (decoded,)):
                 row = event if isinstance(event, Unstored) else step_row(event, record, index, rules)
                 if isinstance(row, Unstored):
-                    set_aside(letters, record, row)
+                    set_aside(dead_letters, record, row)
                     row = ledger_row(row, record, index)
                 rows.append(row)
                 origins.append(record)
         self._weight.note(len(records), len(rows), size)
-        if bearable := self._bearable(part.lease, records, letters):
-            part.extend(rows, origins, letters)
+        if bearable := self._bearable(part.assignment, records, dead_letters):
+            part.extend(rows, origins, dead_letters)
             self._filling.size += size
         return bearable
 
-    def _bearable(self, lease: Lease, records: Sequence[Record], letters: Sequence[InvalidRecord]) -> bool:
+    def _bearable(
+        self, assignment: Assignment, records: Sequence[Record], dead_letters: Sequence[InvalidRecord]
+    ) -> bool:
         """Return whether so many dead letters may be; else halt the partition in front of these records."""
         last = 0
-        while last < len(letters) and letters[-1 - last].record is records[-1 - last]:
+        while last < len(dead_letters) and dead_letters[-1 - last].record is records[-1 - last]:
             last += 1
-        lease.refusals.note(len(records), len(letters), last)
-        excess = lease.refusals.excess() if letters else None
+        assignment.refusals.note(len(records), len(dead_letters), last)
+        excess = assignment.refusals.excess() if dead_letters else None
         if excess is not None:
-            self._source.halt(lease.partition, excess)
+            self._source.halt(assignment.partition, excess)
         return excess is None
 
     def _refuse_unread(self, change: Unreadable) -> None:
         """Account for offsets that nobody can read: dead-lettered by their place."""
-        lease = self.leases.get(change.partition)
-        if lease is None:
+        assignment = self.assignments.get(change.partition)
+        if assignment is None:
             return
         verdict = Unstored(Reason.UNREADABLE, Stage.FETCH, change.detail)
         records = [UnreadRecord(*change.partition, offset) for offset in range(change.first, change.last + 1)]
-        letters = [InvalidRecord(record, Stage.FETCH, Reason.UNREADABLE, change.detail) for record in records]
-        self._open_part(lease).extend([ledger_row(verdict, record, 0) for record in records], records, letters)
+        dead_letters = [InvalidRecord(record, Stage.FETCH, Reason.UNREADABLE, change.detail) for record in records]
+        self._open_part(assignment).extend(
+            [ledger_row(verdict, record, 0) for record in records], records, dead_letters
+        )
 
     def _hand_over(self) -> None:
         """Lend the writer a batch that is due, unless it still has one or one waits for its commit."""
@@ -202,14 +208,14 @@ class Processor:
         batch, self._filling = self._filling, Batch()
         batch.seal(self._clock.now())
         if batch.parts:
-            self._writer.lend(batch)
+            self._writer.submit(batch)
 
     def _conclude(self) -> None:
         """Commit what became durable and is still ours, then let it be seen in the metrics."""
-        self._durable = self._durable or self._writer.take_back()
+        self._durable = self._durable or self._writer.collect()
         if self._durable is None:
             return
-        ours = {p: part for p, part in self._durable.parts.items() if self.leases.get(p) is part.lease}
+        ours = {p: part for p, part in self._durable.parts.items() if self.assignments.get(p) is part.assignment}
         committed = self._source.commit({p: part.next_offset for p, part in ours.items()}) if ours else frozenset()
         if committed is None:
             self._metrics.committed("deferred")
@@ -224,31 +230,31 @@ class Processor:
 
     def _give_up(self, part: Part, cause: str) -> None:
         """Halt a partition whose rows the sink does not take; what was read behind them is read again, too."""
-        partition = part.lease.partition
-        if self.leases.get(partition) is part.lease:
+        partition = part.assignment.partition
+        if self.assignments.get(partition) is part.assignment:
             self._filling.drop(partition)
             self._source.halt(partition, cause)
 
     def _resume_halted(self) -> None:
-        """Read halted partitions again now and then, from what is committed: what stopped them may be mended."""
+        """Read halted partitions again now and then, from what is committed: what stopped them may be fixed."""
         now = self._clock.monotonic()
         halted = self._source.halted
         if halted or self._halted_since:
             self._halted_since = {partition: self._halted_since.get(partition, now) for partition in halted}
         for partition, since in self._halted_since.items():
-            lease = self.leases.get(partition)
-            if lease is not None and now - since >= self._settings.retry.halted_delay:
+            assignment = self.assignments.get(partition)
+            if assignment is not None and now - since >= self._settings.retry.halted_delay:
                 self._filling.drop(partition)
-                self.leases[partition] = Lease(partition, None, lease.refusals, lease.sink_refusals)
+                self.assignments[partition] = Assignment(partition, None, assignment.refusals, assignment.sink_refusals)
                 self._halted_since[partition] = now
                 self._source.resume(partition)
 
     def _publish(self, part: Part, acknowledged_at: float) -> None:
-        lease = part.lease
-        if lease.counted is not None:
-            self._metrics.publish(tally(part.columns, lease.counted, acknowledged_at, self._backfill_ms))
-        self._metrics.position(lease.partition, part.records[-1].timestamp / 1000)
-        lease.committed = part.next_offset
+        assignment = part.assignment
+        if assignment.counted is not None:
+            self._metrics.publish(tally(part.columns, assignment.counted, acknowledged_at, self._backfill_ms))
+        self._metrics.position(assignment.partition, part.records[-1].timestamp / 1000)
+        assignment.committed = part.next_offset
 
     def _due(self) -> bool:
         opened_at = self._filling.opened_at
@@ -269,7 +275,7 @@ class Processor:
 
     def _observe(self) -> None:
         """Tell where we are; lags cost the broker a request, so they are asked for now and then."""
-        now = self.turned_at = self._clock.monotonic()
+        now = self.last_heartbeat = self._clock.monotonic()
         if self.source_trouble is None:
             self._metrics.polled(self._clock.now())
         self._metrics.halted(len(self._source.halted))
@@ -277,21 +283,21 @@ class Processor:
         if now - self._measured_at >= LAG_INTERVAL:
             self._measured_at = now
             self.lags = dict(self._source.lags())
-            for partition in self.leases:
+            for partition in self.assignments:
                 self._metrics.lag(partition, self.lags.get(partition))
         # A member with partitions reads on while the group rebalances; one without them has to be in the group.
-        reads = bool(self.leases) or self._source.joined()
+        reads = bool(self.assignments) or self._source.joined()
         self._metrics.source_available(up=reads and self.source_trouble is None and not self._source.troubles)
 
     def status(self) -> Mapping[str, Mapping[str, int | None]]:
         """Return position, committed offset and lag by partition, for /status. For any thread."""
         return {
             f"{partition.topic}/{partition.number}": {
-                "position": lease.next_offset,
-                "committed": lease.committed,
+                "position": assignment.next_offset,
+                "committed": assignment.committed,
                 "lag": self.lags.get(partition),
             }
-            for partition, lease in list(self.leases.items())
+            for partition, assignment in list(self.assignments.items())
         }
 
     def buffered(self) -> int:

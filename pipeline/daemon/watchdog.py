@@ -32,7 +32,7 @@ class Watched(NamedTuple):
 
     name: str
     """As messages call it."""
-    stirred_at: Callable[[], float]
+    last_heartbeat: Callable[[], float]
     """Returns the monotonic seconds of the last sign of life."""
     patience: float
     """Seconds of silence after which it counts as stuck."""
@@ -76,11 +76,11 @@ class Watchdog:
         for watched in self._watched:
             cause, since = _cause(watched, now), self._stuck.get(watched.name)
             if cause is not None and since is None:
-                self._stuck[watched.name] = watched.stirred_at()
+                self._stuck[watched.name] = watched.last_heartbeat()
                 log.error("stuck", cause=cause, stacks=stacks())
             elif cause is None and since is not None:
                 del self._stuck[watched.name]
-                log.warning("moves again", what=watched.name, after_seconds=round(watched.stirred_at() - since, 1))
+                log.warning("moves again", what=watched.name, after_seconds=round(watched.last_heartbeat() - since, 1))
 
     def _watch(self) -> None:
         while not self._clock.wait(self._closed, LOOK_INTERVAL):
@@ -109,5 +109,5 @@ def _cause(watched: Watched, now: float) -> str | None:
     failure = watched.failure()
     if failure is not None:
         return f"{watched.name} has ended: {type(failure).__name__}"
-    still = now - watched.stirred_at()
+    still = now - watched.last_heartbeat()
     return f"{watched.name} has made no progress for {still:.0f} s" if still > watched.patience else None

@@ -3,7 +3,7 @@
 Owns steps 1 and 2 of a batch's way (insert, dead letters) and what is done about an outage: wait, with back-off, behind
 a breaker. It holds one batch at a time, lent by the owner; it never touches Kafka offsets or step metrics, and gives
 the batch back when every row and every dead letter is acknowledged, but for the partitions it had to give up. Dead
-letters are sent here, not by the owner, because a producer's `send` blocks while a topic's metadata is missing, and a
+dead letters are sent here, not by the owner, because a producer's `send` blocks while a topic's metadata is missing, and a
 member that does not poll stops its whole group.
 """
 
@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import structlog
 
 from pipeline.contracts import Clock, Columns, DeadLetterQueue, Sink
-from pipeline.daemon.batch import Batch, Lease
+from pipeline.daemon.batch import Assignment, Batch
 from pipeline.daemon.breaker import Breaker
 from pipeline.daemon.insertion import Insertion, Unexplained
 from pipeline.daemon.retry import RetryPolicy
@@ -72,7 +72,7 @@ class Writer:
         self._clock = clock
         self._retry = retry
         self._counted_limit = counted_limit
-        self._lent: Batch | None = None
+        self._submitted: Batch | None = None
         self._done: Batch | None = None
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -84,19 +84,19 @@ class Writer:
         self.sink_trouble: str | None = self.trouble
         self.last_errors: dict[str, str] = {}
         self.failure: BaseException | None = None
-        self.stirred_at = clock.monotonic()
+        self.last_heartbeat = clock.monotonic()
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def lend(self, batch: Batch) -> None:
+    def submit(self, batch: Batch) -> None:
         """Hand over a sealed batch; only while not busy."""
         self.busy = True
-        self._lent = batch
+        self._submitted = batch
         self._wake.set()
 
-    def take_back(self) -> Batch | None:
+    def collect(self) -> Batch | None:
         """Return the batch once all of it is durable, else None.
 
         Raises:
@@ -122,7 +122,7 @@ class Writer:
             while not self._stop.is_set():
                 self._clock.wait(self._wake, PROBE_INTERVAL if self.trouble is None else PROBE_INTERVAL_IN_TROUBLE)
                 self._wake.clear()
-                batch, self._lent = self._lent, None
+                batch, self._submitted = self._submitted, None
                 if batch is None:
                     self._probe()
                     continue
@@ -137,7 +137,7 @@ class Writer:
             self._dead_letters.close()
 
     def _probe(self) -> None:
-        self.stirred_at = self._clock.monotonic()
+        self.last_heartbeat = self._clock.monotonic()
         try:
             self._sink.probe()
         except SinkError as error:
@@ -152,24 +152,24 @@ class Writer:
         """Make a batch durable: what is counted already, 1 its rows, 2 its dead letters."""
         try:
             for part in batch.parts.values():
-                self._know_counted(part.lease, part.first_offset)
+                self._know_counted(part.assignment, part.first_offset)
             self._persist(partial(self.insertion.run, batch))
         except Unexplained as failure:
             for partition in list(batch.parts):
                 batch.give_up(partition, str(failure))
         batch.acknowledged_at = self._clock.now()
-        letters = batch.letters()
-        for start in range(0, len(letters), LETTERS_AT_ONCE):
-            self._persist(partial(self._dead_letters.send, letters[start : start + LETTERS_AT_ONCE]))
+        dead_letters = batch.dead_letters()
+        for start in range(0, len(dead_letters), LETTERS_AT_ONCE):
+            self._persist(partial(self._dead_letters.send, dead_letters[start : start + LETTERS_AT_ONCE]))
 
-    def _know_counted(self, lease: Lease, below: int) -> None:
+    def _know_counted(self, assignment: Assignment, below: int) -> None:
         """Read from the ledger which steps earlier owners of the partition have counted."""
-        if lease.counted is None:
+        if assignment.counted is None:
             limit = self._counted_limit
             known = self._persist(
-                partial(self.breaker.call, partial(self._sink.counted_steps, lease.partition, below, limit))
+                partial(self.breaker.call, partial(self._sink.counted_steps, assignment.partition, below, limit))
             )
-            lease.counted = CountedSteps(limit, reversed(known))
+            assignment.counted = CountedSteps(limit, reversed(known))
 
     def _persist(self, attempt: Callable[[], T], *, suspected: bool = False) -> T:
         """Repeat an attempt until it succeeds; an outage has no limit, a refusal is for the caller.
@@ -182,7 +182,7 @@ class Writer:
         if suspected:
             most = min(most, SUSPECT_ATTEMPTS)
         for delay in self._retry.delays():
-            self.stirred_at = self._clock.monotonic()
+            self.last_heartbeat = self._clock.monotonic()
             try:
                 result = attempt()
             except SinkUnavailable as error:

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 _BIND: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
 _HIGHEST_PORT: Final = 65_535
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
-_CURES: Final = {
+_FIXES: Final = {
     errno.EADDRINUSE: "another process listens there; stop it, or choose another port (0 takes a free one)",
     errno.EACCES: "not allowed; ports below 1024 need a privilege, choose a higher one",
     errno.EADDRNOTAVAIL: "this host has no such address; use one of its own, or an empty host for all of them",
@@ -28,7 +28,7 @@ def listen(bind: str) -> socket.socket:
     """Return a socket that listens on `host:port`, `[ipv6]:port` or, on all addresses, `:port`.
 
     Raises:
-        ConfigError: naming the address and the cure.
+        ConfigError: naming the address and the fix.
     """
     match = _BIND.fullmatch(bind)
     if match is None or int(match["port"]) > _HIGHEST_PORT:
@@ -42,8 +42,8 @@ def listen(bind: str) -> socket.socket:
     except socket.gaierror as error:
         raise ConfigError(f"http.bind = {bind!r}: the host is unknown ({error.strerror})") from error
     except OSError as error:
-        cure = _CURES.get(error.errno or 0, error.strerror)
-        raise ConfigError(f"http.bind = {bind!r}: cannot listen: {cure}") from error
+        fix = _FIXES.get(error.errno or 0, error.strerror)
+        raise ConfigError(f"http.bind = {bind!r}: cannot listen: {fix}") from error
 
 
 def _everywhere(port: int) -> socket.socket:

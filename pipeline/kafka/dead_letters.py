@@ -32,14 +32,14 @@ CUTS: Final = (900_000, 100_000, 10_000, 0)
 the key goes too: a record that fits in no way would stop everything behind it."""
 
 
-def headers(letter: InvalidRecord) -> Headers:
+def headers(dead_letter: InvalidRecord) -> Headers:
     """Return the record's own headers and ours behind them; those of an earlier dead-lettering are replaced."""
-    record = letter.record
+    record = dead_letter.record
     attempts = [value for name, value in record.headers if name == ATTEMPT]
     ours = {
-        "runstep-reason": letter.reason.value,
-        "runstep-stage": letter.stage.value,
-        "runstep-detail": redact(letter.detail)[:MAX_DETAIL],
+        "runstep-reason": dead_letter.reason.value,
+        "runstep-stage": dead_letter.stage.value,
+        "runstep-detail": redact(dead_letter.detail)[:MAX_DETAIL],
         "runstep-topic": record.topic,
         "runstep-partition": str(record.partition),
         "runstep-offset": str(record.offset),
@@ -51,9 +51,9 @@ def headers(letter: InvalidRecord) -> Headers:
     return kept + [(name, text.encode()) for name, text in ours.items()]
 
 
-def whole(letter: InvalidRecord) -> tuple[bytes | None, Headers]:
+def whole(dead_letter: InvalidRecord) -> tuple[bytes | None, Headers]:
     """Return the value and all headers of a dead letter that is not cut."""
-    return letter.record.value, headers(letter)
+    return dead_letter.record.value, headers(dead_letter)
 
 
 def _next_attempt(attempts: Sequence[bytes]) -> int:
@@ -62,7 +62,7 @@ def _next_attempt(attempts: Sequence[bytes]) -> int:
 
 
 class KafkaDeadLetters:
-    """Sends dead letters to one topic; connects at the first letter."""
+    """Sends dead letters to one topic; connects at the first dead letter."""
 
     def __init__(
         self, settings: Callable[[], KafkaSettings], topic: str, delivery_timeout: float, max_request_size: int
@@ -73,14 +73,17 @@ class KafkaDeadLetters:
         self._max_request_size = max_request_size
         self._producer: Any = None
 
-    def send(self, letters: Sequence[InvalidRecord]) -> None:
+    def send(self, dead_letters: Sequence[InvalidRecord]) -> None:
         """Send all and wait for each acknowledgement; see `contracts.DeadLetterQueue`."""
         try:
             producer = self._connected()
-            pending = [(letter, self._start(producer, letter.record.key, *whole(letter))) for letter in letters]
-            too_large = [letter for letter, future in pending if not self._arrived(future)]
-            for letter in too_large:
-                self._send_alone(producer, letter)
+            pending = [
+                (dead_letter, self._start(producer, dead_letter.record.key, *whole(dead_letter)))
+                for dead_letter in dead_letters
+            ]
+            too_large = [dead_letter for dead_letter, future in pending if not self._arrived(future)]
+            for dead_letter in too_large:
+                self._send_alone(producer, dead_letter)
         except (KafkaError, SourceUnavailable) as error:
             # The next attempt connects anew, and so finds brokers that moved and credentials that changed.
             self.close()
@@ -134,20 +137,20 @@ class KafkaDeadLetters:
             return False
         return True
 
-    def _send_alone(self, producer: Any, letter: InvalidRecord) -> None:
+    def _send_alone(self, producer: Any, dead_letter: InvalidRecord) -> None:
         """Send a record again that did not fit: whole, since others may have filled its batch, then only its head.
 
         A head says how long the value was and what its hash is; Kafka still holds the whole.
         """
-        if self._arrived(self._start(producer, letter.record.key, *whole(letter))):
+        if self._arrived(self._start(producer, dead_letter.record.key, *whole(dead_letter))):
             return
-        value = letter.record.value or b""
+        value = dead_letter.record.value or b""
         marks = [
             ("runstep-truncated", str(len(value)).encode()),
             ("runstep-sha256", hashlib.sha256(value).hexdigest().encode()),
         ]
-        ours = [(name, text) for name, text in headers(letter) if name.startswith(_OURS)]
-        for key, cut in (*((letter.record.key, cut) for cut in CUTS), (None, 0)):
+        ours = [(name, text) for name, text in headers(dead_letter) if name.startswith(_OURS)]
+        for key, cut in (*((dead_letter.record.key, cut) for cut in CUTS), (None, 0)):
             if self._arrived(self._start(producer, key, value[:cut], ours + marks)):
                 return
         raise MessageSizeTooLargeError(f"not even an empty record with {len(ours)} headers fits")

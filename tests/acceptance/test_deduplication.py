@@ -37,7 +37,7 @@ def test_16_a_target_without_a_window_gets_nothing_until_it_has_one(kafka, click
             last = drained(daemon)
         truth = Truth(there, load.produced)
         truth.check_tables(written_once=True)
-        truth.check_letters(sent_once=True)
+        truth.check_dead_letters(sent_once=True)
         assert truth.difference(summed([last])) == ""
 
 

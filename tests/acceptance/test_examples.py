@@ -50,12 +50,12 @@ def test_nothing_else_is_stored(delivery: Delivery) -> None:
 
 def test_refused_records_are_dead_letters_byte_for_byte(delivery: Delivery) -> None:
     refused = {one.name: one for one in EXAMPLES if "dead_lettered" in [OUTCOMES[reason] for reason in reasons(one)]}
-    letters = {letter.key.decode(): letter for letter in delivery.letters}
-    assert len(delivery.letters) == len(refused)
-    assert {name: letter.value for name, letter in letters.items()} == {
+    dead_letters = {dead_letter.key.decode(): dead_letter for dead_letter in delivery.dead_letters}
+    assert len(delivery.dead_letters) == len(refused)
+    assert {name: dead_letter.value for name, dead_letter in dead_letters.items()} == {
         name: one.value for name, one in refused.items()
     }
-    for name, letter in letters.items():
-        headers = dict(letter.headers)
+    for name, dead_letter in dead_letters.items():
+        headers = dict(dead_letter.headers)
         assert headers["runstep-reason"].decode() in reasons(refused[name])
         assert headers["runstep-offset"].decode() == str(delivery.offsets[name])

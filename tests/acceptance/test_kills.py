@@ -30,7 +30,7 @@ def test_ten_kills_of_the_daemon_lose_and_double_nothing_and_count_nothing_twice
 
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.excess(summed(last)) == ""
         assert sum(1 for text in last if read_samples(text)) > 5, "some of the processes were to count something"
 
@@ -57,7 +57,7 @@ def test_outages_of_clickhouse_and_kafka_cost_a_living_daemon_nothing(kafka_fact
 
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed([last])) == ""
 
 

@@ -76,7 +76,7 @@ def test_an_outage_that_outlasts_max_poll_interval_costs_no_partition_and_no_mem
         assert grown < MORE_MEMORY
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed([last])) == ""
 
 

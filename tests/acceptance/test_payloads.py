@@ -198,12 +198,12 @@ def test_the_current_view_shows_every_stored_step_once(delivery: Delivery) -> No
 
 def test_the_dead_letters_are_the_refused_records_byte_for_byte(delivery: Delivery) -> None:
     refused = {name: reasons[0] for name, reasons in REASONS.items() if OUTCOMES[reasons[0]] == "dead_lettered"}
-    assert sorted(letter.key.decode() for letter in delivery.letters) == sorted(refused)
-    for letter in delivery.letters:
-        name = letter.key.decode()
-        assert letter.value == (REFERENCE / name).read_bytes()
-        assert letter.headers[:2] == [("origin", b"reference"), ("origin", b"\xff")]
-        ours = {key: value.decode() for key, value in letter.headers[2:]}
+    assert sorted(dead_letter.key.decode() for dead_letter in delivery.dead_letters) == sorted(refused)
+    for dead_letter in delivery.dead_letters:
+        name = dead_letter.key.decode()
+        assert dead_letter.value == (REFERENCE / name).read_bytes()
+        assert dead_letter.headers[:2] == [("origin", b"reference"), ("origin", b"\xff")]
+        ours = {key: value.decode() for key, value in dead_letter.headers[2:]}
         detail = ours.pop("runstep-detail")
         assert detail
         assert detail.isprintable()
@@ -218,4 +218,4 @@ def test_the_dead_letters_are_the_refused_records_byte_for_byte(delivery: Delive
             "runstep-attempt": "1",
             "runstep-version": __version__,
         }
-        assert letter.timestamp > STORED_AT + len(REASONS)
+        assert dead_letter.timestamp > STORED_AT + len(REASONS)

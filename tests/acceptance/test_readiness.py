@@ -57,9 +57,9 @@ def test_a_daemon_that_is_started_before_everything_else_waits_and_then_works(ka
 
 def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_there(kafka, kafka_admin, clickhouse):
     with place(kafka, clickhouse) as there:
-        letters = f"{there.topic}.dlq"
-        kafka_admin.delete_topics([letters])
-        until(lambda: letters not in kafka_admin.list_topics(), "the topic is still there")
+        dead_letters = f"{there.topic}.dlq"
+        kafka_admin.delete_topics([dead_letters])
+        until(lambda: dead_letters not in kafka_admin.list_topics(), "the topic is still there")
         with running_daemon(*there, **QUICK, dead_letter__delivery_timeout=2) as daemon:
             stream = traffic(53)
             clean = [event for event in islice(stream, 300) if event.kind != "poison"]
@@ -71,18 +71,18 @@ def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_there(kafka,
             poisoned = [*islice((event for event in stream if event.kind == "poison"), 3), *islice(stream, 1_500)]
             with Load(there, poisoned) as load:
                 load.finish()
-            wait_until_named(daemon, letters)
+            wait_until_named(daemon, dead_letters)
             assert status(daemon)["sink"]["available"] is True, "ClickHouse is well"
             assert daemon.metrics()["runstep_sink_available", frozenset()] == 1
             reached = committed(there, daemon.group)
-            kafka_admin.create_topics([NewTopic(letters, 1, 1)])
+            kafka_admin.create_topics([NewTopic(dead_letters, 1, 1)])
             daemon.wait_until_ready()
             daemon.wait_until_accounted()
             last = drained(daemon)
 
         truth = Truth(there, clean + poisoned)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed([last])) == ""
         assert reached == before
 
@@ -113,7 +113,7 @@ def test_a_ledger_that_takes_nothing_for_a_while_is_complete_afterwards(kafka, c
         last = drained(daemon)
         truth = Truth(there, load.produced)
         truth.check_tables(written_once=True)
-        truth.check_letters(sent_once=True)
+        truth.check_dead_letters(sent_once=True)
         assert truth.difference(summed([last])) == ""
 
 
@@ -134,7 +134,7 @@ def check_delivery(there: Place, daemon: Daemon, seed: int) -> None:
     last = drained(daemon)
     truth = Truth(there, load.produced)
     truth.check_tables()
-    truth.check_letters()
+    truth.check_dead_letters()
     assert truth.difference(summed([last])) == ""
 
 

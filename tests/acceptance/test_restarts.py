@@ -39,7 +39,7 @@ def test_three_restarts_under_load_lose_and_double_nothing_and_count_every_step_
 
         truth = Truth(there, load.produced)
         truth.check_tables(written_once=True)
-        truth.check_letters(sent_once=True)
+        truth.check_dead_letters(sent_once=True)
         assert truth.difference(summed(last)) == ""
         assert all(summed([text]) for text in last), "each of the processes was to count something"
 
@@ -61,7 +61,7 @@ def test_members_that_come_and_go_lose_and_double_nothing_and_count_every_step_o
 
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed(last)) == ""
 
 
@@ -89,7 +89,7 @@ def test_a_drain_while_clickhouse_is_away_ends_in_time_and_commits_nothing_unwri
         last.append(drained(daemon))
         truth = Truth(there, before.produced + after.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed(last)) == ""
 
 
@@ -112,5 +112,5 @@ def test_a_second_signal_ends_a_drain_at_once_and_the_rest_is_read_again(kafka, 
         last = drained(daemon)
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed([last])) == ""

@@ -141,6 +141,6 @@ def check(there: Place, load: Load, daemon: Daemon) -> None:
     last = drained(daemon)
     truth = Truth(there, load.produced)
     truth.check_tables()
-    truth.check_letters()
+    truth.check_dead_letters()
     assert truth.difference(summed([last])) == ""
     assert "hunter2" not in daemon.log(100_000)

@@ -50,7 +50,7 @@ def test_a_signal_during_an_insert_lets_it_end_and_commits_it(
         daemon.wait_until_accounted()
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed([last, drained(daemon)])) == ""
 
 
@@ -103,7 +103,7 @@ def test_a_signal_in_the_middle_of_a_rebalance_loses_and_doubles_nothing(
         last.append(drained(staying))
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.excess(summed(last)) == ""
 
 

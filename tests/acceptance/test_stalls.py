@@ -31,7 +31,7 @@ IMPATIENT = {
 
 
 class Hanging:
-    """A file that begins to hang whoever opens it, until it is mended."""
+    """A file that begins to hang whoever opens it, until it is fixed."""
 
     def __init__(self, path: Path, content: str) -> None:
         self.path = path

@@ -34,7 +34,7 @@ def test_200_000_events_are_in_the_tables_and_in_prometheus_as_the_model_says(ka
         truth = Truth(there, stream, read_at=int(time.time() * 1000))
         assert truth.records == NEWS + OLD
         truth.check_tables(written_once=True)
-        truth.check_letters(sent_once=True)
+        truth.check_dead_letters(sent_once=True)
         assert truth.difference(counters) == ""
         assert truth.difference(shown) == ""
         assert sum(value for name, value in counters.items() if name.startswith("runstep_records_total")) == NEWS + OLD

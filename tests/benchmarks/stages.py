@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import ClickHouseSettings
-from pipeline.daemon.batch import Batch, Lease
+from pipeline.daemon.batch import Assignment, Batch
 from pipeline.kafka.record_batches import PartitionRecords
 from pipeline.metrics.counts import CountedSteps, tally
 from pipeline.normalize.decode import RunStepEvent, decode
@@ -84,7 +84,7 @@ def unpack(wire: bytes) -> None:
 def filled(rows: list[tuple], records: list[FakeRecord]) -> Batch:
     """Return a batch of these rows."""
     batch = Batch()
-    part = batch.part(Lease(Partition("bench", 0)))
+    part = batch.part(Assignment(Partition("bench", 0)))
     for start in range(0, len(rows), SLICE):
         part.extend(rows[start : start + SLICE], records[start : start + SLICE])
     return batch

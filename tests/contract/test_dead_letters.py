@@ -15,7 +15,7 @@ from tests.support.fakes.kafka import FakeDeadLetters, FakeRecord
 TIMEOUT = 4.0
 
 
-def letter(
+def dead_letter(
     value: bytes = b"{broken", headers: tuple[tuple[str, bytes], ...] = (), detail: str = "why"
 ) -> InvalidRecord:
     record = FakeRecord("run-steps", 3, 42, 1_764_000_000_123, b"thread_1", value, headers)
@@ -23,7 +23,7 @@ def letter(
 
 
 class Read:
-    """Dead letters as someone who reads the topic sees them."""
+    """Dead dead letters as someone who reads the topic sees them."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._consumer = KafkaConsumer(
@@ -45,22 +45,22 @@ class Read:
 
 
 @pytest.fixture
-def letters_topic(topic: Callable[..., str]) -> str:
+def dead_letters_topic(topic: Callable[..., str]) -> str:
     return topic(config={"max.message.bytes": "20000"})
 
 
 @pytest.fixture
-def real(kafka: object, letters_topic: str) -> Iterator[KafkaDeadLetters]:
+def real(kafka: object, dead_letters_topic: str) -> Iterator[KafkaDeadLetters]:
     queue = KafkaDeadLetters(
-        lambda: KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), letters_topic, TIMEOUT, 30_000_000
+        lambda: KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), dead_letters_topic, TIMEOUT, 30_000_000
     )
     yield queue
     queue.close()
 
 
 @pytest.fixture
-def read(kafka: object, letters_topic: str) -> Iterator[Read]:
-    reader = Read(kafka.bootstrap, letters_topic)
+def read(kafka: object, dead_letters_topic: str) -> Iterator[Read]:
+    reader = Read(kafka.bootstrap, dead_letters_topic)
     yield reader
     reader.close()
 
@@ -71,14 +71,14 @@ def queue_and_keys(
 ) -> tuple[DeadLetterQueue, Callable[[int], list[tuple[bytes, bytes]]]]:
     if request.param == "fake":
         fake = FakeDeadLetters()
-        return fake, lambda _count: [(kept.record.key, kept.record.value) for kept in fake.letters]
+        return fake, lambda _count: [(kept.record.key, kept.record.value) for kept in fake.dead_letters]
     read = request.getfixturevalue("read")
     return request.getfixturevalue("real"), lambda count: [(record.key, record.value) for record in read(count)]
 
 
-def test_keeps_key_and_bytes_of_every_letter(queue_and_keys: tuple) -> None:
+def test_keeps_key_and_bytes_of_every_dead_letter(queue_and_keys: tuple) -> None:
     queue, kept = queue_and_keys
-    queue.send([letter(b"\xff\x00"), letter(b"")])
+    queue.send([dead_letter(b"\xff\x00"), dead_letter(b"")])
     assert kept(2) == [(b"thread_1", b"\xff\x00"), (b"thread_1", b"")]
 
 
@@ -89,7 +89,7 @@ def test_sending_nothing_is_fine(queue_and_keys: tuple) -> None:
 
 
 def test_headers_tell_where_it_came_from_and_why(real: KafkaDeadLetters, read: Read) -> None:
-    real.send([letter(headers=(("trace", b"abc"), ("trace", b"def")))])
+    real.send([dead_letter(headers=(("trace", b"abc"), ("trace", b"def")))])
     (record,) = read(1)
     assert record.headers[:2] == [("trace", b"abc"), ("trace", b"def")]
     ours = dict(record.headers[2:])
@@ -107,7 +107,7 @@ def test_headers_tell_where_it_came_from_and_why(real: KafkaDeadLetters, read: R
     assert record.timestamp > 1_764_000_000_123
 
 
-def test_a_record_that_nobody_could_read_has_a_letter_with_its_place(real: KafkaDeadLetters, read: Read) -> None:
+def test_a_record_that_nobody_could_read_has_a_dead_letter_with_its_place(real: KafkaDeadLetters, read: Read) -> None:
     real.send([InvalidRecord(UnreadRecord("run-steps", 3, 42), Stage.FETCH, Reason.UNREADABLE, "failed crc check")])
     (sent,) = read(1)
     said = {name: value.decode() for name, value in sent.headers}
@@ -116,8 +116,8 @@ def test_a_record_that_nobody_could_read_has_a_letter_with_its_place(real: Kafka
     assert said["runstep-stage"] == "fetch"
 
 
-def test_a_letter_that_comes_again_counts_its_attempts(real: KafkaDeadLetters, read: Read) -> None:
-    real.send([letter(headers=(("runstep-attempt", b"2"), ("runstep-reason", b"old")))])
+def test_a_dead_letter_that_comes_again_counts_its_attempts(real: KafkaDeadLetters, read: Read) -> None:
+    real.send([dead_letter(headers=(("runstep-attempt", b"2"), ("runstep-reason", b"old")))])
     (record,) = read(1)
     named = [name for name, _ in record.headers]
     assert named.count("runstep-reason") == 1
@@ -125,16 +125,18 @@ def test_a_letter_that_comes_again_counts_its_attempts(real: KafkaDeadLetters, r
 
 
 def test_no_credential_reaches_a_header(real: KafkaDeadLetters, read: Read) -> None:
-    real.send([letter(detail="refused: Authorization: Bearer abcdefghijklmnopqrstuvwxyz0123456789")])
+    real.send([dead_letter(detail="refused: Authorization: Bearer abcdefghijklmnopqrstuvwxyz0123456789")])
     (record,) = read(1)
     assert b"abcdefghijklmnopqrstuvwxyz" not in dict(record.headers)["runstep-detail"]
 
 
 @pytest.mark.parametrize("size", [50_000, 2_000_000])
-def test_a_letter_too_large_for_the_topic_is_cut_and_says_so(real: KafkaDeadLetters, read: Read, size: int) -> None:
+def test_a_dead_letter_too_large_for_the_topic_is_cut_and_says_so(
+    real: KafkaDeadLetters, read: Read, size: int
+) -> None:
     # Random bytes, since the topic's limit holds for what is left after compression.
     value = __import__("random").Random(1).randbytes(size)
-    real.send([letter(b"small"), letter(value), letter(b"small too")])
+    real.send([dead_letter(b"small"), dead_letter(value), dead_letter(b"small too")])
     records = read(3)
     cut = next(record for record in records if record.value not in {b"small", b"small too"})
     assert value.startswith(cut.value)
@@ -147,7 +149,7 @@ def test_a_missing_topic_is_named(kafka: object) -> None:
         lambda: KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), "there-is-no-such.dlq", 1.0, 1_000_000
     )
     with pytest.raises(DeadLetterUnavailable, match=r"there-is-no-such\.dlq"):
-        queue.send([letter()])
+        queue.send([dead_letter()])
     queue.close()
 
 
@@ -161,7 +163,7 @@ def test_a_key_that_alone_is_too_large_goes_last_and_holds_nobody_up(real: Kafka
     assert dict(cut.headers)["runstep-offset"] == b"42"
 
 
-def test_letters_that_fit_alone_are_sent_whole_also_when_together_they_fill_a_batch(
+def test_dead_letters_that_fit_alone_are_sent_whole_also_when_together_they_fill_a_batch(
     real: KafkaDeadLetters, read: Read
 ) -> None:
     # The producer puts several of them into one batch, which is then too large for the topic.
@@ -169,7 +171,7 @@ def test_letters_that_fit_alone_are_sent_whole_also_when_together_they_fill_a_ba
     real._delivery_ms, real._producer = 4_000, None
     producer = real._connected()
     producer.config["linger_ms"] = 200
-    real.send([letter(value, headers=(("trace", b"abc"),)) for value in values])
+    real.send([dead_letter(value, headers=(("trace", b"abc"),)) for value in values])
     records = read(6)
     assert sorted(record.value for record in records) == sorted(values)
     assert all(dict(record.headers)["trace"] == b"abc" for record in records)

@@ -247,11 +247,11 @@ def test_retention_forgets_old_steps_and_old_details_only(store: Store) -> None:
         "ALTER TABLE @run_steps_current MODIFY SQL SECURITY INVOKER",
     ],
 )
-def test_damage_is_found_and_the_cure_that_is_named_heals(store: Store, damage: str) -> None:
+def test_damage_is_found_and_the_fix_that_is_named_heals(store: Store, damage: str) -> None:
     store.run(damage)
     (finding,) = store.findings()
-    _, cure = finding.split(": ", maxsplit=1)
-    store.run(cure)
+    _, fix = finding.split(": ", maxsplit=1)
+    store.run(fix)
     assert store.findings() == []
 
 

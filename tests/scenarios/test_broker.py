@@ -141,7 +141,7 @@ def test_46_a_damaged_batch_is_dead_lettered_by_its_place_and_its_partition_flow
                 producer.send(s.there.topic, partition=partition, value=damaged.value).get(timeout=20)
         s.load.produced.append(damaged)
         further(s, s.there, islice(events, 1_000))
-        # It is mended for the judge alone.
+        # It is fixed for the judge alone.
         with s.fault(lambda: flip(broker, s.there.topic), lambda: flip(broker, s.there.topic)):
             s.daemon.start()
             s.daemon.wait_until_accounted()

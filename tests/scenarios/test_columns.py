@@ -53,8 +53,10 @@ def test_29_only_the_rows_that_a_table_refuses_become_dead_letters(kafka, clickh
         refused.set()
         s.load.go_on(1_500)
         s.judge()
-        letters = read_topic(kafka, f"{s.there.topic}.dlq")
-        assert sum(dict(letter.headers)["runstep-reason"] == b"refused_by_sink" for letter in letters) > 1
+        dead_letters = read_topic(kafka, f"{s.there.topic}.dlq")
+        assert (
+            sum(dict(dead_letter.headers)["runstep-reason"] == b"refused_by_sink" for dead_letter in dead_letters) > 1
+        )
 
 
 def some_guilty(seed, refused):

@@ -152,8 +152,10 @@ def test_54_without_a_dead_letter_topic_nothing_is_committed_past_a_bad_record(k
         scenario(kafka, clickhouse, events=stream(), dead_letter__delivery_timeout=2) as s,
         closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin,
     ):
-        letters = f"{s.there.topic}.dlq"
-        with s.fault(lambda: admin.delete_topics([letters]), lambda: admin.create_topics([NewTopic(letters, 1, 1)])):
+        dead_letters = f"{s.there.topic}.dlq"
+        with s.fault(
+            lambda: admin.delete_topics([dead_letters]), lambda: admin.create_topics([NewTopic(dead_letters, 1, 1)])
+        ):
             deleted.set()
             s.load.go_on(1_000)
             s.wait_until_unready("dead-letter topic")
@@ -161,7 +163,7 @@ def test_54_without_a_dead_letter_topic_nothing_is_committed_past_a_bad_record(k
         s.judge()
 
 
-def test_55_a_letter_that_the_topic_does_not_take_whole_is_cut_and_says_so(kafka, clickhouse):
+def test_55_a_dead_letter_that_the_topic_does_not_take_whole_is_cut_and_says_so(kafka, clickhouse):
     value = b"\xff" + random.Random(55).randbytes(600_000)
     small = threading.Event()
 
@@ -173,17 +175,17 @@ def test_55_a_letter_that_the_topic_does_not_take_whole_is_cut_and_says_so(kafka
         scenario(kafka, clickhouse, events=stream(), rate=0, http__final_scrape=0) as s,
         closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin,
     ):
-        letters = ConfigResource(ConfigResourceType.TOPIC, f"{s.there.topic}.dlq", {"max.message.bytes": "500000"})
-        admin.alter_configs([letters])
+        dead_letters = ConfigResource(ConfigResourceType.TOPIC, f"{s.there.topic}.dlq", {"max.message.bytes": "500000"})
+        admin.alter_configs([dead_letters])
         small.set()
         s.load.finish()
         s.daemon.wait_until_accounted()
-        (letter,) = read_topic(kafka, f"{s.there.topic}.dlq")
-        said = dict(letter.headers)
+        (dead_letter,) = read_topic(kafka, f"{s.there.topic}.dlq")
+        said = dict(dead_letter.headers)
         assert said["runstep-truncated"] == str(len(value)).encode()
         assert said["runstep-sha256"] == hashlib.sha256(value).hexdigest().encode()
-        assert 0 < len(letter.value) < len(value)
-        assert value.startswith(letter.value)
+        assert 0 < len(dead_letter.value) < len(value)
+        assert value.startswith(dead_letter.value)
         assert s.sql("SELECT outcome, count() FROM {db}.run_step_ledger GROUP BY outcome ORDER BY outcome").split() == [
             *("dead_lettered", "1"),
             *("stored", "5"),
@@ -267,8 +269,8 @@ def test_61_secrets_in_error_texts_reach_neither_the_tables_nor_the_log_nor_the_
         s.daemon.wait_until_accounted()
         stored = s.sql("SELECT * FROM {db}.run_steps_current FORMAT JSONEachRow")
         assert "Incorrect API key" in stored
-        (letter,) = read_topic(kafka, f"{s.there.topic}.dlq")
-        said = b"".join(value for _, value in letter.headers).decode()
+        (dead_letter,) = read_topic(kafka, f"{s.there.topic}.dlq")
+        said = b"".join(value for _, value in dead_letter.headers).decode()
         for text in (stored, s.sql("SELECT * FROM {db}.run_step_ledger FORMAT JSONEachRow"), said, s.daemon.log(1_000)):
             assert key not in text
             assert "A1b2C3d4" not in text

@@ -12,7 +12,7 @@ def test_eight_kills_of_daemons_clickhouse_and_broker_lose_double_and_overcount_
     verdict = kill_run(8, seed=16, rate=500, tell=print)
     assert verdict.faults == []
     assert verdict.seconds.keys() == set(range(1, 9))
-    assert verdict.letters > 0
+    assert verdict.dead_letters > 0
     records = verdict.metrics["runstep_records_total"]
     assert records.truth == verdict.records > 1_000
     # How much of it nobody had scraped before a kill is a matter of the machine.

@@ -1,4 +1,4 @@
-"""Dead letters that are brought back in when their cause is mended: by a replay that is killed, and run again."""
+"""Dead dead letters that are brought back in when their cause is fixed: by a replay that is killed, and run again."""
 
 import json
 import random
@@ -29,7 +29,7 @@ EVENTS = 5_000
 
 
 @pytest.mark.chaos
-def test_56_letters_come_back_once_however_often_they_are_replayed_and_count_once(kafka, clickhouse):
+def test_56_dead_letters_come_back_once_however_often_they_are_replayed_and_count_once(kafka, clickhouse):
     mended = threading.Event()
 
     def stream() -> Iterator[SimulatedEvent]:
@@ -43,21 +43,24 @@ def test_56_letters_come_back_once_however_often_they_are_replayed_and_count_onc
         until(lambda: len(committed_records(s.there, s.there.topic)) == EVENTS, "not all is produced")
         s.daemon.wait_until_accounted()
         s.drain(s.daemon)
-        letters = attempts(s)[1]
-        assert letters > EVENTS / 3
+        dead_letters = attempts(s)[1]
+        assert dead_letters > EVENTS / 3
         s.daemon = s.join(normalize__max_event_bytes=1_000_000)
 
         killed_replays(s)
         for _ in range(2):
-            # What is refused for good is a letter again as soon as the daemon has read it.
+            # What is refused for good is a dead letter again as soon as the daemon has read it.
             replayed(s)
-            until(lambda: sum(attempts(s).values()) == letters + bad_ones(s), "what is bad does not become a letter")
+            until(
+                lambda: sum(attempts(s).values()) == dead_letters + bad_ones(s),
+                "what is bad does not become a dead letter",
+            )
         last, bad = replayed(s), attempts(s)[2]
         assert bad > 0
-        assert attempts(s) == {1: letters, 2: bad, 3: bad}
-        assert (last["replayed"], last["exhausted"], last["closed_before"]) == (0, bad, letters + bad)
+        assert attempts(s) == {1: dead_letters, 2: bad, 3: bad}
+        assert (last["replayed"], last["exhausted"], last["closed_before"]) == (0, bad, dead_letters + bad)
         origins = Counter(origin(record) for record in returned(s))
-        assert (len(origins), set(origins.values())) == (letters + bad, {1})
+        assert (len(origins), set(origins.values())) == (dead_letters + bad, {1})
         mended.set()
         s.load.finish()
         s.judge(truth=TruthOfReplays)
@@ -111,8 +114,11 @@ def large(event: SimulatedEvent) -> bool:
 
 
 def attempts(s: Scenario) -> Counter[int]:
-    """Return how many records have a letter of each attempt."""
-    return Counter(attempt for _, attempt in {(place_of(letter), attempt_of(letter)) for letter in letters_of(s.there)})
+    """Return how many records have a dead letter of each attempt."""
+    return Counter(
+        attempt
+        for _, attempt in {(place_of(dead_letter), attempt_of(dead_letter)) for dead_letter in dead_letters_of(s.there)}
+    )
 
 
 def bad_ones(s: Scenario) -> int:
@@ -134,17 +140,17 @@ def origin(record: Any) -> tuple[int, int]:
     return int(said["runstep-replay-partition"]), int(said["runstep-replay-offset"])
 
 
-def place_of(letter: Any) -> tuple[int, int]:
-    said = dict(letter.headers)
+def place_of(dead_letter: Any) -> tuple[int, int]:
+    said = dict(dead_letter.headers)
     return int(said["runstep-partition"]), int(said["runstep-offset"])
 
 
 def attempt_of(record: Any) -> int:
-    """Return how often a letter's record was refused, or how often one had been that came back."""
+    """Return how often a dead letter's record was refused, or how often one had been that came back."""
     return int(dict(record.headers).get("runstep-attempt", b"0"))
 
 
-def letters_of(there: Place) -> list[Any]:
+def dead_letters_of(there: Place) -> list[Any]:
     records = committed_records(there, f"{there.topic}.dlq")
     return [record for record in records if "runstep-reason" in dict(record.headers)]
 
@@ -190,11 +196,11 @@ class TruthOfReplays(Truth):
                 told = record.key, record.value, str(event.reason), attempt_of(record) + 1
                 self._refused[record.partition, record.offset] = told
 
-    def check_letters(self, *, sent_once: bool = False) -> None:
-        """Compare the letters with the records that had to be refused, and with how often each had been before."""
+    def check_dead_letters(self, *, sent_once: bool = False) -> None:
+        """Compare the dead letters with the records that had to be refused, and with how often each had been before."""
         found = {}
-        for letter in letters_of(self._there):
-            place, reason = place_of(letter), dict(letter.headers)["runstep-reason"].decode()
+        for dead_letter in dead_letters_of(self._there):
+            place, reason = place_of(dead_letter), dict(dead_letter.headers)["runstep-reason"].decode()
             assert place not in found or not sent_once
-            found[place] = letter.key, letter.value, reason, attempt_of(letter)
+            found[place] = dead_letter.key, dead_letter.value, reason, attempt_of(dead_letter)
         assert found == self._refused

@@ -1,4 +1,4 @@
-"""The operations guide on Kafka: more partitions, a backfill, letters, lost offsets, a new cluster, and the end."""
+"""The operations guide on Kafka: more partitions, a backfill, dead letters, lost offsets, a new cluster, and the end."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -91,7 +91,7 @@ def test_a_backfill_is_stored_and_counted_apart_and_can_be_undone(kafka, clickho
             admin.delete_topics([topic, f"{topic}.dlq"])
 
 
-def test_letters_come_back_when_their_cause_is_mended(kafka, clickhouse, tmp_path: Path):
+def test_dead_letters_come_back_when_their_cause_is_fixed(kafka, clickhouse, tmp_path: Path):
     with place(kafka, clickhouse) as there, Load(there, some(83, poison_ratio=0.0)) as load:
         shell = Shell(there, tmp_path)
         limits = {"dead_letter__max_consecutive": 0, "dead_letter__max_ratio": 1}
@@ -137,7 +137,7 @@ def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_made(kafka, 
             load.finish()
             daemon.wait_until_accounted(120)
         shell.run("audit")
-        Truth(there, load.produced).check_letters()
+        Truth(there, load.produced).check_dead_letters()
 
 
 def test_a_new_kafka_cluster_is_read_from_its_beginning_into_the_same_tables(

@@ -101,7 +101,7 @@ def test_72_offsets_that_are_lost_or_nonsense_cost_nothing_but_time(kafka, click
         last = drained(daemon)
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed([last])) == ""
 
 

@@ -96,7 +96,7 @@ def test_68_a_thread_that_dies_ends_the_process_and_costs_nothing(kafka, clickho
         counted = [last, drained(victim.daemon)]
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.excess(summed(counted)) == ""
 
 
@@ -117,4 +117,4 @@ def test_68_without_the_thread_that_answers_records_flow_on_and_probes_fail(kafk
         victim.daemon.stop()
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()

@@ -22,7 +22,7 @@ OLDEST_JAVA = 17
 
 
 class ServerUnavailable(RuntimeError):
-    """A test server cannot be had here; the message names cause and cure."""
+    """A test server cannot be had here; the message names cause and fix."""
 
 
 def cache_dir() -> Path:

@@ -152,7 +152,7 @@ def promtool(*arguments: str, stdin: str | None = None) -> subprocess.CompletedP
 
 
 def binary(name: str) -> str:
-    """Find Debian's `prometheus` or `promtool`; `ServerUnavailable` with the cure when missing."""
+    """Find Debian's `prometheus` or `promtool`; `ServerUnavailable` with the fix when missing."""
     found = shutil.which(name)
     if found is None:
         raise ServerUnavailable(f"{name} is not installed; {CURE}")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipeline.records import Partition
 from tests.simulation.broker import Broker
 from tests.simulation.events import Event
-from tests.simulation.store import Letter, Server
+from tests.simulation.store import DeadLetter, Server
 
 Place = tuple[Partition, int]
 
@@ -32,10 +32,10 @@ class Book:
         rewinds: by place, how often an operator made the group read it again.
     """
 
-    def __init__(self, broker: Broker, server: Server, letters: list[Letter]) -> None:
+    def __init__(self, broker: Broker, server: Server, dead_letters: list[DeadLetter]) -> None:
         self._broker = broker
         self._server = server
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._durable: dict[Partition, int] = defaultdict(int)
         self.events: dict[Place, Event] = {}
         self.stamps: dict[Place, int] = {}
@@ -108,14 +108,16 @@ class Book:
                 row = self._server.current_of(step.key)
                 if row is None or _rank(row) < step.rank(offset):
                     raise Violation(f"{rule}: {partition.number}@{offset}[{index}] is not in run_steps")
-        if event.outcome == "dead_lettered" and not self._has_letter(place):
+        if event.outcome == "dead_lettered" and not self._has_dead_letter(place):
             raise Violation(f"{rule}: {partition.number}@{offset} has no dead letter")
 
-    def _has_letter(self, place: Place) -> bool:
+    def _has_dead_letter(self, place: Place) -> bool:
         event = self.events[place]
         return any(
-            (letter.partition, letter.offset) == place and letter.value == event.value and letter.reason == event.reason
-            for letter in self._letters
+            (dead_letter.partition, dead_letter.offset) == place
+            and dead_letter.value == event.value
+            and dead_letter.reason == event.reason
+            for dead_letter in self._dead_letters
         )
 
     def check_no_surplus(self) -> None:
@@ -132,9 +134,9 @@ class Book:
             event = self.events.get((Partition(topic, number), offset))
             if event is None or index >= len(event.rows):
                 raise Violation(f"I1 the ledger has {number}@{offset}[{index}], which was not produced")
-        for letter in self._letters:
-            if self.events[letter.partition, letter.offset].outcome != "dead_lettered":
-                raise Violation(f"I1 {letter.partition.number}@{letter.offset} is good and was dead-lettered")
+        for dead_letter in self._dead_letters:
+            if self.events[dead_letter.partition, dead_letter.offset].outcome != "dead_lettered":
+                raise Violation(f"I1 {dead_letter.partition.number}@{dead_letter.offset} is good and was dead-lettered")
 
     def check_current(self) -> None:
         """Make sure that `run_steps` shows each step's latest state, by the truth and by the ledger (I3).

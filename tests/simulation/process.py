@@ -23,7 +23,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.line import Line
 from tests.simulation.scheduler import Actor, Scheduler, VirtualClock
 from tests.simulation.source import SimulatedSource
-from tests.simulation.store import Letter, Server, SimulatedLetters, SimulatedSink
+from tests.simulation.store import DeadLetter, Server, SimulatedDeadLetters, SimulatedSink
 
 STEPS_A_RECORD = 3
 UNKNOWN_ATTEMPTS = 3
@@ -75,10 +75,12 @@ def settings(max_rows: int, poll_records: int) -> Settings:
 class Servers:
     """What all processes share."""
 
-    def __init__(self, broker: Broker, store: Server, letters: list[Letter], book: Book, scheduler: Scheduler) -> None:
+    def __init__(
+        self, broker: Broker, store: Server, dead_letters: list[DeadLetter], book: Book, scheduler: Scheduler
+    ) -> None:
         self.broker = broker
         self.store = store
-        self.letters = letters
+        self.dead_letters = dead_letters
         self.book = book
         self.scheduler = scheduler
         self.draw_fault: Callable[[str], str] = lambda _: ""
@@ -166,7 +168,7 @@ class Process:
         self._sink = SimulatedSink(servers.store, servers.scheduler, self.line)
         self.writer = Writer(
             self._sink,
-            SimulatedLetters(servers.letters, servers.scheduler, self.line),
+            SimulatedDeadLetters(servers.dead_letters, servers.scheduler, self.line),
             self.metrics,
             clock,
             RetryPolicy(

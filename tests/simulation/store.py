@@ -146,7 +146,7 @@ def _failure(fault: str) -> SinkUnavailable:
     return SinkUnavailable(f"injected: {fault}", _CLASSES[fault])
 
 
-class Letter(NamedTuple):
+class DeadLetter(NamedTuple):
     """A record of the dead-letter topic."""
 
     partition: Partition
@@ -156,27 +156,29 @@ class Letter(NamedTuple):
     value: bytes | None
 
 
-class SimulatedLetters:
+class SimulatedDeadLetters:
     """One process's producer. `contracts.DeadLetterQueue`."""
 
-    def __init__(self, topic: list[Letter], scheduler: Scheduler, line: Line) -> None:
+    def __init__(self, topic: list[DeadLetter], scheduler: Scheduler, line: Line) -> None:
         self._topic = topic
         self._scheduler = scheduler
         self._line = line
 
-    def send(self, letters: Sequence[InvalidRecord]) -> None:
+    def send(self, dead_letters: Sequence[InvalidRecord]) -> None:
         """Send all; some or all may arrive though it fails."""
         self._scheduler.point(LATENCY)
         fault = self._line.fault("letters")
-        self._scheduler.note("letters", ([letter.record.offset for letter in letters], fault))
+        self._scheduler.note("letters", ([dead_letter.record.offset for dead_letter in dead_letters], fault))
         if fault == "before":
             raise DeadLetterUnavailable("injected: before")
-        for number, letter in enumerate(letters):
-            if fault == "partly" and number * 2 >= len(letters):
+        for number, dead_letter in enumerate(dead_letters):
+            if fault == "partly" and number * 2 >= len(dead_letters):
                 raise DeadLetterUnavailable("injected: partly")
-            record = letter.record
+            record = dead_letter.record
             origin = Partition(record.topic, record.partition)
-            self._topic.append(Letter(origin, record.offset, record.timestamp, str(letter.reason), record.value))
+            self._topic.append(
+                DeadLetter(origin, record.offset, record.timestamp, str(dead_letter.reason), record.value)
+            )
         self._scheduler.point(LATENCY)
         if fault:
             raise DeadLetterUnavailable(f"injected: {fault}")

@@ -17,7 +17,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.process import Process, Servers, settings
 from tests.simulation.scheduler import EPOCH, REMEMBERED, Scheduler
 from tests.simulation.source import virtual_time
-from tests.simulation.store import Letter, Server
+from tests.simulation.store import DeadLetter, Server
 
 PATIENCE: Final = 400.0
 """Virtual seconds within which everything must be done once no fault is left."""
@@ -44,9 +44,9 @@ class World:
         self.store = Server(plan.window)
         self.store.ledger_first = plan.ledger_first
         self.store.refuse = lambda row: row["step_id"].startswith(POISON)
-        letters: list[Letter] = []
-        self.book = Book(self.broker, self.store, letters)
-        self.servers = Servers(self.broker, self.store, letters, self.book, self.scheduler)
+        dead_letters: list[DeadLetter] = []
+        self.book = Book(self.broker, self.store, dead_letters)
+        self.servers = Servers(self.broker, self.store, dead_letters, self.book, self.scheduler)
         self.servers.draw_fault = self._draw_fault
         self.broker.on_commit = self._accept
         self.processes: list[Process] = []

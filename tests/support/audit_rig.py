@@ -31,7 +31,7 @@ class Pipeline:
         self._clickhouse = clickhouse
         self.bootstrap = environ["RUNSTEP_KAFKA__BOOTSTRAP_SERVERS"]
         self.topic = environ["RUNSTEP_KAFKA__TOPICS"]
-        self.letters = environ["RUNSTEP_DEAD_LETTER__TOPIC"]
+        self.dead_letters = environ["RUNSTEP_DEAD_LETTER__TOPIC"]
         self.database = environ["RUNSTEP_CLICKHOUSE__DATABASE"]
 
     def produce(self, partition: int, number: int, *, topic: str = "", headers: Sequence[Any] = ()) -> None:
@@ -53,10 +53,10 @@ class Pipeline:
         producer.close()
 
     def dead_letter(self, partition: int, offset: int) -> None:
-        """Append a letter."""
+        """Append a dead letter."""
         said = {"runstep-reason": "x", "runstep-topic": self.topic, "runstep-partition": partition}
         headers = [(name, str(text).encode()) for name, text in {**said, "runstep-offset": offset}.items()]
-        self.produce(0, 1, topic=self.letters, headers=headers)
+        self.produce(0, 1, topic=self.dead_letters, headers=headers)
 
     def store(self, partition: int, offsets: Iterable[int], *, stamp: int = STAMP, **changes: Any) -> None:
         """Insert a step a record."""

@@ -1,6 +1,6 @@
 """A Kafka in memory for `pipeline.tools.dlq`: logs that are read and written as `LogReader` and `Transactions` do.
 
-log = Log({"steps": 2, "steps.dlq": 1}); log.letter(); log.replay(Terms())
+log = Log({"steps": 2, "steps.dlq": 1}); log.dead letter(); log.replay(Terms())
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ NOW: Final = 1_790_000_000_000
 
 
 def invalid(offset: int, **fields: Any) -> InvalidRecord:
-    """Return a refused record of partition 0; `reason` and `stage` are the letter's, the rest is the record's."""
+    """Return a refused record of partition 0; `reason` and `stage` are the dead letter's, the rest is the record's."""
     reason, stage = fields.pop("reason", Reason.INVALID_JSON), fields.pop("stage", Stage.DECODE)
     record = FakeRecord(ORIGIN, 0, offset, NOW - 1_000 + offset, b"key", b"value %d" % offset)._replace(**fields)
     return InvalidRecord(record, stage, reason, "why")
@@ -50,20 +50,20 @@ class Log:
         log.append(FakeRecord(topic, partition, len(log), NOW + 1_000 * len(log), key, value, headers))
         return log[-1]
 
-    def letter(self, offset: int = 0, *, lies_in: int = 0, more: Sequence[Any] = (), **fields: Any) -> FakeRecord:
-        """Put a letter there, as the daemon sends it; `more` are headers behind its own."""
+    def dead_letter(self, offset: int = 0, *, lies_in: int = 0, more: Sequence[Any] = (), **fields: Any) -> FakeRecord:
+        """Put a dead letter there, as the daemon sends it; `more` are headers behind its own."""
         refused = invalid(offset, **fields)
         value, headers = dead_letters.whole(refused)
         return self.append(LETTERS, lies_in, refused.record.key, value, [*headers, *more])
 
-    def cut_letter(self, offset: int, kept: int, size: int, sha256: str, **fields: Any) -> FakeRecord:
-        """Put a letter there that holds the head of its value."""
+    def cut_dead_letter(self, offset: int, kept: int, size: int, sha256: str, **fields: Any) -> FakeRecord:
+        """Put a dead letter there that holds the head of its value."""
         more = [("runstep-truncated", str(size).encode()), ("runstep-sha256", sha256.encode())]
         whole = fields.pop("value", b"x" * size)
-        return self.letter(offset, more=more, value=whole[:kept], **fields)
+        return self.dead_letter(offset, more=more, value=whole[:kept], **fields)
 
     def book(self) -> Book:
-        """Return the book of the letters, read to their end."""
+        """Return the book of the dead letters, read to their end."""
         book = Book(self, LETTERS)  # type: ignore[arg-type]
         book.read_on()
         return book

@@ -37,7 +37,7 @@ class Delivery:
     ledger: list[dict[str, Any]]
     steps: dict[str, list[dict[str, Any]]]
     current: list[dict[str, Any]]
-    letters: list[Any]
+    dead_letters: list[Any]
     metrics: Samples
 
 
@@ -61,8 +61,8 @@ def deliver(
             step of each record, also where a later record replaces it. Else `steps` is what the server has left.
     """
     topic = f"delivery-{uuid.uuid4().hex[:8]}"
-    letters, database = f"{topic}.dlq", topic.replace("-", "_")
-    admin.create_topics([NewTopic(name, 1, 1, topic_configs=_KEPT) for name in (topic, letters)])
+    dead_letters, database = f"{topic}.dlq", topic.replace("-", "_")
+    admin.create_topics([NewTopic(name, 1, 1, topic_configs=_KEPT) for name in (topic, dead_letters)])
     try:
         migrate(kafka, clickhouse, topic, database)
         if alone:
@@ -77,12 +77,12 @@ def deliver(
             _rows(clickhouse, f"{database}.run_step_ledger", "*"),
             _by_record(_rows(clickhouse, f"{database}.run_steps", f"kafka_offset, {', '.join(COLUMNS)}"), offsets),
             _rows(clickhouse, f"{database}.run_steps_current", f"kafka_offset, {', '.join(COLUMNS)}"),
-            _read(kafka, letters),
+            _read(kafka, dead_letters),
             metrics,
         )
     finally:
         clickhouse.query(f"DROP DATABASE IF EXISTS {database}")
-        admin.delete_topics([topic, letters])
+        admin.delete_topics([topic, dead_letters])
 
 
 def _produce(kafka: KafkaAddress, topic: str, records: Sequence[Sent]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Dead letters on real Kafka for `runstep dlq`, as the daemon sends them, and what its readers see afterwards.
+"""Dead dead letters on real Kafka for `runstep dlq`, as the daemon sends them, and what its readers see afterwards.
 
 box.refuse([b"{broken"]); code, out, err = box.run("replay", "--yes"); box.returned()
 """
@@ -36,7 +36,7 @@ class Box:
     Attributes:
         bootstrap: the broker.
         origin: where the records came from.
-        topic: where the letters are.
+        topic: where the dead letters are.
     """
 
     def __init__(self, bootstrap: str, origin: str, topic: str) -> None:
@@ -45,20 +45,20 @@ class Box:
         self.topic = topic
 
     def invalid(self, offset: int, value: bytes | None, **fields: Any) -> InvalidRecord:
-        """Return a refused record, which Kafka need not hold; `reason` and `stage` are the letter's."""
+        """Return a refused record, which Kafka need not hold; `reason` and `stage` are the dead letter's."""
         reason, stage = fields.pop("reason", Reason.INVALID_JSON), fields.pop("stage", Stage.DECODE)
         key = f"thread_{offset}".encode()
         record = FakeRecord(self.origin, offset % 3, offset, STAMP + offset, key, value)._replace(**fields)
         return InvalidRecord(record, stage, reason, "why")
 
-    def send(self, *letters: InvalidRecord) -> None:
-        """Send letters as the daemon does."""
+    def send(self, *dead_letters: InvalidRecord) -> None:
+        """Send dead letters as the daemon does."""
         settings = KafkaSettings(bootstrap_servers=(self.bootstrap,))
         with closing(KafkaDeadLetters(lambda: settings, self.topic, 30.0, 30_000_000)) as queue:
-            queue.send(letters)
+            queue.send(dead_letters)
 
     def refuse(self, values: Iterable[bytes | None], **fields: Any) -> None:
-        """Send a letter for each value, told apart by their offsets."""
+        """Send a dead letter for each value, told apart by their offsets."""
         self.send(*(self.invalid(offset, value, **fields) for offset, value in enumerate(values)))
 
     def produce(self, value: bytes, key: bytes | None = b"key", headers: Sequence[Any] = ()) -> Any:
@@ -156,7 +156,9 @@ def where(record: Any) -> tuple[int, int]:
     return record.partition, record.offset
 
 
-def letter_box(kafka: KafkaAddress, topic: Callable[..., str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
+def dead_letter_box(
+    kafka: KafkaAddress, topic: Callable[..., str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Box:
     """Make an origin of three partitions and a dead-letter topic of two, and let commands find them."""
     made = Box(kafka.bootstrap, topic(partitions=3), topic(partitions=2))
     # A broker may be asked for a topic before it has heard of it.

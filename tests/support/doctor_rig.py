@@ -17,7 +17,7 @@ class Answer:
         code: its exit code.
         cause: the subject that explains the rest, None when nothing is wrong.
         bad: findings that are bad news, in their order.
-        warnings: findings that are not, but have a cure.
+        warnings: findings that are not, but have a fix.
     """
 
     def __init__(self, code: int, told: dict[str, Any]) -> None:
@@ -26,12 +26,12 @@ class Answer:
         self.warnings = [check for check in self.checks if check["level"] == "warning"]
         assert told["ok"] is (code == 0), self.bad
         assert told["ok"] is not bool(self.bad)
-        assert all(check["cure"] for check in self.bad + self.warnings), self.checks
+        assert all(check["fix"] for check in self.bad + self.warnings), self.checks
 
     def about(self, subject: str, level: str | None = None) -> list[str]:
-        """Return the details, with their cures, of findings whose subject begins so."""
+        """Return the details, with their fixes, of findings whose subject begins so."""
         return [
-            f"{check['detail']} -> {check['cure']}"
+            f"{check['detail']} -> {check['fix']}"
             for check in self.checks
             if check["subject"].startswith(subject) and level in {None, check["level"]}
         ]

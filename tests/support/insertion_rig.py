@@ -1,7 +1,7 @@
 """An insertion on a fake sink, with no writer in between: what it tries can be seen."""
 
 from pipeline.contracts import Columns
-from pipeline.daemon.batch import Batch, Lease
+from pipeline.daemon.batch import Assignment, Batch
 from pipeline.daemon.insertion import Insertion, Unexplained
 from pipeline.errors import ErrorClass, SinkRefused
 from pipeline.records import Partition
@@ -20,7 +20,7 @@ class Rig:
         self.sink = FakeSink()
         self.cursed: set[int] = set()
         self.insertion = Insertion(self.persist)
-        self.leases: dict[int, Lease] = {}
+        self.assignments: dict[int, Assignment] = {}
         self.tries: list[tuple[set[int], bool]] = []
         self.next = 0
 
@@ -43,7 +43,7 @@ class Rig:
         for number in range(partitions):
             records = [FakeRecord(TOPIC, number, offset, 1_000, b"k", b"v") for offset in offsets]
             steps = [step_row(offset, kafka_partition=number, step_id=f"s{number}-{offset}") for offset in offsets]
-            batch.part(self.leases.setdefault(number, Lease(Partition(TOPIC, number)))).extend(steps, records)
+            batch.part(self.assignments.setdefault(number, Assignment(Partition(TOPIC, number)))).extend(steps, records)
         batch.seal(1_790_000_000.0 + self.next)
         self.next += rows
         return batch

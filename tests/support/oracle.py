@@ -200,17 +200,17 @@ class Truth:
             _agree(ledger, read_ledger(client, database))
             _agree(self.model.current, read_current(client, database))
 
-    def check_letters(self, *, sent_once: bool = False) -> None:
+    def check_dead_letters(self, *, sent_once: bool = False) -> None:
         """Compare the dead-letter topic with the records that had to be refused: bytes, key, reason and origin."""
-        letters: dict[Origin, tuple[bytes | None, bytes | None, str]] = {}
+        dead_letters: dict[Origin, tuple[bytes | None, bytes | None, str]] = {}
         records = read_topic(self._there.kafka, f"{self._there.topic}.dlq")
         for record in records:
             said = dict(record.headers)
             assert said["runstep-topic"].decode() == self._there.topic
             origin = int(said["runstep-partition"]), int(said["runstep-offset"])
-            letters[origin] = record.key, record.value, said["runstep-reason"].decode()
-        _agree(self._refused, letters)
-        assert len(records) == len(letters) or not sent_once, "a dead letter was sent twice"
+            dead_letters[origin] = record.key, record.value, said["runstep-reason"].decode()
+        _agree(self._refused, dead_letters)
+        assert len(records) == len(dead_letters) or not sent_once, "a dead letter was sent twice"
 
     def difference(self, samples: Samples) -> str:
         """Return in what the counters differ from the model; '' where they do not."""

@@ -26,11 +26,11 @@ class Rig:
         self.broker = broker
         self.source = FakeSource(broker)
         self.sink = sink or FakeSink()
-        self.letters = FakeDeadLetters()
+        self.dead_letters = FakeDeadLetters()
         self.clock = FakeClock()
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry, (1.0, 10.0))
-        self.writer = Writer(self.sink, self.letters, metrics, self.clock, RetryPolicy(0.01, 0.02, 5), 1_000)
+        self.writer = Writer(self.sink, self.dead_letters, metrics, self.clock, RetryPolicy(0.01, 0.02, 5), 1_000)
         settings = Settings(batch=BatchSettings(max_rows=max_rows, max_age=1.0), **sections)
         self.processor = Processor(self.source, self.writer, metrics, self.clock, settings)
         self.writer.start()

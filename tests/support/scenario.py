@@ -108,7 +108,7 @@ class Scenario:
 
     @contextmanager
     def fault(self, begin: str | Callable[[], object], lift: str | Callable[[], object]) -> Iterator[None]:
-        """Break something and, at the end of the block, mend it; statements for ClickHouse, or functions."""
+        """Break something and, at the end of the block, fix it; statements for ClickHouse, or functions."""
         self._do(begin)
         yield
         self._do(lift)
@@ -153,7 +153,7 @@ class Scenario:
         self._watch.close()
         true = truth(self.there, self.load.produced, int(time.time() * 1000))
         true.check_tables(written_once=written_once)
-        true.check_letters()
+        true.check_dead_letters()
         self._judge_counters(true)
         assert self._watch.commits, "no commit was seen"
         ahead = self._watch.ahead((key[0], key[1]) for key in true.model.ledger)

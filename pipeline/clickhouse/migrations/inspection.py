@@ -35,7 +35,7 @@ _VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv", "run_steps_current", "run
 
 
 def check_schema(client: Client, database: str) -> list[str]:
-    """Return what is wrong with the tables of this host, each with its cure; nothing if they are as shipped.
+    """Return what is wrong with the tables of this host, each with its fix; nothing if they are as shipped.
 
     A user sees only what was granted to it, so ask with the migrator's or the writer's grants of
     `deploy/clickhouse/users.xml`; with the writer's, whether the definers still exist stays unknown.

@@ -112,7 +112,7 @@ def connected(settings: ClickHouseSettings) -> Iterator[Client]:
 
 @contextmanager
 def explaining(doing: str) -> Iterator[None]:
-    """Turn the driver's exceptions into those a command shows, which name the cause and the cure."""
+    """Turn the driver's exceptions into those a command shows, which name the cause and the fix."""
     try:
         yield
     except Error as error:

@@ -143,7 +143,7 @@ def tell_lost(consumer: Any) -> None:
 
     The client tells before the first request of a rebalance, once. Who is put out between that and the end of the join
     joins again as a new member, keeps its partitions and its positions, and would read and count again what others have
-    committed meanwhile (3.0.12; the Java client mended it as KAFKA-12983). Runs on the client's IO thread.
+    committed meanwhile (3.0.12; the Java client fixed it as KAFKA-12983). Runs on the client's IO thread.
     """
     coordinator = consumer._coordinator  # noqa: SLF001 - the client is pinned, and a test holds this
     forget = coordinator.reset_generation

@@ -4,7 +4,7 @@
 wrong between the two.
 """
 
-from pipeline.tools.audit.account import Account, Gap, LetterAccount, PartitionAccount, StepAccount
+from pipeline.tools.audit.account import Account, DeadLetterAccount, Gap, PartitionAccount, StepAccount
 from pipeline.tools.audit.audit import audit
 
-__all__ = ["Account", "Gap", "LetterAccount", "PartitionAccount", "StepAccount", "audit"]
+__all__ = ["Account", "DeadLetterAccount", "Gap", "PartitionAccount", "StepAccount", "audit"]

@@ -82,15 +82,15 @@ class PartitionAccount:
         return found | ({"unverified": self.unverified} if self.unverified else {})
 
     def problems(self) -> list[str]:
-        """Return what is wrong, a sentence each, with its cure."""
+        """Return what is wrong, a sentence each, with its fix."""
         name = f"{self.partition.topic}/{self.partition.number}"
         said = []
         for cause, meaning in _MEANINGS.items():
             gaps = [gap for gap in self.gaps if gap.cause == cause]
             if gaps:
                 number = sum(gap.offsets for gap in gaps)
-                cure = meaning.format(place=f"{self.partition.topic}:{self.partition.number}", first=gaps[0].first)
-                said.append(f"{name}: {number:,} offsets {cure}: {_listed(gaps)}")
+                fix = meaning.format(place=f"{self.partition.topic}:{self.partition.number}", first=gaps[0].first)
+                said.append(f"{name}: {number:,} offsets {fix}: {_listed(gaps)}")
         if self.committed is None and self.in_flight:
             said.append(
                 f"{name}: the ledger has {self.in_flight:,} offsets, but this group has committed none, so that "
@@ -144,12 +144,12 @@ class StepAccount:
     examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
-        """Return what is wrong, a sentence each, with its cure."""
+        """Return what is wrong, a sentence each, with its fix."""
         again = (
             "stop the daemons, set each partition back to the first of them (`kafka-consumer-groups --reset-offsets`), "
-            "and start them: what is read again mends both tables"
+            "and start them: what is read again fixes both tables"
         )
-        twice = "their events differ in created_at: mend what sends them, and delete the wrong rows from run_steps"
+        twice = "their events differ in created_at: fix what sends them, and delete the wrong rows from run_steps"
         said = {
             "seen_twice": (self.seen_twice, f"steps are visible twice; {twice}"),
             "without_row": (self.without_row, f"steps are stored by the ledger and not in run_steps; {again}"),
@@ -164,14 +164,14 @@ class StepAccount:
 
 
 @dataclass(slots=True)
-class LetterAccount:
+class DeadLetterAccount:
     """The ledger's dead-lettered offsets against the dead-letter topic.
 
     Attributes:
         expected: dead-lettered offsets in the ledger.
-        found: of these, how many have a letter in the topic.
+        found: of these, how many have a dead letter in the topic.
         expired: how many may have had one that the topic has dropped since.
-        missing: some of those without a letter, as topic/partition:offset.
+        missing: some of those without a dead letter, as topic/partition:offset.
         skipped: why nothing was compared, None where it was.
     """
 
@@ -182,13 +182,13 @@ class LetterAccount:
     skipped: str | None = None
 
     def problems(self) -> list[str]:
-        """Return what is wrong, a sentence each, with its cure."""
+        """Return what is wrong, a sentence each, with its fix."""
         lacking = self.expected - self.found - self.expired
         if self.skipped is not None or not lacking:
             return []
-        what = f"{lacking:,} dead-lettered offsets have no letter in the dead-letter topic"
-        cure = "correct dead_letter.topic; if letters were deleted, look at the records while Kafka holds them"
-        return [f"{what}; {cure}: {_named(self.missing, lacking)}"]
+        what = f"{lacking:,} dead-lettered offsets have no dead letter in the dead-letter topic"
+        fix = "correct dead_letter.topic; if dead letters were deleted, look at the records while Kafka holds them"
+        return [f"{what}; {fix}: {_named(self.missing, lacking)}"]
 
 
 @dataclass(slots=True)
@@ -197,12 +197,12 @@ class Account:
 
     partitions: Sequence[PartitionAccount]
     steps: StepAccount
-    letters: LetterAccount
+    dead_letters: DeadLetterAccount
 
     def problems(self) -> list[str]:
         """Return what is wrong, a sentence each; empty when every offset is accounted for."""
         found = [problem for part in self.partitions for problem in part.problems()]
-        return found + self.steps.problems() + self.letters.problems()
+        return found + self.steps.problems() + self.dead_letters.problems()
 
     @property
     def accounted(self) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 from pipeline.config import Settings
 from pipeline.records import Outcome, Partition
 from pipeline.tools.audit import kafka_side, ledger_side
-from pipeline.tools.audit.account import EXAMPLES, Account, LetterAccount, PartitionAccount, StepAccount
+from pipeline.tools.audit.account import EXAMPLES, Account, DeadLetterAccount, PartitionAccount, StepAccount
 from pipeline.tools.audit.kafka_side import MOST_GAPS, MOST_LETTERS, Kafka, Log
 from pipeline.tools.audit.ledger_side import Tables
 
@@ -22,22 +22,22 @@ class Scope:
 
     Attributes:
         held: only offsets that Kafka still holds.
-        letters: the dead-letter topic, too.
+        dead_letters: the dead-letter topic, too.
         since_start: whether everything from the start of the log on should have been read.
     """
 
     held: bool
-    letters: bool
+    dead_letters: bool
     since_start: bool
 
 
-def audit(settings: Settings, *, held: bool, letters: bool, tell: Callable[[str], None]) -> Account:
+def audit(settings: Settings, *, held: bool, dead_letters: bool, tell: Callable[[str], None]) -> Account:
     """Compare Kafka, the ledger and the steps; what looks bad is looked at twice.
 
     Args:
         settings: where everything is.
         held: audit only offsets that Kafka still holds.
-        letters: read the dead-letter topic, too.
+        dead_letters: read the dead-letter topic, too.
         tell: told what is being done, a line each.
 
     Raises:
@@ -46,7 +46,7 @@ def audit(settings: Settings, *, held: bool, letters: bool, tell: Callable[[str]
     """
     # Where old rows of the ledger are deleted, or where we began at the end, the ledger's first row is the beginning.
     since_start = settings.kafka.start == "earliest" and not settings.clickhouse.retention_days
-    scope = Scope(held, letters, since_start)
+    scope = Scope(held, dead_letters, since_start)
     with kafka_side.connected(settings) as source, ledger_side.connected(settings.clickhouse) as store:
         account = _look(source, store, scope, tell)
         if account.problems():
@@ -69,10 +69,10 @@ def _look(source: Kafka, store: Tables, scope: Scope, tell: Callable[[str], None
     }
     tell("steps")
     steps: StepAccount = store.steps(audited)
-    if not scope.letters:
-        return Account(parts, steps, LetterAccount(skipped="not asked for"))
+    if not scope.dead_letters:
+        return Account(parts, steps, DeadLetterAccount(skipped="not asked for"))
     tell("dead letters")
-    return Account(parts, steps, _letters(source, store, audited))
+    return Account(parts, steps, _dead_letters(source, store, audited))
 
 
 def _first(known: int | None, log: Log, scope: Scope) -> int:
@@ -107,14 +107,16 @@ def _partition(source: Kafka, store: Tables, partition: Partition, log: Log, sco
     return part
 
 
-def _letters(source: Kafka, store: Tables, audited: Mapping[Partition, tuple[int, int]]) -> LetterAccount:
+def _dead_letters(source: Kafka, store: Tables, audited: Mapping[Partition, tuple[int, int]]) -> DeadLetterAccount:
     expected = store.dead_lettered(audited, MOST_LETTERS + 1)
     if len(expected) > MOST_LETTERS:
-        return LetterAccount(len(expected), skipped=f"more than {MOST_LETTERS:,} {Outcome.DEAD_LETTERED.value} offsets")
-    letters = source.letters()
-    absent = expected.keys() - letters.origins
-    # A letter is written after its row; one whose row is younger than the oldest letter cannot have expired.
-    missing = sorted(origin for origin in absent if expected[origin] > letters.since)
+        return DeadLetterAccount(
+            len(expected), skipped=f"more than {MOST_LETTERS:,} {Outcome.DEAD_LETTERED.value} offsets"
+        )
+    dead_letters = source.dead_letters()
+    absent = expected.keys() - dead_letters.origins
+    # A dead letter is written after its row; one whose row is younger than the oldest dead letter cannot have expired.
+    missing = sorted(origin for origin in absent if expected[origin] > dead_letters.since)
     named = [f"{topic}/{number}:{offset}" for topic, number, offset in missing[:EXAMPLES]]
     found = len(expected) - len(absent)
-    return LetterAccount(len(expected), found, len(absent) - len(missing), named, letters.skipped)
+    return DeadLetterAccount(len(expected), found, len(absent) - len(missing), named, dead_letters.skipped)

@@ -22,7 +22,7 @@ from pipeline.tools.audit.account import Cause, Gap
 MOST_GAPS: Final = 20_000
 """Ranges that are looked at one by one in a partition; it takes some seconds."""
 MOST_LETTERS: Final = 1_000_000
-"""Dead letters that are read."""
+"""Dead dead letters that are read."""
 
 
 class Log(NamedTuple):
@@ -33,7 +33,7 @@ class Log(NamedTuple):
     committed: int | None
 
 
-class Letters(NamedTuple):
+class DeadLetters(NamedTuple):
     """Origins of dead letters: topic, partition, offset; and the milliseconds before which they may have expired."""
 
     origins: frozenset[tuple[str, int, int]]
@@ -86,7 +86,7 @@ class Kafka:
         records = list(self._records_in(partition, held))
         return [*gaps, *_split(held, records, absent)]
 
-    def letters(self) -> Letters:
+    def dead_letters(self) -> DeadLetters:
         """Return where the dead letters came from.
 
         Raises:
@@ -96,11 +96,11 @@ class Kafka:
         try:
             partitions = self._reader.partitions(topic)
         except ConfigError as error:
-            return Letters(frozenset(), skipped=str(error))
+            return DeadLetters(frozenset(), skipped=str(error))
         starts, ends = self._reader.bounds(partitions)
         number = sum(ends[part] - starts[part] for part in partitions)
         if number > MOST_LETTERS:
-            return Letters(frozenset(), skipped=f"{topic} holds {number:,} letters; too many to read")
+            return DeadLetters(frozenset(), skipped=f"{topic} holds {number:,} dead letters; too many to read")
         origins, since = set(), 0.0
         for part in partitions:
             oldest = inf
@@ -108,7 +108,7 @@ class Kafka:
                 origins |= _origin(record.headers)
                 oldest = min(oldest, record.timestamp)
             since = max(since, oldest if starts[part] else 0)
-        return Letters(frozenset(origins), since)
+        return DeadLetters(frozenset(origins), since)
 
     def _cause_of_absence(self, topic: str) -> Cause:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": None})

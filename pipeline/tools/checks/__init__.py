@@ -1,4 +1,4 @@
-"""What must be there for the daemon to work, looked at one by one, each answer with its cure.
+"""What must be there for the daemon to work, looked at one by one, each answer with its fix.
 
 `finding` is an answer; `offline` needs no service, `kafka` and `clickhouse` ask theirs whether all is there. Why it
 does not get on nevertheless: `group` and `topic` ask Kafka, `guarantee` and `server` ClickHouse, `daemon` the daemons.

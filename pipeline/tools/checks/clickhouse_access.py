@@ -30,10 +30,10 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
     try:
         client = connect(settings)
     except SinkError as error:
-        # A code is an answer: the server is there and says no, and the error's last words are the cure.
-        detail, _, cure = str(error).rpartition("; ")
+        # A code is an answer: the server is there and says no, and the error's last words are the fix.
+        detail, _, fix = str(error).rpartition("; ")
         yield (
-            bad(subject, detail or cure, cure if detail else "look at the server's log")
+            bad(subject, detail or fix, fix if detail else "look at the server's log")
             if error.code
             else away(subject, str(error), "correct clickhouse.url, or start it")
         )
@@ -55,8 +55,8 @@ def _contents(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
     yield fine(f"database {database}", "exists")
     wrong = check_schema(client, database)
     for line in wrong:
-        detail, _, cure = line.partition(": ")
-        yield bad("tables", detail, cure)
+        detail, _, fix = line.partition(": ")
+        yield bad("tables", detail, fix)
     if not wrong:
         yield fine("tables", "all tables and views are as shipped")
     for privilege, table in _GRANTS:

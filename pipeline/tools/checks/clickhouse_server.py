@@ -106,11 +106,11 @@ def _clock(client: Any) -> Iterator[Finding]:
 def _disks(client: Any, _: str) -> Iterator[Finding]:
     for name, free, total in rows(client, _DISKS):
         text = f"{free / 1e9:,.1f} of {total / 1e9:,.1f} GB free"
-        cure = "make room: inserts fail when it is full, and wait"
+        fix = "make room: inserts fail when it is full, and wait"
         if free < total * _FULL:
-            yield bad(f"disk {name}", text, cure)
+            yield bad(f"disk {name}", text, fix)
         elif free < total * _FILLING:
-            yield warning(f"disk {name}", text, cure)
+            yield warning(f"disk {name}", text, fix)
         else:
             yield fine(f"disk {name}", text)
 
@@ -124,11 +124,11 @@ def _parts(client: Any, database: str) -> Iterator[Finding]:
             _limit(engines.get(table, ""), f"parts_to_{what}_insert", limits) for what in ("delay", "throw")
         )
         subject, text = f"parts {database}.{table}", f"{most:,} in its fullest partition; slow from {delay:,} on"
-        cure = "larger batches (batch.max_age, fewer members), and look why merges do not keep up"
+        fix = "larger batches (batch.max_age, fewer members), and look why merges do not keep up"
         if most >= refuse:
-            yield bad(subject, f"{most:,} in its fullest partition, inserts are refused from {refuse:,} on", cure)
+            yield bad(subject, f"{most:,} in its fullest partition, inserts are refused from {refuse:,} on", fix)
         elif most >= delay:
-            yield warning(subject, f"{text}, refused from {refuse:,}", cure)
+            yield warning(subject, f"{text}, refused from {refuse:,}", fix)
         else:
             yield fine(subject, text)
 
@@ -140,11 +140,11 @@ def _limit(engine_full: str, name: str, limits: Mapping[str, int]) -> int:
 
 def _mutations(client: Any, database: str) -> Iterator[Finding]:
     for table, name, age, failure in rows(client, _MUTATIONS, database=database):
-        cure = f"KILL MUTATION WHERE database = '{database}' AND table = '{table}' AND mutation_id = '{name}'"
+        fix = f"KILL MUTATION WHERE database = '{database}' AND table = '{table}' AND mutation_id = '{name}'"
         if failure:
-            yield warning(f"mutation {table}", f"{name} fails since {age:,} s", f"mend its cause, or {cure}")
+            yield warning(f"mutation {table}", f"{name} fails since {age:,} s", f"fix its cause, or {fix}")
         elif age > _OLD_MUTATION:
-            yield warning(f"mutation {table}", f"{name} is not done after {age:,} s", f"wait for it, or {cure}")
+            yield warning(f"mutation {table}", f"{name} is not done after {age:,} s", f"wait for it, or {fix}")
 
 
 def _replicas(client: Any, database: str) -> Iterator[Finding]:

@@ -10,11 +10,9 @@ from pipeline.config import HttpSettings
 from pipeline.tools.checks.finding import Finding, away, bad, fine, warning
 from pipeline.tools.daemon_client import UNANSWERED, Answer, get, opener, own_address, reason, scheme
 
-_ITSELF: Final = "mend that; the daemon goes on by itself"
-_CURE: Final = re.compile(
-    r"; (?P<cure>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow)\b.*)$"
-)
-"""Most causes end with their cure."""
+_ITSELF: Final = "fix that; the daemon goes on by itself"
+_FIX: Final = re.compile(r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow)\b.*)$")
+"""Most causes end with their fix."""
 
 
 def daemon_findings(http: HttpSettings, urls: tuple[str, ...] = ()) -> Iterator[Finding]:
@@ -66,15 +64,15 @@ def _asked(url: str, http: HttpSettings, *, required: bool) -> Iterator[Finding]
 
 def _troubles(subject: str, health: Answer, ready: Answer, told: Mapping[str, Any]) -> Iterator[Finding]:
     if health.status != HTTPStatus.OK:
-        cure = "its log has the stacks of all threads: report them, and restart it"
-        yield bad(subject, f"makes no progress: {health.text.strip()}", cure)
+        fix = "its log has the stacks of all threads: report them, and restart it"
+        yield bad(subject, f"makes no progress: {health.text.strip()}", fix)
     causes = told.get("causes") or (ready.text.splitlines() if ready.status != HTTPStatus.OK else [])
     for cause in causes:
         if cause.strip() == health.text.strip():
             continue
-        found = _CURE.search(cause)
+        found = _FIX.search(cause)
         detail = cause[: found.start()] if found else cause
-        yield bad(subject, f"is not ready: {detail}", found["cure"] if found else _ITSELF)
+        yield bad(subject, f"is not ready: {detail}", found["fix"] if found else _ITSELF)
 
 
 def _ownership(partitions: Mapping[str, Mapping[str, Any]]) -> str:
@@ -88,8 +86,8 @@ def _remarks(subject: str, told: Mapping[str, Any]) -> Iterator[Finding]:
         row = f"{sink.get('failures_in_a_row', 'some')} failures in a row"
         yield warning(subject, f"its breaker is {sink['breaker']} after {row}", "it closes when a probe passes")
     if sink.get("most_rows"):
-        cure = "give its user more memory, or set batch.max_rows to that"
-        yield warning(subject, f"ClickHouse refuses more than {sink['most_rows']:,} rows at once", cure)
+        fix = "give its user more memory, or set batch.max_rows to that"
+        yield warning(subject, f"ClickHouse refuses more than {sink['most_rows']:,} rows at once", fix)
     if told["state"] == "running" and not told.get("partitions"):
         yield warning(subject, "has no partitions", "nothing, if the group has more members than partitions")
     for kind, cause in sorted(told.get("last_error", {}).items()):

@@ -12,14 +12,14 @@ class Finding(NamedTuple):
         subject: what was looked at, such as `topic run-steps`.
         ok: whether it is as it has to be.
         detail: what was found.
-        cure: what to do about it; something that is ok has one where it can go wrong, or cannot be told.
+        fix: what to do about it; something that is ok has one where it can go wrong, or cannot be told.
         unavailable: whether the service gave no answer at all, so that nothing more can be said about it.
     """
 
     subject: str
     ok: bool
     detail: str
-    cure: str = ""
+    fix: str = ""
     unavailable: bool = False
 
     @property
@@ -27,7 +27,7 @@ class Finding(NamedTuple):
         """How much it matters."""
         if not self.ok:
             return "bad"
-        return "warning" if self.cure else "ok"
+        return "warning" if self.fix else "ok"
 
 
 def fine(subject: str, detail: str) -> Finding:
@@ -35,16 +35,16 @@ def fine(subject: str, detail: str) -> Finding:
     return Finding(subject, ok=True, detail=detail)
 
 
-def warning(subject: str, detail: str, cure: str) -> Finding:
+def warning(subject: str, detail: str, fix: str) -> Finding:
     """Return what stops nothing now, but can, or what cannot be told."""
-    return Finding(subject, ok=True, detail=detail, cure=cure)
+    return Finding(subject, ok=True, detail=detail, fix=fix)
 
 
-def bad(subject: str, detail: str, cure: str = "") -> Finding:
+def bad(subject: str, detail: str, fix: str = "") -> Finding:
     """Return a bad answer of a service that does answer."""
-    return Finding(subject, ok=False, detail=detail, cure=cure)
+    return Finding(subject, ok=False, detail=detail, fix=fix)
 
 
-def away(subject: str, detail: str, cure: str) -> Finding:
+def away(subject: str, detail: str, fix: str) -> Finding:
     """Return that a service does not answer."""
-    return Finding(subject, ok=False, detail=detail, cure=cure, unavailable=True)
+    return Finding(subject, ok=False, detail=detail, fix=fix, unavailable=True)

@@ -49,11 +49,11 @@ def group_findings(settings: Settings) -> Iterator[Finding]:
         yield from _refusable("topic settings", topic_findings(admin, settings), "grant DESCRIBE_CONFIGS on the topics")
 
 
-def _refusable(subject: str, findings: Iterator[Finding], cure: str) -> Iterator[Finding]:
+def _refusable(subject: str, findings: Iterator[Finding], fix: str) -> Iterator[Finding]:
     try:
         yield from findings
     except KafkaError as error:
-        yield warning(subject, f"cannot be told: {cause_of(error)}", cure)
+        yield warning(subject, f"cannot be told: {cause_of(error)}", fix)
 
 
 def _group(admin: Any, kafka: KafkaSettings) -> Iterator[Finding]:
@@ -119,8 +119,8 @@ def _owners(kafka: KafkaSettings, state: str, members: Sequence[Any], places: Se
     elif not members:
         yield from _nobody(subject, places)
     elif state != _STABLE:
-        cure = "wait a minute; if it lasts, members come and go: look at their logs, and at kafka.session_timeout"
-        yield warning(subject, f"is being shared out anew ({state})", cure)
+        fix = "wait a minute; if it lasts, members come and go: look at their logs, and at kafka.session_timeout"
+        yield warning(subject, f"is being shared out anew ({state})", fix)
     elif ownerless := [place.partition for place in places if place.partition not in owned]:
         yield bad(
             subject, f"nobody reads {_listed(ownerless)}", "restart one member, so that the group shares out anew"
@@ -130,8 +130,8 @@ def _owners(kafka: KafkaSettings, state: str, members: Sequence[Any], places: Se
 def _nobody(subject: str, places: Sequence[_Place]) -> Iterator[Finding]:
     waiting = sum(_lag(place) for place in places)
     if waiting:
-        cure = "start `runstep run`; where it runs already, correct kafka.group_id"
-        yield bad(subject, f"nobody is in it, and {_records(waiting)} waiting", cure)
+        fix = "start `runstep run`; where it runs already, correct kafka.group_id"
+        yield bad(subject, f"nobody is in it, and {_records(waiting)} waiting", fix)
     else:
         yield warning(subject, "nobody is in it", "start `runstep run`")
 

@@ -66,11 +66,11 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
 
 
 def _settings(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
-    subject, cure = "insert settings", "lift the constraint in the user's profile"
+    subject, fix = "insert settings", "lift the constraint in the user's profile"
     pinned = insert_settings(settings, client)
     fixed = ", ".join(deduplication.fixed(client, pinned))
     if fixed:
-        yield bad(subject, f"the user's profile fixes {fixed}", cure)
+        yield bad(subject, f"the user's profile fixes {fixed}", fix)
         return
     try:
         kept = ", ".join(deduplication.lost(client, pinned))
@@ -78,7 +78,7 @@ def _settings(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
         if error.code is None:
             raise
         detail, _, told = str(sink_error(error, address(settings))).partition("; ")
-        yield bad(subject, detail, told or cure)
+        yield bad(subject, detail, told or fix)
         return
     if kept:
         yield bad(subject, f"do not reach the server: {kept}", "let the proxy in between pass settings on")
@@ -90,16 +90,16 @@ def _windows(client: Any, database: str) -> Iterator[Finding]:
     seen = deduplication.targets(client, database)
     doubt = seen.doubt(database)
     if doubt:
-        detail, _, cure = doubt.partition("; ")
-        yield warning("deduplication", detail, cure)
+        detail, _, fix = doubt.partition("; ")
+        yield warning("deduplication", detail, fix)
     for window in seen.windows:
         if window.inserts:
             yield fine("deduplication", f"{database}.{window.table} remembers {window.inserts:,} inserts")
     for name, engine_full in rows(client, _SECONDS, database=database):
         found = re.search(r"replicated_deduplication_window_seconds = (\d+)", engine_full)
         if f"{name}".removesuffix("_local") in deduplication.TARGETS and int(found[1] if found else 0) < _WEEK:
-            cure = f"ALTER TABLE {database}.{name} MODIFY SETTING replicated_deduplication_window_seconds = {_WEEK}"
-            yield warning("deduplication", f"{database}.{name} forgets an insert sooner than in a week", cure)
+            fix = f"ALTER TABLE {database}.{name} MODIFY SETTING replicated_deduplication_window_seconds = {_WEEK}"
+            yield warning("deduplication", f"{database}.{name} forgets an insert sooner than in a week", fix)
 
 
 def _order(client: Any, database: str) -> Iterator[Finding]:
@@ -118,8 +118,8 @@ def _order(client: Any, database: str) -> Iterator[Finding]:
         detail = (
             "the ledger's view commits before the steps' one, which was made later: a fault leaves an account of steps"
         )
-        cure = "restart ClickHouse, it takes them by name then; until then the repeated insert heals it"
-        yield warning("order of the views", f"{detail} that are not there yet", cure)
+        fix = "restart ClickHouse, it takes them by name then; until then the repeated insert heals it"
+        yield warning("order of the views", f"{detail} that are not there yet", fix)
     else:
         yield fine("order of the views", "the steps commit before the ledger")
 

@@ -19,17 +19,17 @@ def topic_findings(admin: Any, settings: Settings) -> Iterator[Finding]:
     Raises:
         KafkaError: we may not see them.
     """
-    letters = settings.dead_letter_topic
-    described = admin.describe_topics(list(dict.fromkeys((*settings.kafka.topics, letters))))
+    dead_letters = settings.dead_letter_topic
+    described = admin.describe_topics(list(dict.fromkeys((*settings.kafka.topics, dead_letters))))
     present = {topic["name"]: topic["partitions"] for topic in described if not topic["error_code"]}
     told = admin.describe_configs([ConfigResource("topic", name) for name in present], config_filter="all")
     configs = {name: _values(found) for name, found in told.get("topic", {}).items() if found}
     for name in settings.kafka.topics:
         if name in configs:
             yield from _source(name, configs[name], present[name])
-    if letters in configs:
+    if dead_letters in configs:
         sources = {name: int(configs[name][_LARGEST]) for name in settings.kafka.topics if name in configs}
-        yield from _letters(settings, letters, int(configs[letters][_LARGEST]), sources)
+        yield from _dead_letters(settings, dead_letters, int(configs[dead_letters][_LARGEST]), sources)
 
 
 def _values(found: Mapping[str, Any]) -> dict[str, str]:
@@ -50,7 +50,7 @@ def _source(name: str, config: Mapping[str, str], partitions: Sequence[Mapping[s
     yield fine(subject, f"replication {replicas}, min.insync.replicas {config['min.insync.replicas']}")
 
 
-def _letters(settings: Settings, name: str, limit: int, sources: Mapping[str, int]) -> Iterator[Finding]:
+def _dead_letters(settings: Settings, name: str, limit: int, sources: Mapping[str, int]) -> Iterator[Finding]:
     subject = f"topic {name}"
     ours = settings.dead_letter.max_request_size
     if not sources:

@@ -1,19 +1,19 @@
-"""The dead-letter topic, for whoever cleans up: what lies there, one letter, and bringing letters back in.
+"""The dead-letter topic, for whoever cleans up: what lies there, one dead letter, and bringing dead letters back in.
 
-`letters` knows the forms of what lies in the topic, `book` reads it, `originals` finds the record a letter tells of,
+`dead letters` knows the forms of what lies in the topic, `book` reads it, `originals` finds the record a dead letter tells of,
 `transactions` writes all or nothing, `replay` decides and does.
 """
 
 from pipeline.tools.dlq.book import Book, Origins, Selection
-from pipeline.tools.dlq.dead_letter_records import Identity, Letter, Outcome, letter_of
+from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity, Outcome, dead_letter_of
 from pipeline.tools.dlq.replay import Decision, OnError, Replay, Report, Terms
 from pipeline.tools.dlq.transactions import Superseded, Transactions
 
 __all__ = [
     "Book",
+    "DeadLetter",
     "Decision",
     "Identity",
-    "Letter",
     "OnError",
     "Origins",
     "Outcome",
@@ -23,5 +23,5 @@ __all__ = [
     "Superseded",
     "Terms",
     "Transactions",
-    "letter_of",
+    "dead_letter_of",
 ]

@@ -1,4 +1,4 @@
-"""What a dead-letter topic holds: its letters, each once, and what became of them. Reads the topic, writes nothing."""
+"""What a dead-letter topic holds: its dead letters, each once, and what became of them. Reads the topic, writes nothing."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from pipeline.kafka.log_reader import LogReader
-from pipeline.tools.dlq.dead_letter_records import Identity, Letter, Outcome, letter_of, mark_of
+from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity, Outcome, dead_letter_of, mark_of
 
 _TOLD_EVERY: Final = 1_000
 
@@ -30,7 +30,7 @@ class Origins(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which letters are meant; by default all.
+    """Which dead letters are meant; by default all.
 
     Attributes:
         reasons: one of these.
@@ -46,31 +46,31 @@ class Selection:
     until: int | None = None
     origins: Origins | None = None
 
-    def admits(self, letter: Letter) -> bool:
-        """Whether a letter is meant."""
+    def admits(self, dead_letter: DeadLetter) -> bool:
+        """Whether a dead letter is meant."""
         return (
-            (not self.reasons or letter.reason in self.reasons)
-            and (not self.stages or letter.stage in self.stages)
-            and (self.since is None or letter.timestamp >= self.since)
-            and (self.until is None or letter.timestamp < self.until)
-            and (self.origins is None or self.origins.hold(letter.identity))
+            (not self.reasons or dead_letter.reason in self.reasons)
+            and (not self.stages or dead_letter.stage in self.stages)
+            and (self.since is None or dead_letter.timestamp >= self.since)
+            and (self.until is None or dead_letter.timestamp < self.until)
+            and (self.origins is None or self.origins.hold(dead_letter.identity))
         )
 
 
 @dataclass(slots=True)
 class Book:
-    """The letters of a topic, as far as it was read.
+    """The dead letters of a topic, as far as it was read.
 
     Attributes:
         topic: the dead-letter topic.
-        letters: each letter once, by what it tells of.
-        outcomes: what became of letters.
-        strangers: records that are neither letter nor marker.
+        dead_letters: each dead letter once, by what it tells of.
+        outcomes: what became of dead letters.
+        strangers: records that are neither dead letter nor marker.
     """
 
     reader: LogReader
     topic: str
-    letters: dict[Identity, Letter] = field(default_factory=dict)
+    dead_letters: dict[Identity, DeadLetter] = field(default_factory=dict)
     outcomes: dict[Identity, Outcome] = field(default_factory=dict)
     strangers: int = 0
     _read_to: dict[int, int] = field(default_factory=dict)
@@ -100,31 +100,31 @@ class Book:
             tell(done, total)
             self._read_to[part.partition] = max(ends[part], begins[part])
 
-    def chosen(self, selection: Selection, *, closed: bool = False) -> list[Letter]:
-        """Return the letters that are meant, the oldest first.
+    def chosen(self, selection: Selection, *, closed: bool = False) -> list[DeadLetter]:
+        """Return the dead letters that are meant, the oldest first.
 
         Args:
             selection: which.
             closed: those too that were replayed, requeued or dropped.
         """
         found = (
-            letter
-            for identity, letter in self.letters.items()
-            if selection.admits(letter) and (closed or identity not in self.outcomes)
+            dead_letter
+            for identity, dead_letter in self.dead_letters.items()
+            if selection.admits(dead_letter) and (closed or identity not in self.outcomes)
         )
-        return sorted(found, key=lambda letter: (letter.timestamp, letter.partition, letter.offset))
+        return sorted(found, key=lambda dead_letter: (dead_letter.timestamp, dead_letter.partition, dead_letter.offset))
 
-    def partitions_of(self, letter: Letter) -> Iterator[int]:
-        """Yield the partitions of the topic in which the letter or a copy of it lies."""
-        yield letter.partition
-        yield from sorted(self._elsewhere.get(letter.identity, ()))
+    def partitions_of(self, dead_letter: DeadLetter) -> Iterator[int]:
+        """Yield the partitions of the topic in which the dead letter or a copy of it lies."""
+        yield dead_letter.partition
+        yield from sorted(self._elsewhere.get(dead_letter.identity, ()))
 
     def _enter(self, record: Any) -> None:
-        letter = letter_of(record)
-        if letter is not None:
-            first = self.letters.setdefault(letter.identity, letter)
-            if first.partition != letter.partition:
-                self._elsewhere[letter.identity].add(letter.partition)
+        dead_letter = dead_letter_of(record)
+        if dead_letter is not None:
+            first = self.dead_letters.setdefault(dead_letter.identity, dead_letter)
+            if first.partition != dead_letter.partition:
+                self._elsewhere[dead_letter.identity].add(dead_letter.partition)
             return
         mark = mark_of(record.headers)
         if mark is None:

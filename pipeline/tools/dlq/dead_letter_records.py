@@ -1,4 +1,4 @@
-"""What lies in a dead-letter topic: letters, and markers that say what became of letters.
+"""What lies in a dead-letter topic: dead letters, and markers that say what became of dead letters.
 
 Owns the markers and the headers of a record that comes back. The headers of a dead letter are
 `pipeline.kafka.dead_letters`'s.
@@ -19,9 +19,9 @@ _PARTS: Final = 5
 
 
 class Identity(NamedTuple):
-    """What a letter tells of: a record, by its place and time, and how often it was refused.
+    """What a dead letter tells of: a record, by its place and time, and how often it was refused.
 
-    Letters that were sent twice have the same. The time, in milliseconds, tells a topic that was made again.
+    Dead letters that were sent twice have the same. The time, in milliseconds, tells a topic that was made again.
     """
 
     topic: str
@@ -40,7 +40,7 @@ class Identity(NamedTuple):
         Raises:
             ValueError: it was something else.
         """
-        # What a letter says of its topic may hold anything.
+        # What a dead letter says of its topic may hold anything.
         parts = text.rsplit("/", _PARTS - 1)
         if len(parts) != _PARTS:
             raise ValueError(f"{len(parts)} parts")
@@ -48,7 +48,7 @@ class Identity(NamedTuple):
 
 
 class Outcome(StrEnum):
-    """What became of a letter, as its marker says."""
+    """What became of a dead letter, as its marker says."""
 
     REPLAYED = "replayed"
     REQUEUED = "requeued"
@@ -56,7 +56,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A dead letter without its value: many of them must fit into memory.
 
     Attributes:
@@ -67,7 +67,7 @@ class Letter:
         reason: why the record was refused; a word of another version may be none of `Reason`.
         stage: where.
         size: bytes of the original value.
-        sha256: of the original value, where the letter holds its head only; else "".
+        sha256: of the original value, where the dead letter holds its head only; else "".
     """
 
     identity: Identity
@@ -80,8 +80,8 @@ class Letter:
     sha256: str = ""
 
 
-def letter_of(record: Any) -> Letter | None:
-    """Return the letter that a record of the dead-letter topic is; None where it is none."""
+def dead_letter_of(record: Any) -> DeadLetter | None:
+    """Return the dead letter that a record of the dead-letter topic is; None where it is none."""
     said = _said(record.headers)
     if "runstep-reason" not in said:
         return None
@@ -95,7 +95,7 @@ def letter_of(record: Any) -> Letter | None:
         return None
     reason, stage = intern(said["runstep-reason"]), intern(said.get("runstep-stage", ""))
     sha256 = said.get("runstep-sha256", "")
-    return Letter(identity, record.partition, record.offset, record.timestamp, reason, stage, size, sha256)
+    return DeadLetter(identity, record.partition, record.offset, record.timestamp, reason, stage, size, sha256)
 
 
 def mark_of(headers: Sequence[tuple[str, bytes]]) -> tuple[Identity, Outcome] | None:
@@ -108,7 +108,7 @@ def mark_of(headers: Sequence[tuple[str, bytes]]) -> tuple[Identity, Outcome] | 
 
 
 def marks(identity: Identity, outcome: Outcome) -> Headers:
-    """Return the headers of a marker; it has no `runstep-reason`, so that nobody takes it for a letter."""
+    """Return the headers of a marker; it has no `runstep-reason`, so that nobody takes it for a dead letter."""
     return [(REPLAYED_OF, str(identity).encode()), (OUTCOME, outcome.encode())]
 
 
@@ -125,7 +125,7 @@ def returning(headers: Sequence[tuple[str, bytes]], identity: Identity) -> Heade
 
 
 def once_more(headers: Sequence[tuple[str, bytes]], identity: Identity) -> Headers:
-    """Return the headers of a letter that is put behind all others, as if it had been refused once more."""
+    """Return the headers of a dead letter that is put behind all others, as if it had been refused once more."""
     kept = [(name, value or b"") for name, value in headers if name != ATTEMPT]
     return [*kept, (ATTEMPT, str(identity.attempt + 1).encode())]
 

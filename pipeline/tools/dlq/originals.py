@@ -1,4 +1,4 @@
-"""Finds the record that a letter tells of: in the letter, or, where the letter is cut, still at its origin in Kafka."""
+"""Finds the record that a dead letter tells of: in the dead letter, or, where the dead letter is cut, still at its origin in Kafka."""
 
 import hashlib
 from collections import defaultdict
@@ -9,19 +9,19 @@ from kafka.structs import TopicPartition
 
 from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Stage
-from pipeline.tools.dlq.dead_letter_records import Identity, Letter
+from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity
 
 
 class Found(NamedTuple):
-    """What was found for a letter.
+    """What was found for a dead letter.
 
     Attributes:
-        letter: the letter's own record; None where it has left the topic meanwhile.
+        dead letter: the dead letter's own record; None where it has left the topic meanwhile.
         original: a record that has the original key, value and headers (those of ours aside); None where there is none.
         cause: why there is none.
     """
 
-    letter: Any
+    dead_letter: Any
     original: Any = None
     cause: str = ""
 
@@ -34,29 +34,31 @@ class Originals:
         self._topic = topic
         self._sizes: dict[str, int] = {}
 
-    def of(self, letters: Sequence[Letter]) -> Mapping[Identity, Found]:
-        """Return for each letter what there is of it.
+    def of(self, dead_letters: Sequence[DeadLetter]) -> Mapping[Identity, Found]:
+        """Return for each dead letter what there is of it.
 
         Raises:
             ConfigError: Kafka does not show us an origin.
             ServiceUnavailable: Kafka does not answer.
         """
         wanted = defaultdict(list)
-        for letter in letters:
-            wanted[letter.partition].append(letter.offset)
+        for dead_letter in dead_letters:
+            wanted[dead_letter.partition].append(dead_letter.offset)
         records = {
             (record.partition, record.offset): record
             for partition, offsets in wanted.items()
             for record in self._reader.at(TopicPartition(self._topic, partition), offsets)
         }
-        lying = ((letter, records.get((letter.partition, letter.offset))) for letter in letters)
-        return {letter.identity: self._found(letter, record) for letter, record in lying}
+        lying = (
+            (dead_letter, records.get((dead_letter.partition, dead_letter.offset))) for dead_letter in dead_letters
+        )
+        return {dead_letter.identity: self._found(dead_letter, record) for dead_letter, record in lying}
 
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has; 0 where there is no such topic.
 
         Raises:
-            ConfigError: Kafka does not show it to us: the letter is not to blame, so nothing becomes of it.
+            ConfigError: Kafka does not show it to us: the dead letter is not to blame, so nothing becomes of it.
         """
         if topic not in self._sizes:
             try:
@@ -65,22 +67,22 @@ class Originals:
                 self._sizes[topic] = 0
         return self._sizes[topic]
 
-    def _found(self, letter: Letter, record: Any) -> Found:
+    def _found(self, dead_letter: DeadLetter, record: Any) -> Found:
         if record is None:
-            return Found(None, cause="the letter has left the dead-letter topic")
-        if letter.stage == Stage.FETCH:
-            return Found(record, cause="nobody could read the record, so the letter has no value")
-        if not letter.sha256:
+            return Found(None, cause="the dead letter has left the dead-letter topic")
+        if dead_letter.stage == Stage.FETCH:
+            return Found(record, cause="nobody could read the record, so the dead letter has no value")
+        if not dead_letter.sha256:
             return Found(record, record)
-        return self._at_origin(letter, record)
+        return self._at_origin(dead_letter, record)
 
-    def _at_origin(self, letter: Letter, record: Any) -> Found:
-        topic, partition, offset, timestamp, _ = letter.identity
-        lost = f"the letter holds only the head of {letter.size:,} bytes, and"
+    def _at_origin(self, dead_letter: DeadLetter, record: Any) -> Found:
+        topic, partition, offset, timestamp, _ = dead_letter.identity
+        lost = f"the dead letter holds only the head of {dead_letter.size:,} bytes, and"
         if partition >= self.partitions(topic):
             return Found(record, cause=f"{lost} its origin is gone")
         for original in self._reader.at(TopicPartition(topic, partition), [offset]):
-            same = hashlib.sha256(original.value or b"").hexdigest() == letter.sha256
+            same = hashlib.sha256(original.value or b"").hexdigest() == dead_letter.sha256
             if same and original.timestamp == timestamp:
                 return Found(record, original)
             return Found(record, cause=f"{lost} at its origin lies another record now")

@@ -1,7 +1,7 @@
-"""Brings letters back in, each once: decides letter by letter, writes slice by slice.
+"""Brings dead letters back in, each once: decides dead letter by dead letter, writes slice by slice.
 
-A slice is one transaction. It holds the records that come back and, in the dead-letter topic, a marker for each letter;
-so a letter without a marker was not brought in, however the one who tried has ended.
+A slice is one transaction. It holds the records that come back and, in the dead-letter topic, a marker for each dead letter;
+so a dead letter without a marker was not brought in, however the one who tried has ended.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from pipeline.tools.dlq.book import Book, Selection
-from pipeline.tools.dlq.dead_letter_records import Identity, Letter, Outcome, marks, once_more, returning
+from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity, Outcome, marks, once_more, returning
 from pipeline.tools.dlq.originals import Found, Originals
 from pipeline.tools.dlq.transactions import Outgoing, Refused, Transactions
 
@@ -21,7 +21,7 @@ SLICE_BYTES: Final = 16 << 20
 
 
 class OnError(StrEnum):
-    """What is done about a letter that cannot be replayed."""
+    """What is done about a dead letter that cannot be replayed."""
 
     STOP = "stop"
     REQUEUE = "requeue"
@@ -30,11 +30,11 @@ class OnError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How letters are replayed.
+    """How dead letters are replayed.
 
     Attributes:
-        max_attempts: letters of so many refusals are left alone.
-        on_error: what is done about a letter that cannot be replayed.
+        max_attempts: dead letters of so many refusals are left alone.
+        on_error: what is done about a dead letter that cannot be replayed.
         to_topic: where to instead of the origin.
     """
 
@@ -44,16 +44,16 @@ class Terms:
 
 
 class Decision(NamedTuple):
-    """What is done about a letter.
+    """What is done about a dead letter.
 
     Attributes:
-        letter: which.
+        dead_letter: which.
         outcome: what becomes of it; None where nothing can be done.
         cause: why it cannot be replayed; "" where it can.
         records: what is written.
     """
 
-    letter: Letter
+    dead_letter: DeadLetter
     outcome: Outcome | None
     cause: str
     records: Sequence[Outgoing]
@@ -64,27 +64,27 @@ class Report:
     """What was done.
 
     Attributes:
-        done: letters by what became of them.
-        exhausted: letters that were refused too often.
-        closed: letters that had been replayed, requeued or dropped before.
-        failures: letters that could not be replayed, with the cause.
+        done: dead letters by what became of them.
+        exhausted: dead letters that were refused too often.
+        closed: dead letters that had been replayed, requeued or dropped before.
+        failures: dead letters that could not be replayed, with the cause.
         stopped: whether the last failure was the end of it.
     """
 
     done: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     exhausted: int = 0
     closed: int = 0
-    failures: list[tuple[Letter, str]] = field(default_factory=list)
+    failures: list[tuple[DeadLetter, str]] = field(default_factory=list)
     stopped: bool = False
 
     @property
     def failed(self) -> bool:
-        """Whether a letter is still open that should not be; what was dropped was meant to be."""
+        """Whether a dead letter is still open that should not be; what was dropped was meant to be."""
         return len(self.failures) > self.done[Outcome.DROPPED]
 
 
 class Replay:
-    """One run over the letters of a book.
+    """One run over the dead letters of a book.
 
     Attributes:
         report: what was done so far.
@@ -99,35 +99,35 @@ class Replay:
         self._alone: set[Identity] = set()
         self._stuck: set[Identity] = set()
 
-    def plan(self, selection: Selection, limit: int | None) -> list[Letter]:
-        """Return the letters to replay, the oldest first; count those that are not to be."""
+    def plan(self, selection: Selection, limit: int | None) -> list[DeadLetter]:
+        """Return the dead letters to replay, the oldest first; count those that are not to be."""
         chosen = self._book.chosen(selection, closed=True)
-        left = [letter for letter in chosen if letter.identity not in self._book.outcomes]
-        fit = [letter for letter in left if letter.identity.attempt < self._terms.max_attempts]
+        left = [dead_letter for dead_letter in chosen if dead_letter.identity not in self._book.outcomes]
+        fit = [dead_letter for dead_letter in left if dead_letter.identity.attempt < self._terms.max_attempts]
         self.report.closed, self.report.exhausted = len(chosen) - len(left), len(left) - len(fit)
         return fit[:limit]
 
-    def preview(self, letters: Sequence[Letter]) -> Iterator[Decision]:
+    def preview(self, dead_letters: Sequence[DeadLetter]) -> Iterator[Decision]:
         """Yield what would be done, as far as it can be said without asking the broker to take it."""
-        work = deque(letters)
+        work = deque(dead_letters)
         while work and not self.report.stopped:
             for decision in self._decide(self._slice(work)):
                 self._account(decision)
                 yield decision
 
-    def run(self, letters: Sequence[Letter], transactions: Transactions, tell: Callable[[int], None]) -> None:
+    def run(self, dead_letters: Sequence[DeadLetter], transactions: Transactions, tell: Callable[[int], None]) -> None:
         """Do it.
 
         Args:
-            letters: of `plan`, which the book must have read after `transactions` was opened.
+            dead_letters: of `plan`, which the book must have read after `transactions` was opened.
             transactions: writes.
-            tell: told how many letters are left.
+            tell: told how many dead letters are left.
 
         Raises:
             Superseded: another replay has taken over.
             ServiceUnavailable: Kafka is away or refuses us.
         """
-        work = deque(letters)
+        work = deque(dead_letters)
         while work and not self.report.stopped:
             slice_ = self._slice(work)
             decisions = self._decide(slice_)
@@ -146,8 +146,8 @@ class Replay:
                 self._account(decision)
             tell(len(work))
 
-    def _slice(self, work: deque[Letter]) -> list[Letter]:
-        """Take the next letters; one that may be refused goes alone."""
+    def _slice(self, work: deque[DeadLetter]) -> list[DeadLetter]:
+        """Take the next dead letters; one that may be refused goes alone."""
         taken = [work.popleft()]
         size = taken[0].size
         while work and len(taken) < SLICE and taken[0].identity not in self._alone:
@@ -157,64 +157,64 @@ class Replay:
             taken.append(work.popleft())
         return taken
 
-    def _suspect(self, slice_: Sequence[Letter], cause: str) -> None:
+    def _suspect(self, slice_: Sequence[DeadLetter], cause: str) -> None:
         first = slice_[0].identity
         if first in self._refused:
             # What was refused now is what was to say so: its marker, or its copy.
             self._stuck.add(first)
         elif len(slice_) == 1:
             self._refused[first] = f"Kafka refuses it: {cause}"
-        self._alone.update(letter.identity for letter in slice_)
+        self._alone.update(dead_letter.identity for dead_letter in slice_)
 
-    def _decide(self, letters: Sequence[Letter]) -> list[Decision]:
+    def _decide(self, dead_letters: Sequence[DeadLetter]) -> list[Decision]:
         """Return what is done about each, up to one that is the end of it."""
-        found = self._originals.of(letters)
+        found = self._originals.of(dead_letters)
         decisions = []
-        for letter in letters:
-            decisions.append(self._decision(letter, found[letter.identity]))
+        for dead_letter in dead_letters:
+            decisions.append(self._decision(dead_letter, found[dead_letter.identity]))
             if self._ends(decisions[-1]):
                 break
         return decisions
 
-    def _decision(self, letter: Letter, found: Found) -> Decision:
-        cause = found.cause or self._refused.get(letter.identity, "") or self._obstacle(letter, found)
-        identity, record = letter.identity, found.letter
+    def _decision(self, dead_letter: DeadLetter, found: Found) -> Decision:
+        cause = found.cause or self._refused.get(dead_letter.identity, "") or self._obstacle(dead_letter, found)
+        identity, record = dead_letter.identity, found.dead_letter
         if not cause:
             own = found.original
             topic = self._terms.to_topic or identity.topic
             partition = None if self._terms.to_topic else identity.partition
             back = Outgoing(topic, partition, own.key, own.value, returning(own.headers, identity))
-            return Decision(letter, Outcome.REPLAYED, "", [back, *self._markers(letter, Outcome.REPLAYED)])
+            return Decision(dead_letter, Outcome.REPLAYED, "", [back, *self._markers(dead_letter, Outcome.REPLAYED)])
         if self._terms.on_error is OnError.STOP or record is None or identity in self._stuck:
-            return Decision(letter, None, cause, ())
+            return Decision(dead_letter, None, cause, ())
         if self._terms.on_error is OnError.DROP:
-            return Decision(letter, Outcome.DROPPED, cause, self._markers(letter, Outcome.DROPPED))
+            return Decision(dead_letter, Outcome.DROPPED, cause, self._markers(dead_letter, Outcome.DROPPED))
         # The client sends no record that has neither key nor value.
         value = b"" if record.key is None and record.value is None else record.value
         copy = Outgoing(self._book.topic, None, record.key, value, once_more(record.headers, identity))
-        return Decision(letter, Outcome.REQUEUED, cause, [copy, *self._markers(letter, Outcome.REQUEUED)])
+        return Decision(dead_letter, Outcome.REQUEUED, cause, [copy, *self._markers(dead_letter, Outcome.REQUEUED)])
 
-    def _obstacle(self, letter: Letter, found: Found) -> str:
-        topic = self._terms.to_topic or letter.identity.topic
+    def _obstacle(self, dead_letter: DeadLetter, found: Found) -> str:
+        topic = self._terms.to_topic or dead_letter.identity.topic
         partitions = self._originals.partitions(topic)
         if not partitions:
             return f"there is no topic {topic}"
         if topic == self._book.topic:
             return f"{topic} is the dead-letter topic"
-        if not self._terms.to_topic and letter.identity.partition >= partitions:
-            return f"topic {topic} has no partition {letter.identity.partition}"
+        if not self._terms.to_topic and dead_letter.identity.partition >= partitions:
+            return f"topic {topic} has no partition {dead_letter.identity.partition}"
         if found.original.key is None and found.original.value is None:
             return "it has neither key nor value"
         return ""
 
-    def _markers(self, letter: Letter, outcome: Outcome) -> list[Outgoing]:
-        """Return one for each partition with a copy of the letter: there, the marker is what expires last.
+    def _markers(self, dead_letter: DeadLetter, outcome: Outcome) -> list[Outgoing]:
+        """Return one for each partition with a copy of the dead letter: there, the marker is what expires last.
 
         The value is empty, not null: compaction would take a null one away.
         """
-        name, said = str(letter.identity).encode(), marks(letter.identity, outcome)
+        name, said = str(dead_letter.identity).encode(), marks(dead_letter.identity, outcome)
         topic = self._book.topic
-        return [Outgoing(topic, partition, name, b"", said) for partition in self._book.partitions_of(letter)]
+        return [Outgoing(topic, partition, name, b"", said) for partition in self._book.partitions_of(dead_letter)]
 
     def _ends(self, decision: Decision) -> bool:
         return decision.outcome is None and self._terms.on_error is OnError.STOP
@@ -223,7 +223,7 @@ class Replay:
         report = self.report
         if decision.outcome is not None:
             report.done[decision.outcome] += 1
-            self._book.outcomes[decision.letter.identity] = decision.outcome
+            self._book.outcomes[decision.dead_letter.identity] = decision.outcome
         if decision.cause:
-            report.failures.append((decision.letter, decision.cause))
+            report.failures.append((decision.dead_letter, decision.cause))
         report.stopped = self._ends(decision)

@@ -44,7 +44,7 @@ def _reasons(answers: Answers) -> Table:
     return Table(
         "reasons",
         "Records that were not stored",
-        "Dead letters are kept byte for byte in their own topic: runstep dlq list shows them.",
+        "Dead dead letters are kept byte for byte in their own topic: runstep dlq list shows them.",
         [
             tables.word("outcome", "outcome"),
             tables.word("reason", "reason"),

@@ -58,7 +58,7 @@ def ask(client: Client, period: Period, tell: Callable[[str], None] = lambda _: 
         tell: told what is being asked.
 
     Raises:
-        SinkError: ClickHouse is away or says no; with the cause and a cure.
+        SinkError: ClickHouse is away or says no; with the cause and a fix.
     """
     answers: dict[str, Sequence[Row]] = {}
     for name, topic in QUESTIONS.items():
@@ -96,9 +96,9 @@ def _rows(client: Client, name: str, parameters: Mapping[str, Any]) -> Sequence[
 def _named(error: Exception, name: str) -> SinkError:
     """Say which question it was, and how to ask for less where it was too much."""
     failure = sink_error(error, "ClickHouse")
-    cure = "ask for a shorter time with --since and --until" if failure.code in _TOO_MUCH else ""
+    fix = "ask for a shorter time with --since and --until" if failure.code in _TOO_MUCH else ""
     if failure.code == _NO_SUCH_VIEW:
-        cure = "the tables are of an earlier version: run `runstep migrate`"
-    if not cure:
+        fix = "the tables are of an earlier version: run `runstep migrate`"
+    if not fix:
         return failure
-    return SinkUnavailable(f"{QUESTIONS.get(name, name)}: {failure}; {cure}", failure.error_class, failure.code)
+    return SinkUnavailable(f"{QUESTIONS.get(name, name)}: {failure}; {fix}", failure.error_class, failure.code)

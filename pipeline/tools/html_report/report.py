@@ -29,7 +29,7 @@ def report_on(
         tell: told what is being asked.
 
     Raises:
-        SinkError: ClickHouse is away or says no; with the cause and a cure.
+        SinkError: ClickHouse is away or says no; with the cause and a fix.
     """
     answers = ask(client, period, tell)
     subject = Subject(

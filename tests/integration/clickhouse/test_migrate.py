@@ -85,7 +85,7 @@ def test_a_status_with_an_edited_file_is_bad_news(run: Run, clickhouse: Any, dat
     assert (code, "0002_run_steps.sql is not the text" in err) == (_exit_codes.CONFIGURATION, True)
 
 
-def test_findings_are_bad_news_with_their_cure(run: Run, clickhouse: Any, database: str) -> None:
+def test_findings_are_bad_news_with_their_fix(run: Run, clickhouse: Any, database: str) -> None:
     run()
     clickhouse.query(f"ALTER TABLE {database}.run_steps DROP COLUMN total_tokens")
     code, _, err = run()

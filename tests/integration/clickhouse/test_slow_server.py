@@ -33,9 +33,9 @@ class Slow:
         self.causes: list[str] = []
         monkeypatch.setattr("pipeline.clickhouse.sink.monotonic", self.clock.monotonic)
         self.sink = ClickHouseSink(lambda: settings)
-        self.writer = SimpleNamespace(stirred_at=self.clock.monotonic(), failure=None)
+        self.writer = SimpleNamespace(last_heartbeat=self.clock.monotonic(), failure=None)
         everything = Settings(clickhouse=settings)
-        loop: Any = SimpleNamespace(turned_at=float("inf"))
+        loop: Any = SimpleNamespace(last_heartbeat=float("inf"))
         self.watchdog = Watchdog(self.clock, _watched(loop, cast(Any, self.writer), self.sink, everything))
         # The driver's one way to a server.
         self._request = HttpSyncBackend.request
@@ -78,7 +78,7 @@ def test_one_attempt_of_many_slow_questions_is_no_writer_that_hangs(
 def test_a_writer_that_asks_nothing_any_more_is_named(slow: Slow) -> None:
     slow.sink.probe()
     patience = 60 + 15 + 10 + MOST_QUESTIONS * 60  # stalled_after, max_delay, connect_timeout, insert_timeout
-    slow.clock.advance(slow.sink.asked_at + patience - slow.clock.monotonic())
+    slow.clock.advance(slow.sink.last_heartbeat + patience - slow.clock.monotonic())
     assert slow.watchdog.cause() is None
     slow.clock.advance(1)
     assert "the writer has made no progress" in str(slow.watchdog.cause())
@@ -95,8 +95,8 @@ def test_no_more_questions_come_in_one_go_than_are_waited_for(
 
     def count(client: HttpSyncBackend, *given: Any, **named: Any) -> Any:
         nonlocal before, in_a_row, most
-        in_a_row = in_a_row + 1 if slow.sink.asked_at == before else 1
-        before, most = slow.sink.asked_at, max(most, in_a_row)
+        in_a_row = in_a_row + 1 if slow.sink.last_heartbeat == before else 1
+        before, most = slow.sink.last_heartbeat, max(most, in_a_row)
         slow.clock.advance(1)
         return original(client, *given, **named)
 

@@ -198,21 +198,21 @@ def test_rows_beyond_the_committed_offset_are_in_flight_and_not_judged(sound: Pi
     assert (code, part(answer, 1)["in_flight"], part(answer, 1)["lag"]) == (OK, 2, 5)
 
 
-def test_a_dead_lettered_offset_without_its_letter_is_found(sound: Pipeline) -> None:
+def test_a_dead_lettered_offset_without_its_dead_letter_is_found(sound: Pipeline) -> None:
     sound.produce(1, 1)
     sound.refuse(1, [3])
     sound.commit({1: 4})
     code, answer = sound.audit()
     assert (code, answer["dead_letters"]["missing"]) == (BAD_NEWS, [f"{sound.topic}/1:3"])
     assert sound.audit("--no-dead-letters")[0] == OK
-    sound.expire(0, below=1, topic=sound.letters)
+    sound.expire(0, below=1, topic=sound.dead_letters)
     code, answer = sound.audit()
     assert (code, answer["dead_letters"]["expired"]) == (OK, 2)
 
 
-def test_a_letter_that_cannot_have_expired_is_missed(sound: Pipeline) -> None:
+def test_a_dead_letter_that_cannot_have_expired_is_missed(sound: Pipeline) -> None:
     sound.dead_letter(0, 100)
-    sound.expire(0, below=1, topic=sound.letters)
+    sound.expire(0, below=1, topic=sound.dead_letters)
     tomorrow = 1_000 * int(time.time() + 86_400)
     sound.produce(1, 1)
     sound.refuse(1, [3], ingested_at=tomorrow)

@@ -1,4 +1,4 @@
-"""`runstep check --live` on real servers: what is there, what is missing, what is forbidden, each with its cure."""
+"""`runstep check --live` on real servers: what is there, what is missing, what is forbidden, each with its fix."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -38,10 +38,10 @@ def checked(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str
 def test_everything_is_there(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     code, findings = checked(capsys)
     assert code == 0, [finding for finding in findings.values() if not finding["ok"]]
-    topic, letters = environ["RUNSTEP_KAFKA__TOPICS"], environ["RUNSTEP_DEAD_LETTER__TOPIC"]
+    topic, dead_letters = environ["RUNSTEP_KAFKA__TOPICS"], environ["RUNSTEP_DEAD_LETTER__TOPIC"]
     assert findings[f"topic {topic}"]["detail"] == "3 partitions"
     assert findings[f"reading {topic}"]["detail"].startswith("allowed; 0 offsets")
-    assert findings[f"topic {letters}"]["ok"]
+    assert findings[f"topic {dead_letters}"]["ok"]
     assert findings[f"group {environ['RUNSTEP_KAFKA__GROUP_ID']}"]["detail"] == "nobody is in it"
     assert findings["tables"]["detail"] == "all tables and views are as shipped"
     assert findings["grant INSERT"]["ok"]
@@ -53,7 +53,7 @@ def test_everything_is_there(environ: dict[str, str], capsys: pytest.CaptureFixt
     assert "checks passed" in told.out
 
 
-def test_missing_topics_are_named_with_their_cure(
+def test_missing_topics_are_named_with_their_fix(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RUNSTEP_KAFKA__TOPICS", f"{environ['RUNSTEP_KAFKA__TOPICS']},nowhere")
@@ -62,7 +62,7 @@ def test_missing_topics_are_named_with_their_cure(
     assert code == 1
     for subject in ("topic nowhere", "topic nowhere.dlq"):
         assert "does not exist" in findings[subject]["detail"]
-        assert "runstep migrate --topics" in findings[subject]["cure"]
+        assert "runstep migrate --topics" in findings[subject]["fix"]
     assert findings[f"reading {environ['RUNSTEP_KAFKA__TOPICS']}"]["ok"]
     assert findings["tables"]["ok"]
 
@@ -89,7 +89,7 @@ def test_a_database_that_was_never_migrated(
     code, findings = checked(capsys)
     assert code == 1
     (missing,) = [finding for subject, finding in findings.items() if subject.startswith("database")]
-    assert missing["cure"] == "runstep migrate"
+    assert missing["fix"] == "runstep migrate"
 
 
 def test_a_column_that_somebody_dropped(
@@ -99,7 +99,7 @@ def test_a_column_that_somebody_dropped(
     code, findings = checked(capsys)
     assert code == 1
     assert "has no column reason" in findings["tables"]["detail"]
-    assert "ADD COLUMN reason" in findings["tables"]["cure"]
+    assert "ADD COLUMN reason" in findings["tables"]["fix"]
 
 
 def test_services_that_are_away(
@@ -167,7 +167,7 @@ class TestGrants:
         code, findings = checked(capsys)
         assert code == 1
         assert findings["grant SELECT"]["ok"]
-        assert findings["grant INSERT"]["cure"] == "GRANT INSERT ON runsteps.run_step_ingest TO this user"
+        assert findings["grant INSERT"]["fix"] == "GRANT INSERT ON runsteps.run_step_ingest TO this user"
 
 
 @pytest.fixture(scope="module")
@@ -235,4 +235,4 @@ class TestSecureKafka:
             )
             admin.close()
         assert findings["topic steps"]["ok"]
-        assert findings["reading steps"]["cure"] == "grant READ on topic steps"
+        assert findings["reading steps"]["fix"] == "grant READ on topic steps"

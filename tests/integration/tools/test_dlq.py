@@ -1,4 +1,4 @@
-"""`runstep dlq list` and `show` on real Kafka: the right letters, safely shown, and a line for every mistake."""
+"""`runstep dlq list` and `show` on real Kafka: the right dead letters, safely shown, and a line for every mistake."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from kafka import KafkaProducer
 from pipeline.records import Reason, Stage
 from tests.servers.addresses import KafkaAddress
 from tests.servers.process import free_port
-from tests.support.dlq_rig import STAMP, Box, letter_box
+from tests.support.dlq_rig import STAMP, Box, dead_letter_box
 
 OK, BAD_NEWS, USAGE, AWAY, WRONG = 0, 1, 64, 69, 78
 KEY = "sk-proj-" + "A1b2C3d4" * 6
@@ -18,12 +18,12 @@ KEY = "sk-proj-" + "A1b2C3d4" * 6
 
 @pytest.fixture
 def box(kafka: KafkaAddress, topic: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
-    return letter_box(kafka, topic, tmp_path, monkeypatch)
+    return dead_letter_box(kafka, topic, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def mixed(box: Box) -> Box:
-    """Five letters of different kinds: offsets 0 to 4, the last of partition 1, the others of partition 0."""
+    """Five dead letters of different kinds: offsets 0 to 4, the last of partition 1, the others of partition 0."""
     box.send(
         box.invalid(0, b"{", partition=0),
         box.invalid(1, b"{", partition=0, reason=Reason.TOO_DEEP),
@@ -35,7 +35,7 @@ def mixed(box: Box) -> Box:
 
 
 def offsets(box: Box, *options: str) -> list[int]:
-    return sorted(letter["origin"]["offset"] for letter in box.told("list", *options)["letters"])
+    return sorted(dead_letter["origin"]["offset"] for dead_letter in box.told("list", *options)["letters"])
 
 
 @pytest.mark.parametrize(
@@ -60,23 +60,23 @@ def test_every_filter_lists_what_it_means(mixed: Box, option: str, meant: list[i
     assert offsets(mixed, *option.format(origin=mixed.origin).split()) == meant
 
 
-def test_letters_are_told_by_the_time_of_their_dead_lettering(box: Box) -> None:
+def test_dead_letters_are_told_by_the_time_of_their_dead_lettering(box: Box) -> None:
     for offset in range(3):
         box.send(box.invalid(offset, b"{"))
-    times = [letter["dead_lettered"] for letter in box.told("list")["letters"]]
+    times = [dead_letter["dead_lettered"] for dead_letter in box.told("list")["letters"]]
     assert times == sorted(times)
     middle = datetime.fromtimestamp(times[1] / 1000, UTC).isoformat()
     assert offsets(box, "--since", middle) == [1, 2]
     assert offsets(box, "--until", middle) == [0]
 
 
-def test_the_json_says_everything_of_a_letter(mixed: Box) -> None:
+def test_the_json_says_everything_of_a_dead_letter(mixed: Box) -> None:
     answer = mixed.told("list", "--reason", "too_deep")
-    (letter,) = answer["letters"]
+    (dead_letter,) = answer["letters"]
     assert (answer["topic"], answer["found"]) == (mixed.topic, 1)
-    assert letter.pop("dead_lettered") > STAMP - 10**12
-    place = {"partition": letter.pop("partition"), "offset": letter.pop("offset")}
-    assert letter == {
+    assert dead_letter.pop("dead_lettered") > STAMP - 10**12
+    place = {"partition": dead_letter.pop("partition"), "offset": dead_letter.pop("offset")}
+    assert dead_letter == {
         "reason": "too_deep",
         "stage": "decode",
         "origin": {"topic": mixed.origin, "partition": 0, "offset": 1, "timestamp": STAMP + 1, "attempt": 1},
@@ -88,7 +88,7 @@ def test_the_json_says_everything_of_a_letter(mixed: Box) -> None:
     assert (code, "runstep-reason: too_deep" in out) == (OK, True)
 
 
-def test_the_table_shows_each_letter_on_a_line_and_counts_the_reasons(mixed: Box) -> None:
+def test_the_table_shows_each_dead_letter_on_a_line_and_counts_the_reasons(mixed: Box) -> None:
     mixed.send(mixed.invalid(0, b"{", partition=0))
     with KafkaProducer(bootstrap_servers=mixed.bootstrap) as producer:
         producer.send(mixed.topic, b"no letter")
@@ -96,28 +96,28 @@ def test_the_table_shows_each_letter_on_a_line_and_counts_the_reasons(mixed: Box
     assert (code, err) == (OK, "")
     assert sum(mixed.origin in line for line in out.splitlines()) == 5
     assert f"{mixed.origin}/1:4" in out
-    assert "5 open letters: invalid_json 2, " in out
-    assert f"1 records of {mixed.topic} are no letters of runstep" in out
+    assert "5 open dead letters: invalid_json 2, " in out
+    assert f"1 records of {mixed.topic} are no dead letters of runstep" in out
     assert "first 2 of 5" in mixed.run("list", "--limit", "2")[1]
     answer = mixed.told("list", "--limit", "2")
     assert (answer["found"], len(answer["letters"])) == (5, 2)
 
 
-def test_an_empty_topic_has_no_letters(box: Box) -> None:
-    assert box.run("list") == (OK, f"no open letters in {box.topic}\n", "")
+def test_an_empty_topic_has_no_dead_letters(box: Box) -> None:
+    assert box.run("list") == (OK, f"no open dead letters in {box.topic}\n", "")
     assert box.told("list") == {"topic": box.topic, "found": 0, "letters": []}
-    assert box.run("replay", "--yes") == (OK, "replayed 0 letters\n", "")
+    assert box.run("replay", "--yes") == (OK, "replayed 0 dead letters\n", "")
 
 
 # show
 
 
-def test_a_letter_is_shown_without_secrets_and_without_escapes(box: Box) -> None:
+def test_a_dead_letter_is_shown_without_secrets_and_without_escapes(box: Box) -> None:
     value = f'{{"api_key": "{KEY}", "who": "jane@example.org", "x": "\x1b[2J\x07\x9b\x9d", "broken'.encode()
     headers = (("evil\x1b", b"\x1b]0;owned\x07\nrunstep-reason: forged"),)
     box.send(box.invalid(7, value, key=b"k\x1b[31m\n", headers=headers))
-    (letter,) = box.told("list")["letters"]
-    code, out, _ = box.run("show", f"{letter['partition']}:{letter['offset']}")
+    (dead_letter,) = box.told("list")["letters"]
+    code, out, _ = box.run("show", f"{dead_letter['partition']}:{dead_letter['offset']}")
     assert code == OK
     assert KEY not in out
     assert "jane@example.org" not in out
@@ -132,8 +132,8 @@ def test_a_letter_is_shown_without_secrets_and_without_escapes(box: Box) -> None
 @pytest.mark.parametrize("value", [b"\xff\x00\x1b[2J\r\n" + KEY.encode(), b"", None])
 def test_raw_is_the_value_byte_for_byte(box: Box, value: bytes | None) -> None:
     box.send(box.invalid(0, value))
-    (letter,) = box.told("list")["letters"]
-    code, out, err = box.run("show", f"{letter['partition']}:{letter['offset']}", "--raw")
+    (dead_letter,) = box.told("list")["letters"]
+    code, out, err = box.run("show", f"{dead_letter['partition']}:{dead_letter['offset']}", "--raw")
     assert (code, out.encode("utf-8", "surrogateescape"), err) == (OK, value or b"", "")
 
 
@@ -192,12 +192,12 @@ def test_a_kafka_that_is_away_is_named_on_one_line(
         ("show", "17"),
         ("replay", "--max-attempts", "0"),
         ("replay", "--on-error", "ignore"),
-        ("replay", "--to-topic", "{letters}"),
+        ("replay", "--to-topic", "{dead letters}"),
     ],
     ids=" ".join,
 )
 def test_a_wrong_word_is_usage_and_writes_nothing(mixed: Box, arguments: tuple[str, ...]) -> None:
     before = mixed.written(mixed.topic)
-    code, out, err = mixed.run(*(word.format(letters=mixed.topic) for word in arguments))
+    code, out, err = mixed.run(*(word.format(dead_letters=mixed.topic) for word in arguments))
     assert (code, out, err.count("\n")) == (USAGE, "", 1)
     assert mixed.written(mixed.topic) == before

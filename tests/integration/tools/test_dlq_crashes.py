@@ -1,4 +1,4 @@
-"""`runstep dlq replay`, killed at any moment and run by several at a time: each letter comes back exactly once."""
+"""`runstep dlq replay`, killed at any moment and run by several at a time: each dead letter comes back exactly once."""
 
 import random
 import signal
@@ -13,7 +13,7 @@ import pytest
 from pipeline.commands import _dlq_output
 from pipeline.tools.dlq.transactions import Transactions
 from tests.servers.addresses import KafkaAddress
-from tests.support.dlq_rig import Box, letter_box
+from tests.support.dlq_rig import Box, dead_letter_box
 from tests.support.oracle import until
 
 OK, BAD_NEWS = 0, 1
@@ -23,7 +23,7 @@ MANY = 3_000
 
 @pytest.fixture
 def box(kafka: KafkaAddress, topic: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
-    made = letter_box(kafka, topic, tmp_path, monkeypatch)
+    made = dead_letter_box(kafka, topic, tmp_path, monkeypatch)
     made.refuse(b"value %d" % number for number in range(MANY))
     return made
 
@@ -34,7 +34,7 @@ def each_once(box: Box) -> None:
     assert (len(found), twice) == (MANY, [])
 
 
-def test_a_replay_that_is_killed_again_and_again_brings_each_letter_once(box: Box) -> None:
+def test_a_replay_that_is_killed_again_and_again_brings_each_dead_letter_once(box: Box) -> None:
     draw = random.Random(56)
     killed = 0
     for _ in range(3):
@@ -110,7 +110,7 @@ def test_a_replay_that_becomes_the_only_one_sees_what_was_done_until_then(
     each_once(box)
 
 
-def test_two_replays_at_the_same_time_bring_each_letter_once(box: Box) -> None:
+def test_two_replays_at_the_same_time_bring_each_dead_letter_once(box: Box) -> None:
     both = [box.replaying() for _ in range(2)]
     ended = [(*process.communicate(), process.returncode) for process in both]
     assert {code for _, _, code in ended} <= {OK, BAD_NEWS}, ended

@@ -11,7 +11,7 @@ from pipeline.kafka.dead_letters import ATTEMPT
 from pipeline.records import InvalidRecord, Reason, Stage
 from pipeline.tools.demo.embedded_broker import embedded_broker
 from tests.servers.addresses import KafkaAddress
-from tests.support.dlq_rig import STAMP, Box, letter_box, where
+from tests.support.dlq_rig import STAMP, Box, dead_letter_box, where
 
 OK, BAD_NEWS, WRONG = 0, 1, 78
 GONE = "there-is-no-such-topic"
@@ -19,7 +19,7 @@ GONE = "there-is-no-such-topic"
 
 @pytest.fixture
 def box(kafka: KafkaAddress, topic: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
-    return letter_box(kafka, topic, tmp_path, monkeypatch)
+    return dead_letter_box(kafka, topic, tmp_path, monkeypatch)
 
 
 def values(records: list[Any]) -> list[bytes]:
@@ -40,7 +40,7 @@ def noise(size: int, seed: int = 1) -> bytes:
 def test_what_comes_back_is_the_record_as_it_was(box: Box, key: bytes | None, value: bytes | None) -> None:
     headers = (("trace", b"\x00\xff"), ("trace", b"again"), ("runstep-attempt", b"1"))
     box.send(box.invalid(17, value, key=key, partition=2, headers=headers))
-    assert box.run("replay", "--yes") == (OK, "replayed 1 letter\n", "")
+    assert box.run("replay", "--yes") == (OK, "replayed 1 dead letter\n", "")
     (back,) = box.records(box.origin)
     assert (back.partition, back.key, back.value) == (2, key, value)
     assert back.headers == [
@@ -60,7 +60,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(box: Box) -> None:
     box.send(box.invalid(9, b"lost", topic=GONE))
     before = box.written(box.topic)
     code, out, err = box.run("replay", "--dry-run")
-    assert (code, out.splitlines()[-1]) == (BAD_NEWS, "would replay 3 letters")
+    assert (code, out.splitlines()[-1]) == (BAD_NEWS, "would replay 3 dead letters")
     assert out.count(" replayed ") == 3
     assert f"left: there is no topic {GONE}" in out
     assert "stopped there" in err
@@ -79,22 +79,22 @@ def test_twice_brings_nothing_twice_and_the_list_knows(box: Box) -> None:
     assert values(box.returned()) == [b"one", b"three", b"two"]
     assert box.written(box.origin) == written
     assert box.told("list")["found"] == 0
-    states = {letter["state"] for letter in box.told("list", "--all")["letters"]}
+    states = {dead_letter["state"] for dead_letter in box.told("list", "--all")["letters"]}
     assert states == {"replayed"}
 
 
-def test_a_letter_that_was_sent_twice_or_comes_again_later_is_replayed_once(box: Box) -> None:
-    letter = box.invalid(1, b"one")
-    box.send(letter, letter)
+def test_a_dead_letter_that_was_sent_twice_or_comes_again_later_is_replayed_once(box: Box) -> None:
+    dead_letter = box.invalid(1, b"one")
+    box.send(dead_letter, dead_letter)
     box.run("replay", "--yes")
-    box.send(letter)
+    box.send(dead_letter)
     assert box.told("replay", "--yes")["closed_before"] == 1
     assert values(box.returned()) == [b"one"]
 
 
 @pytest.mark.parametrize("gone", [0, 1])
 def test_a_copy_that_outlives_those_of_another_partition_stays_closed(box: Box, gone: int) -> None:
-    # A key of its own makes the same letter go to another partition.
+    # A key of its own makes the same dead letter go to another partition.
     box.send(*(box.invalid(1, b"one", key=b"key %d" % number) for number in range(20)))
     assert {record.partition for record in box.records(box.topic)} == {0, 1}
     box.run("replay", "--yes")
@@ -113,7 +113,7 @@ def test_only_what_is_meant_comes_back_the_oldest_first(box: Box) -> None:
     assert box.told("replay", "--yes", "--origin", f"{box.origin}/2:0-9")["replayed"] == 1
     assert values(box.returned()) == [b"0", b"2", b"4"]
     answer = box.told("list")
-    assert sorted(letter["origin"]["offset"] for letter in answer["letters"]) == [1, 3]
+    assert sorted(dead_letter["origin"]["offset"] for dead_letter in answer["letters"]) == [1, 3]
 
 
 def test_another_topic_gets_them_by_key_and_they_are_closed(box: Box, topic: Callable[..., str]) -> None:
@@ -143,9 +143,9 @@ def test_a_record_that_is_refused_again_and_again_ends(box: Box) -> None:
     code, out, _ = box.run("replay", "--yes")
     assert code == OK
     assert out.splitlines() == [
-        "replayed 0 letters",
-        "1 letter left alone: refused --max-attempts times or more",
-        "2 letters replayed, requeued or dropped before",
+        "replayed 0 dead letters",
+        "1 dead letter left alone: refused --max-attempts times or more",
+        "2 dead letters replayed, requeued or dropped before",
     ]
     (open_,) = box.told("list")["letters"]
     assert open_["origin"]["attempt"] == 3
@@ -153,29 +153,31 @@ def test_a_record_that_is_refused_again_and_again_ends(box: Box) -> None:
     assert dict(box.returned()[-1].headers)["runstep-replay-offset"] == str(open_["origin"]["offset"]).encode()
 
 
-# letters that are cut
+# dead letters that are cut
 
 
 @pytest.fixture
 def cut(box: Box) -> Any:
-    """A letter that holds the head of a record, which Kafka has at its origin."""
+    """A dead letter that holds the head of a record, which Kafka has at its origin."""
     whole = box.produce(noise(60_000), b"key", [("trace", b"1")])
     box.limit(box.topic, 20_000)
     box.send(InvalidRecord(whole, Stage.DECODE, Reason.NOT_UTF8, "why"))
-    (letter,) = box.told("list")["letters"]
-    assert (letter["truncated"], letter["bytes"]) == (True, 60_000)
-    assert "the first 10,000 of 60,000 bytes" in box.run("show", f"{letter['partition']}:{letter['offset']}")[1]
+    (dead_letter,) = box.told("list")["letters"]
+    assert (dead_letter["truncated"], dead_letter["bytes"]) == (True, 60_000)
+    assert (
+        "the first 10,000 of 60,000 bytes" in box.run("show", f"{dead_letter['partition']}:{dead_letter['offset']}")[1]
+    )
     return whole
 
 
-def test_the_whole_of_a_cut_letter_comes_back(box: Box, cut: Any) -> None:
+def test_the_whole_of_a_cut_dead_letter_comes_back(box: Box, cut: Any) -> None:
     assert box.told("replay", "--yes")["replayed"] == 1
     (back,) = box.returned()
     assert (back.partition, back.key, back.value) == (1, b"key", cut.value)
     assert back.headers[0] == ("trace", b"1")
 
 
-def test_a_cut_letter_whose_origin_has_expired_cannot_come_back(box: Box, cut: Any) -> None:
+def test_a_cut_dead_letter_whose_origin_has_expired_cannot_come_back(box: Box, cut: Any) -> None:
     box.expire(box.origin, 1, cut.offset + 1)
     answer = box.told("replay", "--yes", code=BAD_NEWS)
     ((failure),) = answer["failures"]
@@ -191,7 +193,7 @@ def test_a_cut_letter_whose_origin_has_expired_cannot_come_back(box: Box, cut: A
 
 @pytest.fixture
 def lost(box: Box) -> Box:
-    """Three letters, of which the second has no topic to go to."""
+    """Three dead letters, of which the second has no topic to go to."""
     box.send(box.invalid(0, b"0"))
     box.send(box.invalid(1, b"1", topic=GONE))
     box.send(box.invalid(2, b"2"))
@@ -210,10 +212,16 @@ def test_it_stops_at_the_first_that_cannot_come_back(lost: Box) -> None:
 def test_it_puts_it_at_the_end_and_goes_on(lost: Box) -> None:
     answer = lost.told("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
     assert (answer["replayed"], answer["requeued"], answer["stopped"]) == (2, 1, False)
-    (letter,) = lost.told("list")["letters"]
-    assert (letter["origin"]["offset"], letter["origin"]["attempt"], letter["reason"]) == (1, 2, "invalid_json")
+    (dead_letter,) = lost.told("list")["letters"]
+    assert (dead_letter["origin"]["offset"], dead_letter["origin"]["attempt"], dead_letter["reason"]) == (
+        1,
+        2,
+        "invalid_json",
+    )
     copy = next(
-        r for r in lost.records(lost.topic) if (r.partition, r.offset) == (letter["partition"], letter["offset"])
+        r
+        for r in lost.records(lost.topic)
+        if (r.partition, r.offset) == (dead_letter["partition"], dead_letter["offset"])
     )
     assert (copy.key, copy.value) == (b"thread_1", b"1")
     lost.told("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
@@ -224,10 +232,12 @@ def test_it_puts_it_at_the_end_and_goes_on(lost: Box) -> None:
 
 def test_it_drops_it_and_goes_on(lost: Box) -> None:
     code, out, err = lost.run("replay", "--yes", "--on-error", "drop")
-    assert (code, out.splitlines()) == (OK, ["replayed 2 letters", "1 letter cannot be replayed: dropped"])
+    assert (code, out.splitlines()) == (OK, ["replayed 2 dead letters", "1 dead letter cannot be replayed: dropped"])
     assert f"of {GONE}/1:1, cannot be replayed: there is no topic {GONE}" in err
     assert lost.told("list")["found"] == 0
-    states = {letter["origin"]["offset"]: letter["state"] for letter in lost.told("list", "--all")["letters"]}
+    states = {
+        dead_letter["origin"]["offset"]: dead_letter["state"] for dead_letter in lost.told("list", "--all")["letters"]
+    }
     assert states == {0: "replayed", 1: "dropped", 2: "replayed"}
     assert lost.told("replay", "--yes")["closed_before"] == 3
 
@@ -243,14 +253,14 @@ def test_what_the_broker_refuses_costs_no_other(box: Box) -> None:
     assert values(box.returned()) == [b"0", b"2", b"4"]
 
 
-def test_a_letter_that_not_even_its_own_topic_takes_any_more_stays(box: Box) -> None:
+def test_a_dead_letter_that_not_even_its_own_topic_takes_any_more_stays(box: Box) -> None:
     box.refuse([b"0", noise(50_000), b"2"])
     for topic in (box.origin, box.topic):
         box.limit(topic, 20_000)
     answer = box.told("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
     assert (answer["replayed"], answer["requeued"], len(answer["failures"])) == (2, 0, 1)
-    (letter,) = box.told("list")["letters"]
-    assert (letter["origin"]["offset"], letter["origin"]["attempt"]) == (1, 1)
+    (dead_letter,) = box.told("list")["letters"]
+    assert (dead_letter["origin"]["offset"], dead_letter["origin"]["attempt"]) == (1, 1)
 
 
 def test_a_broker_that_only_pretends_is_found_out_before_anything_comes_back(

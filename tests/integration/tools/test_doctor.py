@@ -1,4 +1,4 @@
-"""`runstep doctor` on real servers: each trouble is found, named with its cure, and told before what follows."""
+"""`runstep doctor` on real servers: each trouble is found, named with its fix, and told before what follows."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -168,13 +168,13 @@ class TestKafka:
     def test_dead_letters_that_would_not_fit_and_a_compacted_topic(
         self, environ: dict[str, str], topic: Callable[..., str], doctor: Doctor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        letters, compacted = topic(config=SMALL), topic(config=SMALL | {"cleanup.policy": "compact"})
-        monkeypatch.setenv("RUNSTEP_DEAD_LETTER__TOPIC", letters)
+        dead_letters, compacted = topic(config=SMALL), topic(config=SMALL | {"cleanup.policy": "compact"})
+        monkeypatch.setenv("RUNSTEP_DEAD_LETTER__TOPIC", dead_letters)
         monkeypatch.setenv("RUNSTEP_KAFKA__TOPICS", compacted)
         answer = doctor()
         assert answer.code == 0
-        (told,) = answer.about(f"topic {letters}", "warning")
-        assert f"does not fit there whole -> set max.message.bytes = 33554432 for {letters}" in told
+        (told,) = answer.about(f"topic {dead_letters}", "warning")
+        assert f"does not fit there whole -> set max.message.bytes = 33554432 for {dead_letters}" in told
         (told,) = answer.about(f"topic {compacted}", "warning")
         assert "cleanup.policy = compact" in told
         assert environ

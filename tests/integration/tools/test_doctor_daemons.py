@@ -65,7 +65,7 @@ def babbler() -> Iterator[str]:
 
 def asked(*urls: str, **http: Any) -> list[Finding]:
     found = list(daemon_findings(HttpSettings(**http), urls))
-    assert all(finding.cure for finding in found if finding.level != "ok")
+    assert all(finding.fix for finding in found if finding.level != "ok")
     return found
 
 
@@ -76,14 +76,14 @@ def test_a_daemon_that_is_well(url: str) -> None:
     assert finding.detail == "running, 1 partition, 1,200 records behind"
 
 
-def test_each_cause_is_a_finding_with_its_own_cure(url: str, health: SetHealth) -> None:
+def test_each_cause_is_a_finding_with_its_own_fix(url: str, health: SetHealth) -> None:
     health.causes = [
         "runsteps.run_steps does not recognize an insert that is sent twice (x = 0); ALTER TABLE runsteps.run_steps",
         "steps/1 is halted: no codec can read it",
     ]
     health.state |= {"state": "waiting", "causes": health.causes}
     first, second = asked(url)
-    assert (first.level, first.cure) == ("bad", "ALTER TABLE runsteps.run_steps")
+    assert (first.level, first.fix) == ("bad", "ALTER TABLE runsteps.run_steps")
     assert first.detail == "is not ready: runsteps.run_steps does not recognize an insert that is sent twice (x = 0)"
     assert (second.level, second.detail) == ("bad", "is not ready: steps/1 is halted: no codec can read it")
 
@@ -94,7 +94,7 @@ def test_a_daemon_that_makes_no_progress(url: str, health: SetHealth) -> None:
     health.state |= {"state": "waiting", "causes": health.causes}
     (finding,) = asked(url)
     assert finding.detail == "makes no progress: the loop has not turned for 70 s"
-    assert "restart" in finding.cure
+    assert "restart" in finding.fix
 
 
 def test_what_is_no_trouble_yet_is_told_too(url: str, health: SetHealth) -> None:
@@ -127,7 +127,7 @@ def test_who_is_not_there_is_bad_news_only_if_it_was_named() -> None:
         (finding,) = asked(wrong)
         assert finding.unavailable, wrong
     (finding,) = asked(bind="127.0.0.1:0")
-    assert "--url" in finding.cure
+    assert "--url" in finding.fix
 
 
 def test_another_program_on_the_port() -> None:
@@ -201,7 +201,7 @@ def test_a_daemon_at_work_and_one_that_may_not_write(
     assert told["cause"] == "tables"
     (waiting,) = [check for check in told["checks"] if check["subject"].startswith("daemon") and not check["ok"]]
     assert f"{there.database}.run_steps does not recognize an insert that is sent twice" in waiting["detail"]
-    assert waiting["cure"].startswith("ALTER TABLE")
+    assert waiting["fix"].startswith("ALTER TABLE")
 
 
 def test_it_finds_no_wrong_daemon_through_a_proxy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

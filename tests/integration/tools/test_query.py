@@ -200,7 +200,7 @@ def test_a_server_that_is_away_and_a_database_that_is_missing_are_named(
     assert "`runstep migrate` makes the tables" in ask(capsys, "--report", "runs_by_status", code=1)
 
 
-def test_a_data_directory_in_use_names_the_cure(data: Path) -> None:
+def test_a_data_directory_in_use_names_the_fix(data: Path) -> None:
     settings = ClickHouseSettings(url=SecretStr(f"chdb:{data / 'clickhouse'}"))
     holder = ClickHouseSink(lambda: settings)
     holder.probe()

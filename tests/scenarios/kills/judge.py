@@ -46,7 +46,7 @@ class Verdict:
         seconds: number of a strike to its recovery time.
         inserting: how many strikes are known to have met an insert or its commit.
         records: how many Kafka holds.
-        letters: how many of them had to be refused.
+        dead_letters: how many of them had to be refused.
         lost: victim to the records that are not in the ledger, or were refused and have no dead letter; they belong to
             the first strike after they were produced.
         doubled: victim to the records that can be seen twice.
@@ -58,7 +58,7 @@ class Verdict:
     seconds: Mapping[int, float]
     inserting: int
     records: int
-    letters: int
+    dead_letters: int
     lost: Mapping[str, int]
     doubled: Mapping[str, int]
     metrics: Mapping[str, Counted]
@@ -92,7 +92,7 @@ def _failed_checks(rig: Rig, truth: Truth, counted: Samples) -> list[str]:
     checks: dict[str, Callable[[], object]] = {
         "Kafka": lambda: _claim("" if truth.records >= acknowledged else f"{truth.records} of {acknowledged} records"),
         "tables": truth.check_tables,
-        "dead letters": truth.check_letters,
+        "dead letters": truth.check_dead_letters,
         "counters above the truth": lambda: _claim(truth.excess(counted)),
         "audit": lambda: _claim(audited(rig)),
     }
@@ -148,13 +148,13 @@ def _claim(wrong: str) -> None:
 
 
 def _lost(rig: Rig, truth: Truth) -> list[Origin]:
-    """Return what has no row in the ledger, and what was refused and has no letter."""
+    """Return what has no row in the ledger, and what was refused and has no dead letter."""
     rows = _rows(rig, "SELECT DISTINCT kafka_partition, kafka_offset FROM {db}.run_step_ledger")
     accounted = {(int(partition), int(offset)) for partition, offset in rows}
-    headers = [dict(letter.headers) for letter in read_topic(rig.there.kafka, f"{rig.there.topic}.dlq")]
-    letters = {(int(said["runstep-partition"]), int(said["runstep-offset"])) for said in headers}
+    headers = [dict(dead_letter.headers) for dead_letter in read_topic(rig.there.kafka, f"{rig.there.topic}.dlq")]
+    dead_letters = {(int(said["runstep-partition"]), int(said["runstep-offset"])) for said in headers}
     records = {(partition, offset) for partition, offset, _ in truth.model.ledger}
-    return sorted((records - accounted) | (truth._refused.keys() - letters))
+    return sorted((records - accounted) | (truth._refused.keys() - dead_letters))
 
 
 def _doubled(rig: Rig) -> list[Origin]:

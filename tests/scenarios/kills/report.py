@@ -18,7 +18,7 @@ def show(verdict: Verdict, console: Console) -> None:
     console.print(_metrics(verdict))
     console.print(
         f"{verdict.inserting:,} kills met an insert or its commit on its way; "
-        f"{verdict.records:,} records, {verdict.letters:,} of them dead letters",
+        f"{verdict.records:,} records, {verdict.dead_letters:,} of them dead letters",
         soft_wrap=True,
     )
     for fault in verdict.faults:

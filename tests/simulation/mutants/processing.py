@@ -1,4 +1,4 @@
-"""Owners of the loop that have the order of things, or the book of leases, wrong."""
+"""Owners of the loop that have the order of things, or the book of assignments, wrong."""
 
 from typing import Any
 
@@ -25,10 +25,10 @@ def metrics_before_commit() -> list[Change]:
 
     def changed(self: Processor) -> None:
         fresh = self._durable is None
-        self._durable = self._durable or self._writer.take_back()
+        self._durable = self._durable or self._writer.collect()
         if self._durable is None:
             return
-        ours = {p: part for p, part in self._durable.parts.items() if self.leases.get(p) is part.lease}
+        ours = {p: part for p, part in self._durable.parts.items() if self.assignments.get(p) is part.assignment}
         for part in ours.values() if fresh else ():
             self._publish(part, self._durable.acknowledged_at)
         if ours and self._source.commit({p: part.next_offset for p, part in ours.items()}) is None:
@@ -45,11 +45,11 @@ def late_commit_counted() -> list[Change]:
     conclude = Processor._conclude
 
     def changed(self: Processor) -> None:
-        self._durable = batch = self._durable or self._writer.take_back()
+        self._durable = batch = self._durable or self._writer.collect()
         conclude(self)
         if batch is not None and self._durable is None:
             for partition, part in batch.parts.items():
-                if self.leases.get(partition) is not part.lease:
+                if self.assignments.get(partition) is not part.assignment:
                     self._publish(part, batch.acknowledged_at)
 
     return [(Processor, "_conclude", changed)]
@@ -68,14 +68,14 @@ def retained_rows_dropped() -> list[Change]:
 
 
 def leases_compared_by_partition() -> list[Change]:
-    """Commit what was read under an earlier lease, if the partition is ours again."""
+    """Commit what was read under an earlier assignment, if the partition is ours again."""
     conclude = Processor._conclude
 
     def changed(self: Processor) -> None:
-        self._durable = batch = self._durable or self._writer.take_back()
+        self._durable = batch = self._durable or self._writer.collect()
         for partition, part in batch.parts.items() if batch is not None else ():
-            if partition in self.leases:
-                part.lease = self.leases[partition]
+            if partition in self.assignments:
+                part.assignment = self.assignments[partition]
         conclude(self)
 
     return [(Processor, "_conclude", changed)]
@@ -85,8 +85,8 @@ def rows_behind_a_halt_kept() -> list[Change]:
     """Halt a partition, and write and commit what was read behind the rows that were given up."""
 
     def changed(self: Processor, part: Any, cause: str) -> None:
-        if self.leases.get(part.lease.partition) is part.lease:
-            self._source.halt(part.lease.partition, cause)
+        if self.assignments.get(part.assignment.partition) is part.assignment:
+            self._source.halt(part.assignment.partition, cause)
 
     return [(Processor, "_give_up", changed)]
 
@@ -96,9 +96,9 @@ def commit_of_the_position() -> list[Change]:
     conclude = Processor._conclude
 
     def changed(self: Processor) -> None:
-        self._durable = batch = self._durable or self._writer.take_back()
+        self._durable = batch = self._durable or self._writer.collect()
         for part in batch.parts.values() if batch is not None else ():
-            part.next_offset = part.lease.next_offset or part.next_offset
+            part.next_offset = part.assignment.next_offset or part.next_offset
         conclude(self)
 
     return [(Processor, "_conclude", changed)]

@@ -50,7 +50,7 @@ def resumed_where_it_stands() -> list[Change]:
 
 
 def lost_in_a_join_not_told() -> list[Change]:
-    """Keep the partitions of a member that was put out while it joined, as the client does where nobody mends it."""
+    """Keep the partitions of a member that was put out while it joined, as the client does where nobody fixes it."""
 
     def changed(self: SimulatedConsumer) -> None:
         self._reach()

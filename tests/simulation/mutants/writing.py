@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.daemon.batch import Batch, Lease
+from pipeline.daemon.batch import Assignment, Batch
 from pipeline.daemon.insertion import Insertion
 from pipeline.daemon.processor import Processor
 from pipeline.daemon.writer import Writer
@@ -14,15 +14,15 @@ from tests.simulation.mutants.change import Change
 
 def dead_letters_after_commit() -> list[Change]:
     """Commit, and send the dead letters when there is time."""
-    conclude, letters = Processor._conclude, Batch.letters
+    conclude, dead_letters = Processor._conclude, Batch.dead_letters
 
     def changed(self: Processor) -> None:
-        self._durable = batch = self._durable or self._writer.take_back()
+        self._durable = batch = self._durable or self._writer.collect()
         conclude(self)
         if batch is not None and self._durable is None:
-            self._writer._dead_letters.send(letters(batch))
+            self._writer._dead_letters.send(dead_letters(batch))
 
-    return [(Processor, "_conclude", changed), (Batch, "letters", lambda _: [])]
+    return [(Processor, "_conclude", changed), (Batch, "dead_letters", lambda _: [])]
 
 
 def token_for_other_bytes() -> list[Change]:
@@ -57,10 +57,10 @@ def given_up_committed() -> list[Change]:
 
 
 def counted_steps_not_warmed() -> list[Change]:
-    """Begin every lease as if nobody had counted before."""
+    """Begin every assignment as if nobody had counted before."""
 
-    def changed(_: Writer, lease: Lease, __: int) -> None:
-        lease.counted = lease.counted or CountedSteps(1_000)
+    def changed(_: Writer, assignment: Assignment, __: int) -> None:
+        assignment.counted = assignment.counted or CountedSteps(1_000)
 
     return [(Writer, "_know_counted", changed)]
 
@@ -68,7 +68,7 @@ def counted_steps_not_warmed() -> list[Change]:
 def counted_steps_warmed_too_far() -> list[Change]:
     """Take all of the ledger for counted, also what nobody has committed."""
     know = Writer._know_counted
-    return [(Writer, "_know_counted", lambda self, lease, _: know(self, lease, 2**62))]
+    return [(Writer, "_know_counted", lambda self, assignment, _: know(self, assignment, 2**62))]
 
 
 def ambiguous_taken_for_done() -> list[Change]:

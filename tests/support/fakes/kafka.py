@@ -206,15 +206,15 @@ class FakeDeadLetters:
     """Keeps dead letters in a list. `contracts.DeadLetterQueue`."""
 
     def __init__(self) -> None:
-        self.letters: list[InvalidRecord] = []
+        self.dead_letters: list[InvalidRecord] = []
         self.failures = 0
 
-    def send(self, letters: Sequence[InvalidRecord]) -> None:
+    def send(self, dead_letters: Sequence[InvalidRecord]) -> None:
         """Keep them, or fail as often as told."""
         if self.failures:
             self.failures -= 1
             raise DeadLetterUnavailable("the fake dead-letter topic is away")
-        self.letters.extend(letters)
+        self.dead_letters.extend(dead_letters)
 
     def close(self) -> None:
         """Nothing to release."""

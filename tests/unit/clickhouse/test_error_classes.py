@@ -146,7 +146,7 @@ def test_a_setting_that_may_not_be_changed_is_for_a_human() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "cure"),
+    ("text", "fix"),
     [
         ("engine at '/data': Failed to create connection: Error initializing EmbeddedServer", "cannot be opened"),
         (
@@ -155,11 +155,11 @@ def test_a_setting_that_may_not_be_changed_is_for_a_human() -> None:
         ),
     ],
 )
-def test_an_embedded_database_that_cannot_be_opened_names_the_cure(text: str, cure: str) -> None:
+def test_an_embedded_database_that_cannot_be_opened_names_the_fix(text: str, fix: str) -> None:
     error = sink_error(ProgrammingError(f"Unable to open the chdb {text}"), "chdb:/data")
     assert error.error_class is ErrorClass.ENVIRONMENT
     assert "/data" in str(error)
-    assert cure in str(error)
+    assert fix in str(error)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_values_that_the_server_quotes_are_cut(code: int, text: str) -> None:
     assert "4711" not in message
 
 
-def test_a_message_is_one_bounded_line_with_cause_and_cure() -> None:
+def test_a_message_is_one_bounded_line_with_cause_and_fix() -> None:
     missing = sink_error(from_server(60, "Table runsteps.run_step_ingest does not exist\nStack trace: 0."), WHERE)
     assert str(missing) == (
         "ClickHouse error 60 (UNKNOWN_TABLE): Table runsteps.run_step_ingest does not exist; run `runstep migrate`"

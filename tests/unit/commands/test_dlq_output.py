@@ -1,4 +1,4 @@
-"""How `runstep dlq` shows letters: whatever is in them, a terminal takes it as text."""
+"""How `runstep dlq` shows dead letters: whatever is in them, a terminal takes it as text."""
 
 import pytest
 
@@ -30,15 +30,17 @@ def test_bytes_are_shown_redacted_and_whole() -> None:
 
 
 @pytest.mark.parametrize("topic", ["x[/bold]", "[red]x", "\x1b[2J", "a\nb"])
-def test_what_a_letter_says_of_its_topic_is_no_markup(log: Log, topic: str, capsys: pytest.CaptureFixture[str]) -> None:
-    log.letter(0, topic=topic)
-    letter = next(iter(log.book().letters.values()))
-    view.console().print(view.decision_table([Decision(letter, None, f"there is no topic {topic}", ())]))
-    view.console().print(view.letter_table([letter], log.book()))
+def test_what_a_dead_letter_says_of_its_topic_is_no_markup(
+    log: Log, topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.dead_letter(0, topic=topic)
+    dead_letter = next(iter(log.book().dead_letters.values()))
+    view.console().print(view.decision_table([Decision(dead_letter, None, f"there is no topic {topic}", ())]))
+    view.console().print(view.dead_letter_table([dead_letter], log.book()))
     shown = capsys.readouterr().out
     assert f"left: there is no topic {visible_line(topic)} " in shown
     assert shown.count("\x1b") == 0
-    assert "\n" not in view.failure_line(letter, f"there is no topic {topic}")
+    assert "\n" not in view.failure_line(dead_letter, f"there is no topic {topic}")
 
 
 def test_a_time_beyond_all_calendars_is_shown_as_a_number() -> None:
@@ -50,6 +52,6 @@ def test_the_summary_has_a_line_for_whatever_happened() -> None:
     report = Report(exhausted=1, closed=1_000)
     report.done |= {Outcome.REPLAYED: 1, Outcome.REQUEUED: 2, Outcome.DROPPED: 3}
     lines = view.summary(report, dry=False)
-    assert lines[0] == "replayed 1 letter"
+    assert lines[0] == "replayed 1 dead letter"
     assert [line.split()[0] for line in lines[1:]] == ["2", "3", "1", "1,000"]
-    assert view.summary(Report(), dry=True) == ["would replay 0 letters"]
+    assert view.summary(Report(), dry=True) == ["would replay 0 dead letters"]

@@ -1,10 +1,10 @@
-"""Batches: what a token covers, what a refused row becomes, what a slice of rows is, what an old lease leaves."""
+"""Batches: what a token covers, what a refused row becomes, what a slice of rows is, what an old assignment leaves."""
 
 from collections.abc import Callable
 
 import pytest
 
-from pipeline.daemon.batch import Batch, Lease, Weight, set_aside
+from pipeline.daemon.batch import Assignment, Batch, Weight, set_aside
 from pipeline.normalize.decode import Unstored
 from pipeline.normalize.step_row import ledger_row
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
@@ -19,16 +19,20 @@ def record(offset: int, partition: int = 0, timestamp: int = 1_000) -> FakeRecor
     return FakeRecord("run-steps", partition, offset, timestamp, b"key", b"value")
 
 
-def fill(batch: Batch, lease: Lease, records: list[Record], row: Callable[..., Row] = step_row) -> None:
+def fill(batch: Batch, assignment: Assignment, records: list[Record], row: Callable[..., Row] = step_row) -> None:
     rows = [row(r.offset, kafka_partition=r.partition) for r in records]
-    batch.part(lease).extend(rows, records)
+    batch.part(assignment).extend(rows, records)
 
 
 def sealed(*records: Record, now: float = NOW) -> Batch:
     batch = Batch()
     for one in records:
-        lease = batch.parts[key].lease if (key := Partition(one.topic, one.partition)) in batch.parts else Lease(key)
-        fill(batch, lease, [one])
+        assignment = (
+            batch.parts[key].assignment
+            if (key := Partition(one.topic, one.partition)) in batch.parts
+            else Assignment(key)
+        )
+        fill(batch, assignment, [one])
     batch.seal(now)
     return batch
 
@@ -62,21 +66,21 @@ def test_a_refused_row_changes_the_token_since_it_changes_the_bytes() -> None:
     assert column(batch, "version")[1] == 0
 
 
-def test_two_refused_steps_of_one_record_are_one_letter_also_when_others_came_between() -> None:
-    lease = Lease(Partition("run-steps", 0))
+def test_two_refused_steps_of_one_record_are_one_dead_letter_also_when_others_came_between() -> None:
+    assignment = Assignment(Partition("run-steps", 0))
     page, other = record(0), record(1)
     batch = Batch()
-    part = batch.part(lease)
+    part = batch.part(assignment)
     verdict = Unstored(Reason.MISSING_STEP_ID, Stage.NORMALIZE, "no id")
-    letters: list[InvalidRecord] = []
+    dead_letters: list[InvalidRecord] = []
     for refused in (page, page, other):
-        set_aside(letters, refused, verdict)
+        set_aside(dead_letters, refused, verdict)
     rows = [ledger_row(verdict, page, 0), step_row(0, step_index=1), step_row(0, step_index=2)]
-    part.extend([*rows, ledger_row(verdict, other, 0)], [page, page, page, other], letters)
+    part.extend([*rows, ledger_row(verdict, other, 0)], [page, page, page, other], dead_letters)
     batch.seal(NOW)
     batch.refuse(1, "why")
     batch.refuse(2, "why")
-    assert [letter.record.offset for letter in batch.letters()] == [0, 1]
+    assert [dead_letter.record.offset for dead_letter in batch.dead_letters()] == [0, 1]
     assert column(batch, "outcome") == ["dead_lettered"] * 4
     assert column(batch, "step_index") == [0, 1, 2, 0]
 
@@ -89,30 +93,30 @@ def test_slices_run_over_the_parts_in_their_order() -> None:
         for stop in range(start + 1, 5):
             assert batch.columns(start, stop)[INDEX["kafka_offset"]] == everything[start:stop]
     batch.refuse(2, "why")
-    assert [letter.record.offset for letter in batch.letters()] == [5]
+    assert [dead_letter.record.offset for dead_letter in batch.dead_letters()] == [5]
 
 
 def test_a_part_knows_its_range_also_over_holes() -> None:
     batch = sealed(record(3), record(9))
     (part,) = batch.parts.values()
-    assert (part.first_offset, part.next_offset, part.lease.next_offset) == (3, 10, 10)
+    assert (part.first_offset, part.next_offset, part.assignment.next_offset) == (3, 10, 10)
 
 
-def test_rows_of_an_earlier_lease_give_way_to_those_of_the_new_one() -> None:
+def test_rows_of_an_earlier_assignment_give_way_to_those_of_the_new_one() -> None:
     partition = Partition("run-steps", 0)
     batch = Batch()
-    old, new = Lease(partition), Lease(partition)
+    old, new = Assignment(partition), Assignment(partition)
     fill(batch, old, [record(0), record(1)])
     fill(batch, new, [record(0)])
     assert batch.rows == 1
-    assert batch.parts[partition].lease is new
+    assert batch.parts[partition].assignment is new
 
 
 def test_a_batch_whose_partitions_are_gone_has_nothing_to_write() -> None:
     batch = Batch()
-    lease = Lease(Partition("run-steps", 0))
-    fill(batch, lease, [record(0)])
-    batch.drop(lease.partition)
+    assignment = Assignment(Partition("run-steps", 0))
+    fill(batch, assignment, [record(0)])
+    batch.drop(assignment.partition)
     batch.seal(NOW)
     assert not batch.parts
     assert batch.oldest_timestamp() == 0

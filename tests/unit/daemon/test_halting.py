@@ -57,7 +57,7 @@ def test_a_flood_of_bad_records_halts_its_partition_before_it_reaches_the_dead_l
     assert "records in a row were refused (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
     rig.turn(lambda: rig.committed(0) > 0)
     assert rig.committed(0) <= SLICE
-    assert rig.letters.letters == []
+    assert rig.dead_letters.dead_letters == []
     assert len(rig.ledger()) == rig.committed(0) + 10
     produce(broker, 1, "good")
     rig.turn(lambda: rig.committed(1) == 11)
@@ -72,7 +72,7 @@ def test_a_halted_partition_is_tried_again_and_does_not_leak_into_the_dead_lette
         rig.turn(lambda: True)
         rig.clock.advance(1.0)
         rig.processor.turn()
-    assert len(rig.letters.letters) <= 100
+    assert len(rig.dead_letters.dead_letters) <= 100
     assert rig.committed() <= 100
     broker.expire(0, below=5_000)
     produce(broker, 0, "good")
@@ -85,7 +85,7 @@ def test_scattered_bad_records_halt_nothing(rigs: Callable[..., Rig]) -> None:
     produce(broker, 0, *["bad", "good", "good"] * 1_000)
     rig = rigs(broker, dead_letter=STRICT)
     rig.turn(lambda: rig.committed() == 3_000)
-    assert len(rig.letters.letters) == 1_000
+    assert len(rig.dead_letters.dead_letters) == 1_000
 
 
 def test_a_failure_nobody_understands_halts_its_partition_after_a_few_attempts_and_commits_nothing_of_it(
@@ -143,7 +143,7 @@ def test_offsets_that_nobody_can_read_are_dead_lettered_by_their_place(rigs: Cal
         *[("dead_lettered", "unreadable")] * 3,
         ("stored", ""),
     ]
-    assert [(letter.record.offset, letter.detail) for letter in rig.letters.letters] == [
+    assert [(dead_letter.record.offset, dead_letter.detail) for dead_letter in rig.dead_letters.dead_letters] == [
         (2, "CRC mismatch"),
         (3, "CRC mismatch"),
         (4, "CRC mismatch"),
@@ -167,8 +167,8 @@ def test_a_flood_of_rows_that_the_sink_refuses_halts_its_partition_and_does_not_
     for visits in range(4):
         tried = len(sink.attempts)
         rig.turn(lambda tried=tried: len(sink.attempts) > tried and bool(rig.source.halted))  # type: ignore[misc]
-        assert len(rig.letters.letters) <= 900, visits
-    assert rig.committed() == len(rig.letters.letters) * 10 // 9 <= 1_000
+        assert len(rig.dead_letters.dead_letters) <= 900, visits
+    assert rig.committed() == len(rig.dead_letters.dead_letters) * 10 // 9 <= 1_000
     produce(broker, 1, "good")
     rig.turn(lambda: rig.committed(1) == 11)
 
@@ -185,8 +185,8 @@ def test_rows_in_a_row_that_the_sink_refuses_halt_their_partition_over_batches(r
     produce(broker, 0, *["good"] * 500)
     rig.turn(lambda: bool(rig.source.halted))
     assert "records in a row were refused (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
-    assert rig.committed() == 50 + len(rig.letters.letters)
-    assert len(rig.letters.letters) <= 100
+    assert rig.committed() == 50 + len(rig.dead_letters.dead_letters)
+    assert len(rig.dead_letters.dead_letters) <= 100
 
 
 def test_a_partition_that_fails_for_good_does_not_hold_up_the_others_at_every_visit(rigs: Callable[..., Rig]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pipeline.contracts import Columns
-from pipeline.daemon.batch import Lease
 from pipeline.daemon.appetite import GROWS_AFTER
+from pipeline.daemon.batch import Assignment
 from pipeline.daemon.insertion import HOPELESS_REFUSALS, REVIEW_AFTER, Insertion, Unexplained
 from pipeline.daemon.rejection_limits import Refusals
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
@@ -63,7 +63,7 @@ def test_a_lone_bad_row_is_told_from_a_broken_table_by_a_row_that_passed_before(
     rig.sink.refuse = refusing(5)
     batch = rig.batch(1)
     rig.insertion.run(batch)
-    assert [letter.record.offset for letter in batch.letters()] == [5]
+    assert [dead_letter.record.offset for dead_letter in batch.dead_letters()] == [5]
     assert len(rig.sink.rows_current()) == 5
 
     rig.sink.refuse = lambda _row: True
@@ -71,10 +71,10 @@ def test_a_lone_bad_row_is_told_from_a_broken_table_by_a_row_that_passed_before(
     with pytest.raises(SinkUnavailable, match="no row passes") as raised:
         rig.insertion.run(broken)
     assert raised.value.error_class is ErrorClass.ENVIRONMENT
-    assert not broken.letters()
+    assert not broken.dead_letters()
     rig.sink.refuse = lambda _row: False
     rig.insertion.run(broken)
-    assert not broken.letters()
+    assert not broken.dead_letters()
     assert len(rig.sink.rows_current()) == 6
 
 
@@ -93,7 +93,7 @@ def test_many_bad_rows_in_a_row_are_still_the_rows_fault_when_another_passes(rig
     rig.sink.refuse = lambda row: row["kafka_offset"] >= 5
     bad = rig.batch(3 * HOPELESS_REFUSALS)
     rig.insertion.run(bad)
-    assert len(bad.letters()) == 3 * HOPELESS_REFUSALS
+    assert len(bad.dead_letters()) == 3 * HOPELESS_REFUSALS
 
 
 @pytest.mark.parametrize("rows", [1, 3, 3 * HOPELESS_REFUSALS])
@@ -103,7 +103,7 @@ def test_before_anything_has_passed_a_refusal_proves_nothing(rig: Rig, rows: int
     with pytest.raises(SinkUnavailable, match="none has passed since the start") as raised:
         rig.insertion.run(batch)
     assert raised.value.error_class is ErrorClass.UNKNOWN
-    assert not batch.letters()
+    assert not batch.dead_letters()
     assert len(rig.sizes()) < 3 * HOPELESS_REFUSALS
 
 
@@ -111,7 +111,7 @@ def test_the_first_rows_ever_are_told_apart_by_the_first_that_passes(rig: Rig) -
     rig.sink.refuse = refusing(*range(HOPELESS_REFUSALS - 1))
     batch = rig.batch(HOPELESS_REFUSALS)
     rig.insertion.run(batch)
-    assert len(batch.letters()) == HOPELESS_REFUSALS - 1
+    assert len(batch.dead_letters()) == HOPELESS_REFUSALS - 1
     assert len(rig.sink.rows_current()) == 1
 
 
@@ -130,7 +130,7 @@ def test_a_table_that_is_broken_for_some_inserts_makes_no_row_guilty(rig: Rig, f
         except SinkUnavailable:
             continue
         break
-    assert [letter.record.offset for letter in batch.letters()] == [5, 12]
+    assert [dead_letter.record.offset for dead_letter in batch.dead_letters()] == [5, 12]
     assert len(rig.sink.rows_current()) == 19
 
 
@@ -139,7 +139,7 @@ def test_one_guilty_row_costs_few_inserts(rig: Rig, guilty: int) -> None:
     rig.sink.refuse = refusing(guilty)
     batch = rig.batch(1024)
     rig.insertion.run(batch)
-    assert [letter.record.offset for letter in batch.letters()] == [guilty]
+    assert [dead_letter.record.offset for dead_letter in batch.dead_letters()] == [guilty]
     whole, again, account = 1, 1, 1
     assert len(rig.sizes()) <= whole + 2 * math.log2(1024) + again + account
 
@@ -158,7 +158,7 @@ def test_the_partition_that_fails_for_an_unknown_reason_is_given_up_and_the_othe
     batch = rig.batch(10, partitions=3)
     rig.insertion.run(batch)
     ((part, cause),) = batch.given_up
-    assert (part.lease.partition.number, cause) == (1, "ClickHouse error 4711 (NOBODY_KNOWS)")
+    assert (part.assignment.partition.number, cause) == (1, "ClickHouse error 4711 (NOBODY_KNOWS)")
     assert sorted(partition.number for partition in batch.parts) == [0, 2]
     assert {row["kafka_partition"] for row in rig.sink.ledger().values()} == {0, 2}
     assert len(rig.sink.ledger()) == 20
@@ -169,8 +169,10 @@ def test_a_refused_row_is_still_found_beside_a_partition_that_is_given_up(rig: R
     rig.sink.refuse = lambda row: row["step_id"] == "s2-7"
     batch = rig.batch(10, partitions=3)
     rig.insertion.run(batch)
-    assert [(letter.record.partition, letter.record.offset) for letter in batch.letters()] == [(2, 7)]
-    assert [part.lease.partition.number for part, _ in batch.given_up] == [0]
+    assert [(dead_letter.record.partition, dead_letter.record.offset) for dead_letter in batch.dead_letters()] == [
+        (2, 7)
+    ]
+    assert [part.assignment.partition.number for part, _ in batch.given_up] == [0]
     assert len(rig.sink.ledger()) == 20
 
 
@@ -204,7 +206,7 @@ def test_a_partition_that_was_given_up_comes_last_and_by_itself_until_it_passes(
         batch = rig.batch(10, partitions=3)
         rig.insertion.run(batch)
         assert rig.tries == [({1}, False), ({2}, False), ({0}, True)]
-        assert [part.lease.partition.number for part, _ in batch.given_up] == [0]
+        assert [part.assignment.partition.number for part, _ in batch.given_up] == [0]
     rig.cursed = set()
     for tries in ([({1}, False), ({2}, False), ({0}, True)], [({0, 1, 2}, False)]):
         rig.tries.clear()
@@ -236,23 +238,25 @@ def test_an_account_that_fails_for_an_unknown_reason_gives_up_its_partition_only
     rig.sink.insert = insert  # type: ignore[method-assign]
     batch = rig.batch(5, partitions=2)
     rig.insertion.run(batch)
-    assert [part.lease.partition.number for part, _ in batch.given_up] == [1]
-    assert not batch.letters()
+    assert [part.assignment.partition.number for part, _ in batch.given_up] == [1]
+    assert not batch.dead_letters()
 
 
 def test_a_flood_of_refused_rows_gives_its_partition_up_soon_and_leaves_no_trace_in_the_account(rig: Rig) -> None:
-    rig.leases = {number: Lease(Partition(TOPIC, number), sink_refusals=Refusals(1_000, 0.5)) for number in (0, 1)}
+    rig.assignments = {
+        number: Assignment(Partition(TOPIC, number), sink_refusals=Refusals(1_000, 0.5)) for number in (0, 1)
+    }
     rig.sink.refuse = lambda row: row["kafka_partition"] == 0 and row["kafka_offset"] % 10 > 0
     inserts: list[int] = []
     for _ in range(2):
         batch = rig.batch(1_500, partitions=2)
         rig.insertion.run(batch)
         ((part, cause),) = batch.given_up
-        assert part.lease.partition.number == 0
+        assert part.assignment.partition.number == 0
         assert "dead_letter.max_ratio is 0.5" in cause
         assert "VIOLATED_CONSTRAINT" in cause
-        assert not batch.letters()
-        assert part.lease.sink_refusals.records == 0
+        assert not batch.dead_letters()
+        assert part.assignment.sink_refusals.records == 0
         inserts.append(len(rig.sizes()))
     assert "ClickHouse refused 1" in cause, "a suspect has to be known after a few more refusals"
     assert inserts[0] < 5 * 1_000
@@ -260,7 +264,7 @@ def test_a_flood_of_refused_rows_gives_its_partition_up_soon_and_leaves_no_trace
     rig.sink.refuse = lambda row: row["kafka_offset"] % 10 == 0
     batch = rig.batch(100, partitions=2)
     rig.insertion.run(batch)
-    assert (len(batch.letters()), batch.given_up) == (20, [])
+    assert (len(batch.dead_letters()), batch.given_up) == (20, [])
 
 
 def test_an_account_that_has_to_be_given_again_is_counted_once(rig: Rig) -> None:
@@ -278,5 +282,5 @@ def test_an_account_that_has_to_be_given_again_is_counted_once(rig: Rig) -> None
     with pytest.raises(SinkUnavailable):
         rig.insertion.run(batch)
     rig.insertion.run(batch)
-    refusals = rig.leases[0].sink_refusals
+    refusals = rig.assignments[0].sink_refusals
     assert (refusals.records, refusals.refused) == (20, 1)

@@ -49,7 +49,10 @@ def test_accounts_for_what_is_no_run_step(rigs: Callable[..., Rig]) -> None:
         ("ignored", "delta"),
         ("dead_lettered", "missing_step_id"),
     ]
-    assert [letter.record.value for letter in rig.letters.letters] == [b"{broken", wire(step(id=""))]
+    assert [dead_letter.record.value for dead_letter in rig.dead_letters.dead_letters] == [
+        b"{broken",
+        wire(step(id="")),
+    ]
     assert not rig.rows()
 
 
@@ -63,7 +66,7 @@ def test_a_page_of_steps_is_one_record_and_several_rows(rigs: Callable[..., Rig]
         (1, "dead_lettered"),
         (2, "stored"),
     ]
-    assert len(rig.letters.letters) == 1
+    assert len(rig.dead_letters.dead_letters) == 1
     assert rig.value("runstep_records_total", outcome="dead_lettered", reason="missing_step_id") == 1
     assert rig.value("runstep_records_total", outcome="stored", reason="") == 0
 
@@ -84,15 +87,15 @@ def test_nothing_is_committed_before_its_dead_letters_are_acknowledged(rigs: Cal
     broker = FakeBroker()
     broker.produce(b"poison")
     rig = rigs(broker)
-    rig.letters.failures = 1_000_000
+    rig.dead_letters.failures = 1_000_000
     rig.turn(lambda: bool(rig.ledger()))
     for _ in range(20):
         rig.turn(lambda: True)
         rig.processor.turn()
     assert rig.committed() == 0
-    rig.letters.failures = 0
+    rig.dead_letters.failures = 0
     rig.turn(lambda: rig.committed() == 1)
-    assert [letter.record.value for letter in rig.letters.letters] == [b"poison"]
+    assert [dead_letter.record.value for dead_letter in rig.dead_letters.dead_letters] == [b"poison"]
 
 
 def test_a_step_that_is_sent_again_is_not_counted_again(rigs: Callable[..., Rig]) -> None:
@@ -150,8 +153,8 @@ def test_a_row_that_only_the_sink_refuses_is_dead_lettered_alone(rigs: Callable[
     rig.turn(lambda: rig.committed() == 100)
     assert len(rig.rows()) == 99
     assert len(rig.ledger()) == 100
-    (letter,) = rig.letters.letters
-    assert (letter.record.offset, letter.reason) == (37, "refused_by_sink")
+    (dead_letter,) = rig.dead_letters.dead_letters
+    assert (dead_letter.record.offset, dead_letter.reason) == (37, "refused_by_sink")
     assert rig.value("runstep_steps_total", type="message_creation", status="completed") == 99
     assert rig.value("runstep_records_total", outcome="dead_lettered", reason="refused_by_sink") == 1
 
@@ -164,11 +167,11 @@ def test_a_table_that_refuses_every_row_is_waited_for_and_nothing_is_dead_letter
         broker.produce(wire(completed(number)))
     rig = rigs(broker, sink=sink)
     rig.turn(lambda: rig.writer.trouble is not None and "no row passes" in rig.writer.trouble)
-    assert not rig.letters.letters
+    assert not rig.dead_letters.dead_letters
     sink.refuse = lambda _row: False
     rig.turn(lambda: rig.committed() == 100)
     assert len(rig.rows()) == 100
-    assert not rig.letters.letters
+    assert not rig.dead_letters.dead_letters
 
 
 def test_a_batch_too_large_for_the_server_is_split(rigs: Callable[..., Rig]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.daemon.batch import Lease, Part
+from pipeline.daemon.batch import Assignment, Part
 from pipeline.daemon.bearing import take_in
 from pipeline.daemon.rejection_limits import FEWEST, WINDOW, Refusals
 from pipeline.records import InvalidRecord, Partition, Reason, Stage
@@ -18,7 +18,7 @@ def noted(max_consecutive: int, max_ratio: float, *parts: tuple[int, int, int]) 
 
 
 def part_of(records: int, steps: int = 1) -> Part:
-    part = Part(Lease(Partition("run-steps", 0)))
+    part = Part(Assignment(Partition("run-steps", 0)))
     for offset in range(records):
         record = FakeRecord("run-steps", 0, offset, 1_000, b"k", b"v")
         part.extend([step_row(offset, step_index=index) for index in range(steps)], [record] * steps)
@@ -66,13 +66,13 @@ def test_rows_refused_by_the_sink_are_counted_by_their_records_up_to_where_one_h
     assert (refusals.records, refusals.refused, refusals.in_a_row) == (15, 3, 0)
 
 
-def test_rows_refused_before_are_known_by_their_letters_and_what_never_reached_the_sink_is_left_out() -> None:
+def test_rows_refused_before_are_known_by_their_dead_letters_and_what_never_reached_the_sink_is_left_out() -> None:
     part, refusals = part_of(6), Refusals()
     part.refuse(1, "why")
-    part.letters.append(InvalidRecord(part.records[2], Stage.DECODE, Reason.INVALID_JSON, "why"))
+    part.dead_letters.append(InvalidRecord(part.records[2], Stage.DECODE, Reason.INVALID_JSON, "why"))
     take_in(refusals, part, [3], 4)
     assert (refusals.records, refusals.refused, refusals.in_a_row) == (3, 2, 2)
-    part.letters.pop(0)
+    part.dead_letters.pop(0)
     take_in(refusals, part, [], 6)
     assert (refusals.records, refusals.refused, refusals.in_a_row) == (8, 2, 0)
 

@@ -127,11 +127,11 @@ def test_a_dead_letter_topic_that_is_away_is_no_trouble_of_the_sink(rigs: Callab
     broker = FakeBroker()
     broker.produce(b"poison")
     rig = rigs(broker)
-    rig.letters.failures = 1_000_000
+    rig.dead_letters.failures = 1_000_000
     rig.turn(lambda: "dead_letter" in rig.writer.last_errors)
     assert "dead-letter topic is away" in str(rig.writer.trouble)
     assert (rig.writer.sink_trouble, rig.value("runstep_sink_available")) == (None, 1)
-    rig.letters.failures = 0
+    rig.dead_letters.failures = 0
     rig.turn(lambda: rig.committed() == 1)
     rig.sink.down = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)
     rig.turn(lambda: rig.writer.sink_trouble == "ClickHouse is away")

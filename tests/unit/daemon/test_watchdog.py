@@ -22,7 +22,7 @@ class Worker:
         self.clock = clock
         self.gate = threading.Event()
         self.stirred = threading.Event()
-        self.stirred_at = clock.monotonic()
+        self.last_heartbeat = clock.monotonic()
         self.failure: BaseException | None = None
         self.ended = False
         self.thread = threading.Thread(target=self.work, name="blocked", daemon=True)
@@ -32,7 +32,7 @@ class Worker:
         hunter2 = "hunter2"
         while not self.ended:
             self.wait_at_the_gate(hunter2)
-            self.stirred_at = self.clock.monotonic()
+            self.last_heartbeat = self.clock.monotonic()
             self.stirred.set()
 
     def wait_at_the_gate(self, secret: str) -> None:
@@ -61,13 +61,13 @@ def worker(clock: FakeClock) -> Iterator[Worker]:
 
 @pytest.fixture
 def watchdog(clock: FakeClock, worker: Worker) -> Watchdog:
-    def stirred_at() -> float:
-        return worker.stirred_at
+    def last_heartbeat() -> float:
+        return worker.last_heartbeat
 
     return Watchdog(
         clock,
         [
-            Watched("the worker", stirred_at, PATIENCE, lambda: worker.failure),
+            Watched("the worker", last_heartbeat, PATIENCE, lambda: worker.failure),
             Watched("the other", clock.monotonic, PATIENCE),
         ],
     )

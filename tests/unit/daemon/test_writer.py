@@ -1,4 +1,4 @@
-"""The writer on fakes: every row and every letter, or nothing; the same token for the same bytes and for no others."""
+"""The writer on fakes: every row and every dead letter, or nothing; the same token for the same bytes and for no others."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from pipeline.contracts import Columns, StepKey
-from pipeline.daemon.batch import Batch, Lease
+from pipeline.daemon.batch import Assignment, Batch
 from pipeline.daemon.breaker import OPENS_AFTER, BreakerState
 from pipeline.daemon.retry import RetryPolicy
 from pipeline.daemon.writer import LETTERS_AT_ONCE, Writer
@@ -49,7 +49,7 @@ class WatchedSink(FakeSink):
         return super().counted_steps(partition, below, limit)
 
 
-class CountingLetters(FakeDeadLetters):
+class CountingDeadLetters(FakeDeadLetters):
     """Keeps the size of each sending; fails at those that are named."""
 
     def __init__(self) -> None:
@@ -57,35 +57,35 @@ class CountingLetters(FakeDeadLetters):
         self.sendings: list[int] = []
         self.fail_at: set[int] = set()
 
-    def send(self, letters: Sequence[InvalidRecord]) -> None:
-        self.sendings.append(len(letters))
+    def send(self, dead_letters: Sequence[InvalidRecord]) -> None:
+        self.sendings.append(len(dead_letters))
         self.failures = int(len(self.sendings) in self.fail_at)
-        super().send(letters)
+        super().send(dead_letters)
 
 
 class Rig:
     def __init__(self) -> None:
         self.sink = WatchedSink()
-        self.letters = CountingLetters()
+        self.dead_letters = CountingDeadLetters()
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry, (1.0,))
-        self.writer = Writer(self.sink, self.letters, metrics, FakeClock(), RetryPolicy(0.01, 0.02), 1_000)
-        self.lease = Lease(Partition(TOPIC, 0))
+        self.writer = Writer(self.sink, self.dead_letters, metrics, FakeClock(), RetryPolicy(0.01, 0.02), 1_000)
+        self.assignment = Assignment(Partition(TOPIC, 0))
         self.next = 0
 
-    def lend(self, rows: int) -> Batch:
+    def submit(self, rows: int) -> Batch:
         batch = Batch()
         offsets = range(self.next, self.next + rows)
         records = [FakeRecord(TOPIC, 0, offset, 1_000, b"k", b"v") for offset in offsets]
-        batch.part(self.lease).extend([step_row(offset) for offset in offsets], records)
+        batch.part(self.assignment).extend([step_row(offset) for offset in offsets], records)
         batch.seal(1_790_000_000.0)
         self.next += rows
-        self.writer.lend(batch)
+        self.writer.submit(batch)
         return batch
 
     def deliver(self, rows: int) -> Batch:
-        lent = self.lend(rows)
-        assert self.until(self.writer.take_back) is lent
+        lent = self.submit(rows)
+        assert self.until(self.writer.collect) is lent
         return lent
 
     def until(self, question: Callable[[], Any]) -> Any:
@@ -125,10 +125,10 @@ def test_what_may_have_been_written_is_sent_again_under_the_same_token(rig: Rig,
 
 
 @pytest.mark.parametrize("guilty", [(0,), (99,), (37,), (3, 4), (0, 99), tuple(range(10, 25))])
-def test_guilty_rows_are_found_by_halving_and_only_they_become_letters(rig: Rig, guilty: tuple[int, ...]) -> None:
+def test_guilty_rows_are_found_by_halving_and_only_they_become_dead_letters(rig: Rig, guilty: tuple[int, ...]) -> None:
     rig.sink.refuse = refusing(*guilty)
     rig.deliver(100)
-    assert tuple(letter.record.offset for letter in rig.letters.letters) == guilty
+    assert tuple(dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters) == guilty
     assert {offset for offset, outcome in rig.outcomes().items() if outcome == "dead_lettered"} == set(guilty)
     assert len(rig.outcomes()) == 100
     assert len(rig.sink.rows_current()) == 100 - len(guilty)
@@ -138,13 +138,13 @@ def test_guilty_rows_are_found_by_halving_and_only_they_become_letters(rig: Rig,
 
 def test_an_outage_in_the_middle_of_halving_loses_and_doubles_nothing(rig: Rig) -> None:
     rig.sink.refuse = refusing(5)
-    rig.lend(16)
+    rig.submit(16)
     rig.until(lambda: len(rig.sink.attempts) >= 2)
     rig.sink.down = AWAY
-    rig.until(lambda: rig.writer.trouble is not None or rig.writer.take_back())
+    rig.until(lambda: rig.writer.trouble is not None or rig.writer.collect())
     rig.sink.down = None
-    rig.until(lambda: len(rig.outcomes()) == 16 and rig.letters.letters)
-    assert [letter.record.offset for letter in rig.letters.letters] == [5]
+    rig.until(lambda: len(rig.outcomes()) == 16 and rig.dead_letters.dead_letters)
+    assert [dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters] == [5]
     assert len(rig.sink.rows_current()) == 15
 
 
@@ -153,29 +153,29 @@ def test_a_ledger_that_takes_no_account_is_waited_for_and_what_is_sent_then_has_
     rig.sink.refuse_account = 4
     rig.deliver(8)
     assert rig.outcomes()[3] == "dead_lettered"
-    assert [letter.record.offset for letter in rig.letters.letters] == [3]
+    assert [dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters] == [3]
     assert len(rig.sink.rows_current()) == 7
 
 
 def test_a_table_that_refuses_every_row_is_waited_for(rig: Rig) -> None:
     rig.sink.refuse = lambda _row: True
-    rig.lend(50)
+    rig.submit(50)
     rig.until(lambda: "no row passes" in str(rig.writer.trouble))
-    assert rig.writer.take_back() is None
-    assert not rig.letters.letters
+    assert rig.writer.collect() is None
+    assert not rig.dead_letters.dead_letters
     rig.sink.refuse = lambda _row: False
-    rig.until(rig.writer.take_back)
+    rig.until(rig.writer.collect)
     assert set(rig.outcomes().values()) == {"stored"}
-    assert not rig.letters.letters
+    assert not rig.dead_letters.dead_letters
 
 
 def test_a_row_that_is_too_much_alone_is_waited_for_and_never_dropped(rig: Rig) -> None:
     rig.sink.most_rows = 0
-    rig.lend(2)
+    rig.submit(2)
     rig.until(lambda: "no row passes" in str(rig.writer.trouble))
-    assert not rig.letters.letters
+    assert not rig.dead_letters.dead_letters
     rig.sink.most_rows = 1
-    rig.until(rig.writer.take_back)
+    rig.until(rig.writer.collect)
     assert set(rig.outcomes().values()) == {"stored"}
 
 
@@ -183,63 +183,63 @@ def test_a_sink_that_is_away_gets_small_questions_instead_of_the_batch(rig: Rig)
     rig.until(lambda: rig.writer.trouble is None)
     rig.deliver(1)
     rig.sink.down = AWAY
-    rig.lend(10)
+    rig.submit(10)
     rig.until(lambda: rig.writer.breaker.failures >= 3 * OPENS_AFTER)
     assert rig.writer.breaker.state is not BreakerState.CLOSED
     assert [rows for _, rows in rig.sink.attempts] == [1, *[10] * OPENS_AFTER]
     rig.sink.down = None
-    rig.until(rig.writer.take_back)
+    rig.until(rig.writer.collect)
     assert rig.writer.breaker.state is BreakerState.CLOSED
     assert [rows for _, rows in rig.sink.attempts] == [1, *[10] * (OPENS_AFTER + 1)]
 
 
-def test_letters_go_in_slices_and_what_was_delivered_is_not_sent_again(rig: Rig) -> None:
+def test_dead_letters_go_in_slices_and_what_was_delivered_is_not_sent_again(rig: Rig) -> None:
     rows = 2 * LETTERS_AT_ONCE + 10
     batch = Batch()
     records = [FakeRecord(TOPIC, 0, offset, 1_000, b"k", b"v") for offset in range(rows)]
-    part = batch.part(rig.lease)
+    part = batch.part(rig.assignment)
     part.extend([step_row(offset) for offset in range(rows)], records)
     batch.seal(1_790_000_000.0)
     for row in range(rows):
         part.refuse(row, "why")
-    rig.letters.fail_at = {2, 3}
-    rig.writer.lend(batch)
-    assert rig.until(rig.writer.take_back) is batch
-    assert rig.letters.sendings == [LETTERS_AT_ONCE] * 4 + [10]
-    assert [letter.record.offset for letter in rig.letters.letters] == list(range(rows))
+    rig.dead_letters.fail_at = {2, 3}
+    rig.writer.submit(batch)
+    assert rig.until(rig.writer.collect) is batch
+    assert rig.dead_letters.sendings == [LETTERS_AT_ONCE] * 4 + [10]
+    assert [dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters] == list(range(rows))
 
 
-def test_steps_counted_before_are_asked_for_once_a_lease_below_its_first_record(rig: Rig) -> None:
+def test_steps_counted_before_are_asked_for_once_a_assignment_below_its_first_record(rig: Rig) -> None:
     rig.deliver(3)
     rig.deliver(3)
     assert rig.sink.asked == [(Partition(TOPIC, 0), 0, 1_000)]
-    rig.lease = Lease(Partition(TOPIC, 0))
+    rig.assignment = Assignment(Partition(TOPIC, 0))
     rig.sink.down = AWAY
-    rig.lend(2)
+    rig.submit(2)
     rig.until(lambda: len(rig.sink.asked) >= 3)
     rig.sink.down = None
-    rig.until(rig.writer.take_back)
+    rig.until(rig.writer.collect)
     assert set(rig.sink.asked[1:]) == {(Partition(TOPIC, 0), 6, 1_000)}
-    assert rig.lease.counted is not None
-    assert len(rig.lease.counted) == 6
+    assert rig.assignment.counted is not None
+    assert len(rig.assignment.counted) == 6
 
 
 def test_a_bug_is_raised_where_the_owner_asks(rig: Rig) -> None:
     rig.until(lambda: rig.writer.trouble is None)
     rig.sink.bug = ZeroDivisionError("a bug")
-    rig.lend(1)
+    rig.submit(1)
     with pytest.raises(ZeroDivisionError):
-        rig.until(rig.writer.take_back)
+        rig.until(rig.writer.collect)
     with pytest.raises(ZeroDivisionError):
-        rig.writer.take_back()
+        rig.writer.collect()
 
 
 def test_closed_during_an_outage_it_gives_up_at_once_and_gives_nothing_back(rig: Rig) -> None:
     rig.until(lambda: rig.writer.trouble is None)
     rig.sink.down = AWAY
-    rig.lend(1)
+    rig.submit(1)
     rig.until(lambda: rig.writer.trouble is not None)
     rig.writer.close(60.0)
-    assert rig.writer.take_back() is None
+    assert rig.writer.collect() is None
     assert rig.sink.closed
     assert not rig.outcomes()

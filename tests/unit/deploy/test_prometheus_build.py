@@ -111,7 +111,7 @@ def test_an_objective_that_all_factors_fit_is_told_nothing(tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize(
-    ("options", "cure"),
+    ("options", "fix"),
     [
         (["--objective", "99"], "give a share between 0 and 1, such as 0.99 for 99 %"),
         (["--freshness-objective", "1"], "give a share between 0 and 1"),
@@ -125,13 +125,13 @@ def test_an_objective_that_all_factors_fit_is_told_nothing(tmp_path: Path, capsy
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_wrong_option_is_a_usage_error_with_its_cure(
-    options: list[str], cure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_option_is_a_usage_error_with_its_fix(
+    options: list[str], fix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "r.yml"
     assert build.main([*options, "--output", str(target)]) == 64
     assert not target.exists()
-    assert cure in capsys.readouterr().err
+    assert fix in capsys.readouterr().err
 
 
 def test_the_buckets_of_the_freshness_are_written_as_the_daemon_exposes_them() -> None:

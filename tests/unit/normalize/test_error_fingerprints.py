@@ -49,7 +49,7 @@ FAMILIES = {
         "Rate limit is exceeded. Visit https://platform.openai.com/account/rate-limits to learn more.",
         "Rate limit is  exceeded.",
     ],
-    "letter case and white space": ["Resource  Not found", "resource not\nfound "],
+    "dead letter case and white space": ["Resource  Not found", "resource not\nfound "],
 }
 
 DISTINCT = [

@@ -1,4 +1,4 @@
-"""`runstep dlq` without a Kafka: what a letter says, and which letters are meant."""
+"""`runstep dlq` without a Kafka: what a dead letter says, and which dead letters are meant."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ from pipeline.commands import _dlq_options as options
 from pipeline.errors import ConfigError
 from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Reason, Stage
-from pipeline.tools.dlq import Identity, Origins, Outcome, Selection, letter_of
+from pipeline.tools.dlq import Identity, Origins, Outcome, Selection, dead_letter_of
 from pipeline.tools.dlq.dead_letter_records import mark_of, marks, once_more, returning
 from tests.support.dead_letter_topic import LETTERS, NOW, ORIGIN, Log
 
@@ -24,20 +24,25 @@ def log() -> Log:
     return Log({ORIGIN: 2, LETTERS: 2})
 
 
-def places(letters: list[Any]) -> list[int]:
-    return [letter.identity.offset for letter in letters]
+def places(dead_letters: list[Any]) -> list[int]:
+    return [dead_letter.identity.offset for dead_letter in dead_letters]
 
 
 # what lies in the topic
 
 
-def test_a_letter_is_read_as_the_daemon_wrote_it(log: Log) -> None:
-    record = log.letter(7, headers=(("runstep-attempt", b"2"),), reason=Reason.TOO_DEEP, stage=Stage.NORMALIZE)
-    letter = letter_of(record)
-    assert letter is not None
-    assert letter.identity == (ORIGIN, 0, 7, NOW - 1_000 + 7, 3)
-    assert (letter.partition, letter.offset, letter.timestamp) == (0, 0, NOW)
-    assert (letter.reason, letter.stage, letter.size, letter.sha256) == ("too_deep", "normalize", len(b"value 7"), "")
+def test_a_dead_letter_is_read_as_the_daemon_wrote_it(log: Log) -> None:
+    record = log.dead_letter(7, headers=(("runstep-attempt", b"2"),), reason=Reason.TOO_DEEP, stage=Stage.NORMALIZE)
+    dead_letter = dead_letter_of(record)
+    assert dead_letter is not None
+    assert dead_letter.identity == (ORIGIN, 0, 7, NOW - 1_000 + 7, 3)
+    assert (dead_letter.partition, dead_letter.offset, dead_letter.timestamp) == (0, 0, NOW)
+    assert (dead_letter.reason, dead_letter.stage, dead_letter.size, dead_letter.sha256) == (
+        "too_deep",
+        "normalize",
+        len(b"value 7"),
+        "",
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,11 +56,11 @@ def test_a_letter_is_read_as_the_daemon_wrote_it(log: Log) -> None:
         ("runstep-timestamp", b"9" * 5_000),
     ],
 )
-def test_damaged_headers_make_no_letter_and_no_marker(log: Log, name: str, value: bytes) -> None:
-    record = log.letter(more=[(name, value)])
-    assert letter_of(record) is None
+def test_damaged_headers_make_no_dead_letter_and_no_marker(log: Log, name: str, value: bytes) -> None:
+    record = log.dead_letter(more=[(name, value)])
+    assert dead_letter_of(record) is None
     book = log.book()
-    assert (book.letters, book.outcomes, book.strangers) == ({}, {}, 1)
+    assert (book.dead_letters, book.outcomes, book.strangers) == ({}, {}, 1)
 
 
 def test_a_record_of_somebody_else_is_neither(log: Log) -> None:
@@ -82,36 +87,36 @@ def test_what_comes_back_has_its_own_headers_its_origin_and_the_attempt() -> Non
     ]
 
 
-def test_a_letter_put_at_the_end_differs_in_its_attempt_only(log: Log) -> None:
-    record = log.letter(4, headers=(("trace", b"1"),))
-    first = letter_of(record)
+def test_a_dead_letter_put_at_the_end_differs_in_its_attempt_only(log: Log) -> None:
+    record = log.dead_letter(4, headers=(("trace", b"1"),))
+    first = dead_letter_of(record)
     assert first is not None
     copy = record._replace(offset=9, headers=once_more(record.headers, first.identity))
-    second = letter_of(copy)
+    second = dead_letter_of(copy)
     assert second is not None
     assert second.identity == first.identity._replace(attempt=2)
     kept = [pair for pair in record.headers if pair[0] != "runstep-attempt"]
     assert copy.headers == [*kept, ("runstep-attempt", b"2")]
 
 
-def test_a_letter_that_was_sent_twice_is_one_and_both_places_are_known(log: Log) -> None:
-    log.letter(5, lies_in=1)
-    log.letter(5, lies_in=0)
-    log.letter(5, lies_in=0)
-    (letter,) = log.book().chosen(Selection())
-    assert sorted(log.book().partitions_of(letter)) == [0, 1]
+def test_a_dead_letter_that_was_sent_twice_is_one_and_both_places_are_known(log: Log) -> None:
+    log.dead_letter(5, lies_in=1)
+    log.dead_letter(5, lies_in=0)
+    log.dead_letter(5, lies_in=0)
+    (dead_letter,) = log.book().chosen(Selection())
+    assert sorted(log.book().partitions_of(dead_letter)) == [0, 1]
 
 
 def test_only_what_came_since_is_read_the_next_time(log: Log) -> None:
-    log.letter(1)
+    log.dead_letter(1)
     book = log.book()
     told: list[tuple[int, int]] = []
-    log.letter(2)
+    log.dead_letter(2)
     book.read_on(lambda done, total: told.append((done, total)))
     assert (places(book.chosen(Selection())), told[0], told[-1]) == ([1, 2], (0, 1), (1, 1))
 
 
-# which letters are meant
+# which dead letters are meant
 
 
 @pytest.mark.parametrize(
@@ -132,17 +137,17 @@ def test_only_what_came_since_is_read_the_next_time(log: Log) -> None:
     ],
 )
 def test_a_selection_means_what_all_its_parts_admit(log: Log, selection: Selection, meant: list[int]) -> None:
-    log.letter(0)
-    log.letter(1, reason=Reason.TOO_DEEP)
-    log.letter(2, stage=Stage.NORMALIZE)
-    log.letter(3, stage=Stage.SINK, partition=1)
+    log.dead_letter(0)
+    log.dead_letter(1, reason=Reason.TOO_DEEP)
+    log.dead_letter(2, stage=Stage.NORMALIZE)
+    log.dead_letter(3, stage=Stage.SINK, partition=1)
     assert places(log.book().chosen(selection)) == meant
 
 
-def test_the_oldest_letter_comes_first_wherever_it_lies(log: Log) -> None:
-    log.letter(0, lies_in=1)
-    log.letter(1, lies_in=0)
-    log.letter(2, lies_in=1)
+def test_the_oldest_dead_letter_comes_first_wherever_it_lies(log: Log) -> None:
+    log.dead_letter(0, lies_in=1)
+    log.dead_letter(1, lies_in=0)
+    log.dead_letter(2, lies_in=1)
     assert places(log.book().chosen(Selection())) == [1, 0, 2]
 
 
@@ -223,7 +228,7 @@ def test_the_options_become_one_selection() -> None:
 
 
 @pytest.mark.parametrize("word", ["invalid_jsno", "tombstone", "not_a_run_step"])
-def test_a_reason_that_no_letter_has_is_refused_with_those_there_are(word: str) -> None:
+def test_a_reason_that_no_dead_letter_has_is_refused_with_those_there_are(word: str) -> None:
     with pytest.raises(typer.BadParameter, match="there is no reason") as caught:
         options.selection([word], None, None, None, None)
     assert "invalid_json, too_deep" in str(caught.value)

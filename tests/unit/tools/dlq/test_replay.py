@@ -1,4 +1,4 @@
-"""`runstep dlq replay` without a Kafka: what is done about each letter, and only once."""
+"""`runstep dlq replay` without a Kafka: what is done about each dead letter, and only once."""
 
 import hashlib
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.records import Reason, Stage
-from pipeline.tools.dlq import Identity, OnError, Origins, Outcome, Selection, Terms, letter_of
+from pipeline.tools.dlq import Identity, OnError, Origins, Outcome, Selection, Terms, dead_letter_of
 from pipeline.tools.dlq import replay as replaying
 from pipeline.tools.dlq.dead_letter_records import mark_of
 from pipeline.tools.dlq.replay import Replay
@@ -22,19 +22,19 @@ def log() -> Log:
     return Log({ORIGIN: 2, LETTERS: 2})
 
 
-def places(letters: list[Any]) -> list[int]:
-    return [letter.identity.offset for letter in letters]
+def places(dead_letters: list[Any]) -> list[int]:
+    return [dead_letter.identity.offset for dead_letter in dead_letters]
 
 
-def letters_in(log: Log) -> list[FakeRecord]:
-    return [record for part in log.topics[LETTERS] for record in part if letter_of(record) is not None]
+def dead_letters_in(log: Log) -> list[FakeRecord]:
+    return [record for part in log.topics[LETTERS] for record in part if dead_letter_of(record) is not None]
 
 
 # what is done
 
 
-def test_a_letter_comes_back_to_its_partition_with_a_marker_in_the_same_transaction(log: Log) -> None:
-    log.letter(7, partition=1, headers=(("trace", b"1"),))
+def test_a_dead_letter_comes_back_to_its_partition_with_a_marker_in_the_same_transaction(log: Log) -> None:
+    log.dead_letter(7, partition=1, headers=(("trace", b"1"),))
     report = log.replay(Terms())
     ((back, marker),) = log.written
     assert (back.topic, back.partition, back.key, back.value) == (ORIGIN, 1, b"key", b"value 7")
@@ -46,7 +46,7 @@ def test_a_letter_comes_back_to_its_partition_with_a_marker_in_the_same_transact
 
 def test_a_second_run_brings_nothing_and_says_why(log: Log) -> None:
     for offset in range(3):
-        log.letter(offset)
+        log.dead_letter(offset)
     log.replay(Terms(), limit=2)
     assert len(log.returned()) == 2
     report = log.replay(Terms())
@@ -55,24 +55,24 @@ def test_a_second_run_brings_nothing_and_says_why(log: Log) -> None:
     assert log.replay(Terms()).closed == 3
 
 
-def test_a_letter_that_is_sent_again_after_its_replay_stays_closed(log: Log) -> None:
-    log.letter(5)
+def test_a_dead_letter_that_is_sent_again_after_its_replay_stays_closed(log: Log) -> None:
+    log.dead_letter(5)
     log.replay(Terms())
-    log.letter(5)
+    log.dead_letter(5)
     assert log.replay(Terms()).closed == 1
     assert len(log.returned()) == 1
 
 
 def test_each_partition_with_a_copy_gets_a_marker(log: Log) -> None:
-    log.letter(5, lies_in=0)
-    log.letter(5, lies_in=1)
+    log.dead_letter(5, lies_in=0)
+    log.dead_letter(5, lies_in=1)
     log.replay(Terms())
     assert [record.partition for record in log.written[0] if record.topic == LETTERS] == [0, 1]
 
 
-def test_letters_of_so_many_refusals_are_left_alone(log: Log) -> None:
+def test_dead_letters_of_so_many_refusals_are_left_alone(log: Log) -> None:
     for attempts in range(4):
-        log.letter(attempts, headers=(("runstep-attempt", str(attempts).encode()),))
+        log.dead_letter(attempts, headers=(("runstep-attempt", str(attempts).encode()),))
     report = log.replay(Terms(max_attempts=3))
     assert (report.exhausted, report.failed) == (2, False)
     assert sorted(dict(record.headers)["runstep-attempt"] for record in log.returned()) == [b"1", b"2"]
@@ -80,7 +80,7 @@ def test_letters_of_so_many_refusals_are_left_alone(log: Log) -> None:
 
 def test_another_topic_is_written_by_key(log: Log) -> None:
     log.topics["elsewhere"] = [[]]
-    log.letter(7, partition=1)
+    log.dead_letter(7, partition=1)
     log.replay(Terms(to_topic="elsewhere"))
     assert (log.written[0][0].topic, log.written[0][0].partition) == ("elsewhere", None)
 
@@ -96,45 +96,45 @@ OBSTACLES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("fields", "cause"), OBSTACLES.values(), ids=OBSTACLES)
 def test_what_cannot_come_back_stops_it_there(log: Log, fields: dict[str, Any], cause: str) -> None:
-    log.letter(0)
-    log.letter(1, **fields)
-    log.letter(2)
+    log.dead_letter(0)
+    log.dead_letter(1, **fields)
+    log.dead_letter(2)
     report = log.replay(Terms())
-    ((letter, told),) = report.failures
-    assert (letter.identity.offset, report.stopped, report.failed) == (1, True, True)
+    ((dead_letter, told),) = report.failures
+    assert (dead_letter.identity.offset, report.stopped, report.failed) == (1, True, True)
     assert told.startswith(cause)
     assert [record.value for record in log.returned()] == [b"value 0"]
 
 
 @pytest.mark.parametrize("fields", [fields for fields, _ in OBSTACLES.values()], ids=OBSTACLES)
 def test_what_is_dropped_is_closed_and_the_others_come_back(log: Log, fields: dict[str, Any]) -> None:
-    log.letter(0)
-    log.letter(1, **fields)
-    log.letter(2)
+    log.dead_letter(0)
+    log.dead_letter(1, **fields)
+    log.dead_letter(2)
     report = log.replay(Terms(on_error=OnError.DROP))
     assert (report.done[Outcome.DROPPED], report.stopped, report.failed) == (1, False, False)
     assert [record.value for record in log.returned()] == [b"value 0", b"value 2"]
     assert log.replay(Terms(on_error=OnError.DROP)).closed == 3
-    assert len(letters_in(log)) == 3
+    assert len(dead_letters_in(log)) == 3
 
 
 def test_what_is_requeued_goes_to_the_end_until_its_attempts_are_used_up(log: Log) -> None:
     terms = Terms(max_attempts=3, on_error=OnError.REQUEUE)
-    log.letter(1, topic=GONE, headers=(("trace", b"1"),))
-    log.letter(2)
+    log.dead_letter(1, topic=GONE, headers=(("trace", b"1"),))
+    log.dead_letter(2)
     first, second, third = (log.replay(terms) for _ in range(3))
     assert (first.done[Outcome.REPLAYED], first.done[Outcome.REQUEUED], first.failed) == (1, 1, True)
     assert (second.done[Outcome.REQUEUED], second.closed) == (1, 2)
     assert (third.done[Outcome.REQUEUED], third.exhausted, third.failed) == (0, 1, False)
-    letters = [record for record in letters_in(log) if dict(record.headers)["runstep-topic"] == GONE.encode()]
-    assert [dict(record.headers)["runstep-attempt"] for record in letters] == [b"1", b"2", b"3"]
-    assert {(record.key, record.value, dict(record.headers)["trace"]) for record in letters} == {
+    dead_letters = [record for record in dead_letters_in(log) if dict(record.headers)["runstep-topic"] == GONE.encode()]
+    assert [dict(record.headers)["runstep-attempt"] for record in dead_letters] == [b"1", b"2", b"3"]
+    assert {(record.key, record.value, dict(record.headers)["trace"]) for record in dead_letters} == {
         (b"key", b"value 1", b"1")
     }
 
 
-def test_a_requeued_letter_comes_back_once_its_origin_is_there_again(log: Log) -> None:
-    log.letter(1, topic=GONE)
+def test_a_requeued_dead_letter_comes_back_once_its_origin_is_there_again(log: Log) -> None:
+    log.dead_letter(1, topic=GONE)
     log.replay(Terms(on_error=OnError.REQUEUE))
     log.topics[GONE] = [[]]
     assert log.replay(Terms()).done[Outcome.REPLAYED] == 1
@@ -143,15 +143,15 @@ def test_a_requeued_letter_comes_back_once_its_origin_is_there_again(log: Log) -
 
 
 def test_an_unread_record_without_a_key_can_be_requeued(log: Log) -> None:
-    log.letter(1, stage=Stage.FETCH, reason=Reason.UNREADABLE, key=None, value=None)
+    log.dead_letter(1, stage=Stage.FETCH, reason=Reason.UNREADABLE, key=None, value=None)
     log.replay(Terms(on_error=OnError.REQUEUE))
-    assert [(record.key, record.value) for record in letters_in(log)] == [(None, None), (None, b"")]
+    assert [(record.key, record.value) for record in dead_letters_in(log)] == [(None, None), (None, b"")]
 
 
 def test_a_preview_says_the_same_and_writes_nothing(log: Log) -> None:
-    log.letter(0)
-    log.letter(1, topic=GONE)
-    log.letter(2)
+    log.dead_letter(0)
+    log.dead_letter(1, topic=GONE)
+    log.dead_letter(2)
     for policy, verdicts in (
         (OnError.STOP, [Outcome.REPLAYED, None]),
         (OnError.DROP, [Outcome.REPLAYED, Outcome.DROPPED, Outcome.REPLAYED]),
@@ -164,21 +164,21 @@ def test_a_preview_says_the_same_and_writes_nothing(log: Log) -> None:
     assert log.written == []
 
 
-# cut letters
+# cut dead letters
 
 
 def cut(log: Log, **fields: Any) -> None:
     whole = b"head and tail"
     log.append(ORIGIN, 0, b"key", whole, [("trace", b"1"), ("runstep-attempt", b"1")])
-    log.cut_letter(
+    log.cut_dead_letter(
         0, 4, len(whole), hashlib.sha256(whole).hexdigest(), **{"timestamp": NOW, "value": whole, "key": None, **fields}
     )
 
 
-def test_the_whole_of_a_cut_letter_is_fetched_from_its_origin(log: Log) -> None:
+def test_the_whole_of_a_cut_dead_letter_is_fetched_from_its_origin(log: Log) -> None:
     cut(log)
-    (letter,) = log.book().chosen(Selection())
-    assert letter.size == len(b"head and tail")
+    (dead_letter,) = log.book().chosen(Selection())
+    assert dead_letter.size == len(b"head and tail")
     log.replay(Terms())
     (back,) = log.returned()
     assert (back.key, back.value, dict(back.headers)["trace"]) == (b"key", b"head and tail", b"1")
@@ -195,7 +195,7 @@ def test_the_whole_of_a_cut_letter_is_fetched_from_its_origin(log: Log) -> None:
 def test_a_head_alone_never_comes_back(log: Log, fields: dict[str, Any], cause: str) -> None:
     cut(log, **fields)
     ((_, told),) = log.replay(Terms()).failures
-    assert told == f"the letter holds only the head of 13 bytes, and {cause}"
+    assert told == f"the dead letter holds only the head of 13 bytes, and {cause}"
     assert log.returned() == []
 
 
@@ -218,11 +218,11 @@ def test_an_origin_that_kafka_does_not_hold_any_more_is_told(log: Log) -> None:
 
 def test_slices_are_bounded_by_number_and_by_bytes(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     for offset in range(7):
-        log.letter(offset, value=b"x" * (10 if offset < 5 else 60))
+        log.dead_letter(offset, value=b"x" * (10 if offset < 5 else 60))
     monkeypatch.setattr(replaying, "SLICE", 3)
     monkeypatch.setattr(replaying, "SLICE_BYTES", 70)
     log.replay(Terms())
-    # Each letter is a record and its marker.
+    # Each dead letter is a record and its marker.
     assert [len(records) // 2 for records in log.written] == [3, 2, 1, 1]
 
 
@@ -232,7 +232,7 @@ def refusing(log: Log, *values: bytes) -> None:
 
 def test_a_refused_record_costs_no_other(log: Log) -> None:
     for offset in range(5):
-        log.letter(offset)
+        log.dead_letter(offset)
     refusing(log, b"value 1", b"value 3")
     report = log.replay(Terms(on_error=OnError.DROP))
     assert sorted(record.value for record in log.returned()) == [b"value 0", b"value 2", b"value 4"]
@@ -242,32 +242,36 @@ def test_a_refused_record_costs_no_other(log: Log) -> None:
 
 def test_a_refused_record_stops_it_there_and_not_before(log: Log) -> None:
     for offset in range(4):
-        log.letter(offset)
+        log.dead_letter(offset)
     refusing(log, b"value 2")
     report = log.replay(Terms())
     assert [record.value for record in log.returned()] == [b"value 0", b"value 1"]
-    assert (report.stopped, report.failed, places([letter for letter, _ in report.failures])) == (True, True, [2])
+    assert (report.stopped, report.failed, places([dead_letter for dead_letter, _ in report.failures])) == (
+        True,
+        True,
+        [2],
+    )
 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("policy", [OnError.DROP, OnError.REQUEUE])
 @pytest.mark.parametrize("fields", [{}, {"topic": GONE}], ids=["refused", "no topic"])
-def test_where_not_even_that_can_be_said_the_letter_stays_as_it_is(
+def test_where_not_even_that_can_be_said_the_dead_letter_stays_as_it_is(
     log: Log, policy: OnError, fields: dict[str, Any]
 ) -> None:
-    log.letter(0)
-    log.letter(1, **fields)
-    log.letter(2)
+    log.dead_letter(0)
+    log.dead_letter(1, **fields)
+    log.dead_letter(2)
     log.refuses = lambda record: b"value 1" in (record.value or b"") or b"/1/" in (record.key or b"")
     report = log.replay(Terms(on_error=policy))
     assert [record.value for record in log.returned()] == [b"value 0", b"value 2"]
-    assert (report.failed, places([letter for letter, _ in report.failures])) == (True, [1])
-    assert len(letters_in(log)) == 3
+    assert (report.failed, places([dead_letter for dead_letter, _ in report.failures])) == (True, [1])
+    assert len(dead_letters_in(log)) == 3
 
 
 def test_what_another_replay_has_done_meanwhile_is_not_done_again(log: Log) -> None:
     for offset in range(3):
-        log.letter(offset)
+        log.dead_letter(offset)
     refusing(log, b"value 1")
     other = Log({})
     other.topics, other.meanwhile = log.topics, lambda: None
@@ -281,8 +285,8 @@ def test_what_another_replay_has_done_meanwhile_is_not_done_again(log: Log) -> N
     assert sorted(record.value for record in log.returned()) == [b"value 0", b"value 2"]
 
 
-def test_a_letter_whose_origin_is_hidden_is_not_dropped(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    log.letter(0)
+def test_a_dead_letter_whose_origin_is_hidden_is_not_dropped(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.dead_letter(0)
     shown = log.partitions
 
     def partitions(topic: str) -> Any:
