@@ -62,17 +62,17 @@ def shape(value: Any, field: str = "") -> Shape:
     return _kind_of_text(value, field) if isinstance(value, str) else _kind_of_number(value)
 
 
-def renaming(example: Any, other: Any) -> dict[str, Any]:
+def renaming(example: Any, other: Any) -> dict[Any, Any]:
     """Return what each text and fraction of an example is in another payload of its shape, where that is one thing."""
     pairs: list[tuple[Any, Any]] = []
     _pair(example, other, pairs)
-    names: dict[str, set[Any]] = {}
-    for ours, theirs in pairs:
-        names.setdefault(ours, set()).add(theirs)
-    return {ours: theirs.pop() for ours, theirs in names.items() if len(theirs) == 1}
+    names: dict[Any, set[Any]] = {}
+    for name, other_name in pairs:
+        names.setdefault(name, set()).add(other_name)
+    return {name: found.pop() for name, found in names.items() if len(found) == 1}
 
 
-def renamed(value: Any, names: Mapping[str, Any]) -> Any:
+def renamed(value: Any, names: Mapping[Any, Any]) -> Any:
     """Return JSON with its texts and fractions under other names."""
     if isinstance(value, dict):
         return {names.get(name, name): renamed(one, names) for name, one in value.items()}
@@ -120,8 +120,8 @@ def _kind_of_number(value: float | None) -> Shape:
 
 def _pair(example: Any, other: Any, pairs: list[tuple[Any, Any]]) -> None:
     if isinstance(example, dict):
-        for (ours, value), (theirs, other_value) in zip(example.items(), other.items(), strict=True):
-            pairs.append((ours, theirs))
+        for (name, value), (other_name, other_value) in zip(example.items(), other.items(), strict=True):
+            pairs.append((name, other_name))
             _pair(value, other_value, pairs)
     elif isinstance(example, list):
         for value, other_value in zip(example, other, strict=False):

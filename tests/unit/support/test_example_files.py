@@ -1,11 +1,22 @@
-"""Each shape of the recorded payloads has an example in the repository."""
+"""The example files: no two share a step, and each shape of the recorded payloads has one."""
+
+from collections import Counter
 
 import pytest
 
-from tests.support.expectations import example
+from tests.support.expectations import example, examples
 from tests.support.paths import REFERENCE
 from tests.support.recorded import EXAMPLE_OF, recorded_files
 from tests.support.wire_shapes import shape_of
+
+
+def test_no_two_examples_have_a_step_in_common() -> None:
+    files = Counter(
+        step
+        for one in examples()
+        for step in {(row["run_id"], row["step_id"]) for row in one.verdicts if isinstance(row, dict)}
+    )
+    assert [step for step, count in files.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("own", sorted(set(EXAMPLE_OF.values())))
