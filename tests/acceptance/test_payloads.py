@@ -1,11 +1,10 @@
-"""Every real payload goes through real Kafka and the real daemon into real ClickHouse.
+"""Every recorded payload goes through real Kafka and the real daemon into real ClickHouse.
 
-What is expected of them was written by hand: `expected_outcomes.toml` for all of them, `expected_rows.toml` for the
-rows of many. The reference lies beside the project, not in it; where it is missing these tests are skipped, and
-test_examples.py shows the same shapes.
+The recorded payloads stand beside the project in its workshop, not in it. Every clone has an example of its own for
+each shape of theirs, which test_examples.py shows; these tests add the real texts, numbers and sizes. What is expected
+of a recorded step is what the example of its shape expects, under the names that the recorded payload uses.
 """
 
-import json
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -16,29 +15,26 @@ import pytest
 from kafka import KafkaAdminClient
 
 from pipeline import __version__
-from tests.support.daemon import ROOT
 from tests.support.delivery import Delivery, Sent, deliver
-from tests.support.expectations import OUTCOMES, expected, observed
+from tests.support.expectations import NUMBERS, OUTCOMES, Columns, expected, observed
 from tests.support.paths import REFERENCE
+from tests.support.recorded import reasons_of, recorded_files, rows_of
 
-HERE: Final = Path(__file__).parent
-FOLDERS: Final = ("payloads", "derived", "raw")
+if not REFERENCE.is_dir():
+    pytest.skip(
+        "only the workshop has the recorded payloads; test_examples.py has one of each shape", allow_module_level=True
+    )
+
 STORED_AT: Final = 1_790_000_000_000
 """The records' timestamp, in milliseconds; later than any step in them."""
 
-_WRITTEN: Final[dict[str, dict[str, list[str]]]] = tomllib.loads((HERE / "expected_outcomes.toml").read_text())
-ROWS: Final[dict[str, dict[str, Any]]] = tomllib.loads((HERE / "expected_rows.toml").read_text())
+BY_HAND: Final[dict[str, dict[str, Any]]] = tomllib.loads(
+    (Path(__file__).parent / "recorded_numbers.toml").read_text(encoding="utf-8")
+)
+"""Times and token counts of some steps, by file and index."""
 
-
-def _repeated(words: list[str]) -> list[str]:
-    """Return a reason for each step, '' for a stored one."""
-    counted = [(word, int(count or 1)) for word, _, count in (entry.partition(" x ") for entry in words)]
-    return [reason.replace("stored", "") for reason, count in counted for _ in range(count)]
-
-
-REASONS: Final = {
-    f"{folder}/{name}": _repeated(words) for folder, files in _WRITTEN.items() for name, words in files.items()
-}
+FILES: Final = recorded_files()
+REASONS: Final = {name: reasons_of(name) for name in FILES}
 
 CURRENT: Final = {
     # All of these end at the same second: the record that came last.
@@ -72,42 +68,15 @@ CURRENT: Final = {
 """Step key and day of creation to the file whose state is the current one."""
 
 
-def files() -> list[str]:
-    """Return all files of the reference, in the order in which they are produced."""
-    if not REFERENCE.is_dir():
-        return []
-    found = (path for folder in FOLDERS for path in sorted((REFERENCE / folder).iterdir()))
-    return [f"{path.parent.name}/{path.name}" for path in found if path.suffix in {".json", ".sse"}]
-
-
-def sent_steps(name: str) -> list[Any]:
-    """Return the objects in a file, as they were sent, without their envelopes."""
-    text = (REFERENCE / name).read_text()
-    if name.endswith(".sse"):
-        frames = (line.removeprefix("data:") for line in text.split("\n") if line.startswith("data:"))
-        return [None if frame.strip() == "[DONE]" else json.loads(frame) for frame in frames]
-    value = json.loads(text)
-    inner = value.get("data", value)
-    return inner if isinstance(inner, list) else [inner]
-
-
 @pytest.fixture(scope="module")
 def delivery(kafka: Any, clickhouse: Any, kafka_admin: KafkaAdminClient) -> Iterator[Delivery]:
     """All of them, delivered, each in a batch of its own so that steps with the same ids do not hide each other."""
-    names = files()
-    if not names:
-        pytest.skip(f"the reference is not beside the project ({REFERENCE.relative_to(ROOT.parent)} is missing)")
     records = [
         Sent(name, (REFERENCE / name).read_bytes(), STORED_AT + number, (("origin", b"reference"), ("origin", b"\xff")))
-        for number, name in enumerate(names)
+        for number, name in enumerate(FILES)
     ]
     with deliver(kafka, clickhouse, kafka_admin, records, alone=True) as delivered:
         yield delivered
-
-
-def test_the_table_names_every_file(delivery: Delivery) -> None:
-    assert sorted(delivery.offsets) == sorted(REASONS)
-    assert len(ROWS) >= 25
 
 
 def test_the_ledger_accounts_for_every_offset_and_step(delivery: Delivery) -> None:
@@ -136,30 +105,30 @@ def test_every_record_is_counted_once(delivery: Delivery) -> None:
     assert counted == wanted
 
 
-@pytest.mark.parametrize("place", ROWS)
-def test_the_row_is_as_written_by_hand(delivery: Delivery, place: str) -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_the_rows_are_those_of_the_example(delivery: Delivery, name: str) -> None:
+    wanted = {row["step_id"]: row for row in rows_of(name) if row}
+    stored = {row["step_id"]: observed(row) for row in delivery.steps.get(name, [])}
+    assert len(stored) == len(delivery.steps.get(name, []))
+    assert {step_id: without_numbers(row) for step_id, row in stored.items()} == {
+        step_id: without_numbers(row) for step_id, row in wanted.items()
+    }
+
+
+def without_numbers(row: Columns) -> Columns:
+    """Return a row with a mark instead of each time and token count."""
+    return row | {column: row[column] is not None for column in NUMBERS}
+
+
+@pytest.mark.parametrize("place", BY_HAND)
+def test_times_and_token_counts_are_as_written_by_hand(delivery: Delivery, place: str) -> None:
     name, _, index = place.partition("#")
-    written = dict(ROWS[place])
-    details = written.get("step_details", "")
-    if details.startswith("as sent"):
-        origin, _, origin_index = (details.removeprefix("as sent").removeprefix(" in ") or place).partition("#")
-        written["step_details"] = sent_steps(origin)[int(origin_index)]["step_details"]
-    assert REASONS[name][int(index)] == ""
-    stored = [row for row in delivery.steps[name] if row["step_id"] == written["step_id"]]
+    row = rows_of(name)[int(index)]
+    assert row, "the step is not stored"
+    stored = [observed(one) for one in delivery.steps[name] if one["step_id"] == row["step_id"]]
     assert len(stored) == 1
-    assert observed(stored[0]) == expected(written)
-
-
-def test_details_in_the_form_of_the_wire_are_stored_as_they_were_sent(delivery: Delivery) -> None:
-    compared = 0
-    for name, rows in delivery.steps.items():
-        sent = [step for step in sent_steps(name) if isinstance(step, dict) and "run_id" in step]
-        for row in rows:
-            forms = [step.get("step_details") or "" for step in sent if step["id"] == row["step_id"]]
-            if forms:
-                assert observed(row)["step_details"] in forms, (name, row["step_id"])
-                compared += 1
-    assert compared > 60
+    written = expected(BY_HAND[place])
+    assert {column: stored[0][column] for column in NUMBERS} == {column: written[column] for column in NUMBERS}
 
 
 def test_the_same_error_has_the_same_fingerprint_whatever_brought_it(delivery: Delivery) -> None:
@@ -196,20 +165,20 @@ def test_the_current_view_shows_every_stored_step_once(delivery: Delivery) -> No
     assert {one[:3] for one in shown} == in_ledger
 
 
-def test_the_dead_letters_are_the_refused_records_byte_for_byte(delivery: Delivery) -> None:
-    refused = {name: reasons[0] for name, reasons in REASONS.items() if OUTCOMES[reasons[0]] == "dead_lettered"}
-    assert sorted(dead_letter.key.decode() for dead_letter in delivery.dead_letters) == sorted(refused)
+def test_the_dead_letters_are_the_rejected_records_byte_for_byte(delivery: Delivery) -> None:
+    rejected = {name: reasons[0] for name, reasons in REASONS.items() if OUTCOMES[reasons[0]] == "dead_lettered"}
+    assert sorted(dead_letter.key.decode() for dead_letter in delivery.dead_letters) == sorted(rejected)
     for dead_letter in delivery.dead_letters:
         name = dead_letter.key.decode()
         assert dead_letter.value == (REFERENCE / name).read_bytes()
         assert dead_letter.headers[:2] == [("origin", b"reference"), ("origin", b"\xff")]
-        ours = {key: value.decode() for key, value in dead_letter.headers[2:]}
-        detail = ours.pop("runstep-detail")
+        added = {key: value.decode() for key, value in dead_letter.headers[2:]}
+        detail = added.pop("runstep-detail")
         assert detail
         assert detail.isprintable()
         offset = delivery.offsets[name]
-        assert ours == {
-            "runstep-reason": refused[name],
+        assert added == {
+            "runstep-reason": rejected[name],
             "runstep-stage": "normalize",
             "runstep-topic": delivery.topic,
             "runstep-partition": "0",

@@ -1,8 +1,9 @@
 """Expected rows as people write them, and stored rows brought into the same form.
 
 An expectation names the columns that carry information; all others must be blank. Times are text in UTC,
-`2024-05-03 01:23:40.000`; `step_details` and `extra_fields` are JSON; the order of anomalies does not count. Of a
-fingerprint is only said that it is there exactly when there is a message or a code.
+`2024-05-03 01:23:40.000`; `step_details` and `extra_fields` are JSON, and `"as sent"` stands for the details of the
+payload's step; the order of anomalies does not count. A fingerprint must be there exactly when there is a message or a
+code. `tests/examples/README.md` says how a file looks.
 """
 
 import base64
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from tests.support.paths import EXAMPLES
+from tests.support.wire_shapes import frames
 
 Columns: TypeAlias = dict[str, Any]
 
@@ -39,15 +41,18 @@ OUTCOMES: Final = {
 """Reason to outcome."""
 
 TIMES: Final = ("created_at", "completed_at", "failed_at", "cancelled_at", "expired_at", "expires_at", "ended_at")
+AS_SENT: Final = "as sent"
 _JSON: Final = ("step_details", "extra_fields")
 _TEXTS: Final = ("thread_id", "run_id", "step_id", "assistant_id", "type", "status", "dialect", "message_id")
 _ERROR: Final = ("error_code", "error_category", "error_message")
 _TOKENS: Final = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
-_NUMBERS: Final = ("duration_ms", "error_retryable", *_TOKENS)
+NUMBERS: Final = (*TIMES, "duration_ms", *_TOKENS)
+"""Columns of times and counts: NULL, or what the payload's numbers say."""
+
 _LISTS: Final = ("tool_types", "tool_names", "tool_call_ids", "anomalies")
 _BLANK: Final[Columns] = {
     **dict.fromkeys(_TEXTS + _ERROR + _JSON, ""),
-    **dict.fromkeys(TIMES + _NUMBERS),
+    **dict.fromkeys((*NUMBERS, "error_retryable")),
     **{name: [] for name in _LISTS},
     "tool_call_count": 0,
     "metadata": {},
@@ -58,11 +63,19 @@ COLUMNS: Final = (*_BLANK, "error_fingerprint")
 _is_fingerprint: Final = re.compile(r"[0-9a-f]{16}").fullmatch
 
 
-def expected(written: Mapping[str, Any]) -> Columns:
-    """Return the full row of an expectation; columns that do not exist are a mistake in the test."""
+def expected(written: Mapping[str, Any], sent: object = None) -> Columns:
+    """Return the full row of an expectation; a column that does not exist is a mistake in the test.
+
+    Args:
+        written: the columns that carry information.
+        sent: the step as it was sent, which `"as sent"` refers to.
+    """
     unknown = written.keys() - _BLANK.keys()
     assert not unknown, f"no such columns: {sorted(unknown)}"
     row = _BLANK | dict(written)
+    if row["step_details"] == AS_SENT:
+        assert isinstance(sent, dict), sent
+        row["step_details"] = sent.get("step_details") or sent["stepDetails"]
     row["has_fingerprint"] = bool(row["error_message"] or row["error_code"])
     return _comparable(row)
 
@@ -90,36 +103,58 @@ def _as_text(time: str | int | None) -> str | None:
 
 
 class Example(NamedTuple):
-    """One of our own payloads: the record's value, and a verdict for each step in it.
+    """One of the project's own payloads: the record's value, and a verdict for each step in it.
 
-    A verdict is a full row (see `expected`), or a reason.
+    Attributes:
+        name: the file, as folder/stem.
+        value: the bytes of the record.
+        verdicts: a full row (see `expected`) or a reason for each step of a page or frame of a stream.
     """
 
     name: str
     value: bytes | None
     verdicts: list[Columns | str]
 
+    @property
+    def reasons(self) -> list[str]:
+        """Return the reason of each verdict, '' for a stored step."""
+        return ["" if isinstance(verdict, dict) else verdict for verdict in self.verdicts]
+
 
 def examples() -> Iterable[Example]:
-    """Read all of them, by name.
+    """Read all of them, by name."""
+    for path in sorted(EXAMPLES.glob("*/*.json")):
+        yield example(f"{path.parent.name}/{path.stem}")
 
-    The value stands as JSON under `value`, as text under `text`, or in base64 under `base64`.
+
+def example(name: str) -> Example:
+    """Read one.
+
+    The value stands as JSON under `value`, as text under `text`, in base64 under `base64`, or under `lines`: a line
+    each, where `["data: ", {...}]` is a line that ends in JSON.
     """
-    for path in sorted(EXAMPLES.glob("*.json")):
-        read = json.loads(path.read_text())
-        assert read["name"] == path.stem, path
-        verdicts = read["expected"] if isinstance(read["expected"], list) else [read["expected"]]
-        yield Example(path.stem, _value(read), [_verdict(one) for one in verdicts])
+    read = json.loads((EXAMPLES / f"{name}.json").read_text())
+    value = _value(read)
+    written = read["expected"] if isinstance(read["expected"], list) else [read["expected"]]
+    as_sent = any(one.get("step_details") == AS_SENT for one in written)
+    sent = [frame.sent for frame in frames(value or b"")] if as_sent else [None] * len(written)
+    return Example(name, value, [_verdict(one, step) for one, step in zip(written, sent, strict=True)])
 
 
 def _value(read: Mapping[str, Any]) -> bytes | None:
+    if "lines" in read:
+        return "\n".join(one if isinstance(one, str) else one[0] + _compact(one[1]) for one in read["lines"]).encode()
     if "value" in read:
         return None if read["value"] is None else json.dumps(read["value"], ensure_ascii=False).encode()
     return base64.b64decode(read["base64"]) if "base64" in read else read["text"].encode()
 
 
-def _verdict(written: Mapping[str, Any]) -> Columns | str:
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _verdict(written: Mapping[str, Any], sent: object) -> Columns | str:
     if "outcome" not in written:
-        return expected(written)
+        return expected(written, sent)
     assert written["outcome"] == OUTCOMES[written["reason"]], written
     return str(written["reason"])

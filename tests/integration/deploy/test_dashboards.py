@@ -113,7 +113,9 @@ def test_what_is_chosen_narrows_what_is_shown(run: Run, failed: dict[str, Any]) 
         assert {row[column] for row in rows} == {failed[column]}
     assert {row["status"] for row in run.sql(search, {"status": ["failed", "expired"]})} == {"failed", "expired"}
     assert {row["step_id"] for row in run.sql(search, {"text": [failed["step_id"].upper()]})} == {failed["step_id"]}
-    assert all("search" in row["tools"] for row in run.sql(search, {"tool": ["file_search"]}))
+    searches = run.sql(search, {"tool": ["file_search"]})
+    assert searches
+    assert all("file_search" in row["tools"] for row in searches)
     assert run.sql(search, {"assistant": ["nobody's"]}) == []
 
 

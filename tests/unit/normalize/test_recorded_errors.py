@@ -1,79 +1,94 @@
-"""The 78 error messages that were really seen, by hand: category and family of each.
+"""Errors in the shapes of those that were really seen: category, fault and fingerprint as judged by hand.
 
-The messages are reference data beside the project and are not part of it; without them this file is skipped.
+The judgements stand in `tests/examples/errors.toml`, with messages of the project's own. Where the recorded messages
+stand beside the project, in its workshop, they are judged by the same table.
 """
+
+import tomllib
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import pytest
 
-from pipeline.normalize.step_errors import read_error
-from schemas.vocabulary import RETRYABLE
-from tests.support.paths import REFERENCE
+from pipeline.normalize.step_errors import StepError, read_error
+from tests.support.paths import EXAMPLES, REFERENCE
 
-RECORDED = REFERENCE / "errors.tsv"
 
-pytestmark = pytest.mark.skipif(
-    not RECORDED.is_file(),
-    reason="needs the recorded errors, reference/errors.tsv in a folder `shared` beside the project",
-)
+class Fault(NamedTuple):
+    """Errors that must share a fingerprint, as code and message, and the recorded ones of the same fault."""
 
-CATEGORIES = {
-    "server": [*range(1, 8), 25, *range(31, 37), 71, 72],
-    "rate_limit": [8, 9, *range(43, 62), 75, 76, 77, 78],
-    "quota": [10, 11, 74],
-    "invalid_request": [12, 13, 14, 23, 24, *range(37, 43), 63, 64, 65, 67, 68, 69, 70, 73],
-    "tool": [15, 16, 17, 19, 20, 21, 22, 28, 29],
-    "auth": [18, 27, 66],
-    "content_filter": [30, 62],
-    "unknown": [26],
-}
-"""Category to the numbers of the messages, the first being 1."""
+    category: str
+    errors: list[tuple[str, str]]
+    recorded: list[int]
 
-FAMILIES = [
-    [1, 2, 3, 4],
-    [8, 9, 56, 57, 78],
-    [10, 11, 74],
-    [15, 16],
-    [25, 31, 32, 33, 34, 35, 71],
-    [37, 38, 39, 40],
-    [43, 44],
-    [45, 46, 47],
-    [48, 49],
+
+TABLE: Final = tomllib.loads((EXAMPLES / "errors.toml").read_text(encoding="utf-8"))
+RETRYABLE: Final[dict[str, bool]] = TABLE.pop("retryable")
+FAULTS: Final = [
+    Fault(category, [(code, message) for code, message in fault["errors"]], fault["recorded"])
+    for category, faults in TABLE.items()
+    for fault in faults
 ]
-"""Messages of one fault; every message that is not named is a fault of its own."""
 
 
-def recorded():
-    lines = RECORDED.read_text(encoding="utf-8").splitlines()[1:]
-    return [[field.replace("\\n", "\n") for field in line.split("\t")[:2]] for line in lines]
+def recorded_errors() -> list[tuple[str, str]]:
+    """Return code and message of each recorded error; none where they are not beside the project."""
+    path = REFERENCE / "errors.tsv"
+    lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
+    fields = [line.replace("\\n", "\n").split("\t") for line in lines]
+    return [(code, message) for code, message, *_ in fields]
 
 
-def read(number):
-    code, message = recorded()[number - 1]
+RECORDED: Final = recorded_errors()
+
+
+def own(fault: Fault) -> list[tuple[str, str]]:
+    return fault.errors
+
+
+def recorded(fault: Fault) -> list[tuple[str, str]]:
+    return [RECORDED[number - 1] for number in fault.recorded]
+
+
+SOURCES: Final = [own, recorded] if RECORDED else [own]
+errors_of_each = pytest.mark.parametrize("errors_of", SOURCES)
+ErrorsOf = Callable[[Fault], list[tuple[str, str]]]
+
+
+def read(code: str, message: str) -> StepError:
     return read_error({"code": code, "message": message}, "failed", 8_192)
 
 
-def test_every_message_has_a_hand_written_category():
-    assert sorted(number for numbers in CATEGORIES.values() for number in numbers) == list(range(1, 79))
-    assert len(recorded()) == 78
+@errors_of_each
+@pytest.mark.parametrize("category", TABLE)
+def test_the_category(errors_of: ErrorsOf, category: str) -> None:
+    errors = [error for fault in FAULTS if fault.category == category for error in errors_of(fault)]
+    found = {error: (read(*error).category, read(*error).retryable) for error in errors}
+    assert errors
+    assert found == dict.fromkeys(errors, (category, RETRYABLE.get(category)))
 
 
-@pytest.mark.parametrize("category", CATEGORIES)
-def test_the_category(category):
-    found = {number: (read(number).category, read(number).retryable) for number in CATEGORIES[category]}
-    assert found == dict.fromkeys(found, (category, RETRYABLE.get(category)))
+@errors_of_each
+def test_one_fingerprint_a_fault(errors_of: ErrorsOf) -> None:
+    found = [{read(*error).fingerprint for error in errors_of(fault)} for fault in FAULTS]
+    assert [len(fingerprints) for fingerprints in found] == [1] * len(FAULTS)
+    assert len(set.union(*found)) == len(FAULTS)
 
 
-def test_one_fingerprint_a_family():
-    fingerprints = {number: read(number).fingerprint for number in range(1, 79)}
-    alone = [[number] for number in fingerprints if not any(number in family for family in FAMILIES)]
-    found = [{fingerprints[number] for number in family} for family in FAMILIES + alone]
-    assert [len(family) for family in found] == [1] * len(found)
-    assert len(set.union(*found)) == len(found)
+@errors_of_each
+def test_no_address_is_kept(errors_of: ErrorsOf) -> None:
+    errors = [error for fault in FAULTS for error in errors_of(fault)]
+    assert any("@" in message for _, message in errors)
+    assert not [error for error in errors if "@" in read(*error).message]
 
 
-def test_no_address_is_kept():
-    assert all("@" not in read(number).message for number in range(1, 79))
+@errors_of_each
+def test_codes_are_kept_as_sent(errors_of: ErrorsOf) -> None:
+    codes = [code for fault in FAULTS for code, _ in errors_of(fault)]
+    assert [read(*error).code for fault in FAULTS for error in errors_of(fault)] == codes
 
 
-def test_codes_are_kept_as_sent():
-    assert [read(number).code for number in range(1, 79)] == [code for code, _ in recorded()]
+def test_the_table_judges_each_recorded_error_once() -> None:
+    numbers = sorted(number for fault in FAULTS for number in fault.recorded)
+    assert numbers == list(range(1, 79))
+    assert len(RECORDED) == (78 if REFERENCE.is_dir() else 0)
