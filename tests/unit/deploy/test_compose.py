@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 import yaml
 
-from deploy.grafana.tables import CLICKHOUSE_PLUGIN
+from deploy.grafana.clickhouse_panels import CLICKHOUSE_PLUGIN
 from deploy.prometheus.objectives import PERIOD_DAYS
 from pipeline.config import Settings, load
 from tests.support.paths import ROOT

@@ -6,10 +6,10 @@ For whoever holds an id: from a row, an exemplar, a log or a customer. `step_que
 from collections.abc import Sequence
 from typing import Any, Final
 
-from deploy.grafana import step_queries as queries
-from deploy.grafana.links import EXPLORER, STEP, cell, link
-from deploy.grafana.panels import COLOURS, Question, fixed, words
-from deploy.grafana.tables import Column, figures, rows, texts, waterfall
+from deploy.grafana.clickhouse_panels import figures, rows, texts, waterfall
+from deploy.grafana.navigation import EXPLORER, STEP, cell, link
+from deploy.grafana.queries import detail_sql as queries
+from deploy.grafana.style import COLOURS, Caption, Column, fixed, words
 
 _OUTCOMES: Final = {
     "completed": ("completed", "green"),
@@ -31,7 +31,7 @@ def sections() -> Sequence[tuple[str, Sequence[Any]]]:
 
 def _summary() -> Any:
     return figures(
-        Question(
+        Caption(
             "Run",
             "The run as its steps tell it. Outcome: under way while a step has not ended, else the state of the step "
             "that was created last. Duration: from the first step's creation to the last end. Active: a step was at "
@@ -45,7 +45,7 @@ def _summary() -> Any:
 
 def _waterfall() -> Any:
     panel = waterfall(
-        Question(
+        Caption(
             "Steps over time",
             "A bar a step, from its creation to its end, counted from the run's beginning; the first 100. Steps whose "
             "times are whole seconds may have no length. A step under way is drawn until the run's last sign of "
@@ -64,7 +64,7 @@ def _waterfall() -> Any:
 def _steps() -> Any:
     return (
         rows(
-            Question("Steps of the run", "In the order of their creation. Click a step to see it below.", "none"),
+            Caption("Steps of the run", "In the order of their creation. Click a step to see it below.", "none"),
             queries.STEPS,
             {
                 "nr": Column(width=60),
@@ -96,7 +96,7 @@ def _steps() -> Any:
 
 def _error() -> Any:
     return rows(
-        Question(
+        Caption(
             "Error",
             "What the step says went wrong, with credentials taken out. retryable: whether trying again can help. "
             "Click the fingerprint to find every step with this error.",
@@ -120,7 +120,7 @@ def _error() -> Any:
 def _fields() -> Any:
     return (
         rows(
-            Question("Fields", "What is stored of the step; fields without a value are left out.", "none"),
+            Caption("Fields", "What is stored of the step; fields without a value are left out.", "none"),
             queries.FIELDS,
             {"field": Column(width=150), "value": Column(wrapped=True), "step_id": Column(width=265)},
         )
@@ -131,7 +131,7 @@ def _fields() -> Any:
 
 def _details() -> Any:
     return texts(
-        Question(
+        Caption(
             "step_details",
             "The step's details as they came, as far as the setting `content` lets them be stored: messages, tool "
             "calls with arguments and outputs. The latest event's.",
@@ -143,7 +143,7 @@ def _details() -> Any:
 
 def _lifecycle() -> Any:
     return rows(
-        Question(
+        Caption(
             "Events as they came",
             "Every event of the step from the ledger, in the order in which it was produced: what it said, where it "
             "stands in Kafka, and what became of it. An event that comes late, or twice, changes nothing above.",

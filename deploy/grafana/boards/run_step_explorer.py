@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
-from deploy.grafana import explorer_queries as queries
-from deploy.grafana.links import EXPLORER, STEP, cell, link
-from deploy.grafana.panels import Question, coloured, falling
-from deploy.grafana.tables import Column, figures, rows, stored_over_time
+from deploy.grafana.clickhouse_panels import figures, rows, stored_over_time
+from deploy.grafana.navigation import EXPLORER, STEP, cell, link
+from deploy.grafana.queries import explorer_sql as queries
+from deploy.grafana.style import Caption, Column, coloured, falling
 
 _SHOWN: Final = {"run_id": cell("run_id"), "step_id": cell("step_id")}
 _STEP_ID: Final = Column(width=265, links=[link("Open the step", EXPLORER, STEP, **_SHOWN)])
@@ -39,7 +39,7 @@ def sections() -> Sequence[tuple[str, Sequence[Any]]]:
 
 def _figures() -> Any:
     panel = figures(
-        Question(
+        Caption(
             "The chosen steps",
             "What the choices at the top leave of the steps that were created in the time range. The success ratio "
             "leaves out cancelled steps and those under way.",
@@ -54,7 +54,7 @@ def _figures() -> Any:
 
 def _steps() -> Any:
     return rows(
-        Question(
+        Caption(
             "Search",
             "The latest 200 of the chosen steps. Click a step or a run to open it, an assistant to see only its steps.",
             "none",
@@ -78,7 +78,7 @@ def _steps() -> Any:
 
 def _slowest() -> Any:
     return rows(
-        Question("Slowest steps", "The 50 of the chosen steps that took longest from created to ended.", "none"),
+        Caption("Slowest steps", "The 50 of the chosen steps that took longest from created to ended.", "none"),
         queries.SLOWEST,
         {
             "step_id": _STEP_ID,
@@ -94,7 +94,7 @@ def _slowest() -> Any:
 
 def _errors() -> Any:
     return rows(
-        Question(
+        Caption(
             "Errors by what they have in common",
             "Failed and expired steps, grouped by what their messages have in common once ids, numbers and addresses "
             "are masked. First and last seen within the time range. No fingerprint: the step came without an error.",
@@ -123,7 +123,7 @@ def _errors() -> Any:
 
 def _assistants() -> Any:
     return rows(
-        Question(
+        Caption(
             "Failing assistants",
             "Assistants with failed or expired steps. most_often is the category that most of their failures have.",
             "none",
@@ -142,7 +142,7 @@ def _assistants() -> Any:
 
 def _tools() -> Any:
     return rows(
-        Question(
+        Caption(
             "Tools",
             "Which tools were called most. A call has no time and no outcome of its own: durations and failures are "
             "those of the steps that called the tool.",
@@ -162,7 +162,7 @@ def _tools() -> Any:
 
 def _tokens() -> Any:
     panel = stored_over_time(
-        Question(
+        Caption(
             "Tokens per hour by assistant",
             "Tokens of the steps created in each hour, by the seven assistants that use most and all others.",
             "short",
@@ -175,7 +175,7 @@ def _tokens() -> Any:
 
 def _latency() -> Any:
     return stored_over_time(
-        Question(
+        Caption(
             "Latency by hour",
             "How long the steps created in each hour took, from the steps themselves and not from buckets.",
             "ms",
@@ -186,7 +186,7 @@ def _latency() -> Any:
 
 def _statuses() -> Any:
     panel = stored_over_time(
-        Question("Steps per hour by status", "Steps created in each hour, by their state now.", "short"),
+        Caption("Steps per hour by status", "Steps created in each hour, by their state now.", "short"),
         queries.STATUSES,
         bars=True,
     )

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from deploy.grafana.panels import HEIGHT, Limits, Question, lines, number, promql, thresholds
-from deploy.grafana.tables import Column, joined
+from deploy.grafana.prometheus_panels import joined, lines, number, promql
+from deploy.grafana.queries.selectors import DAEMONS
+from deploy.grafana.style import HEIGHT, Caption, Column, Limits, thresholds
 
-_WHO: Final = 'job=~"$job", instance=~"$instance"'
 # An alert that is about no single daemon has no instance, and is shown whichever daemon is chosen.
 _ALERTS: Final = 'alertname=~"RunStep.*", job=~"$job", instance=~"$instance|"'
-_STARTED: Final = f"max by (instance, worker) (process_start_time_seconds{{{_WHO}}})"
+_STARTED: Final = f"max by (instance, worker) (process_start_time_seconds{{{DAEMONS}}})"
 
 
 def firing() -> Any:
     """Return the figure of alerts that fire."""
     return number(
-        Question("Alerts firing", "Alerts of the rules in deploy/prometheus that fire now.", "short"),
+        Caption("Alerts firing", "Alerts of the rules in deploy/prometheus that fire now.", "short"),
         f'count(ALERTS{{{_ALERTS}, alertstate="firing"}}) or vector(0)',
         thresholds(Limits(bad=1)),
     )
@@ -29,7 +29,7 @@ def panels() -> Sequence[Any]:
 def _alerts() -> Any:
     return (
         joined(
-            Question(
+            Caption(
                 "Alerts",
                 "Alerts that fire, or are pending: true, but not yet for long enough. deploy/runbooks has a page for "
                 "each, with what to do.",
@@ -45,9 +45,9 @@ def _alerts() -> Any:
 
 
 def _members() -> Any:
-    build = f"max by (instance, worker, version, revision, python) (runstep_build_info{{{_WHO}}})"
+    build = f"max by (instance, worker, version, revision, python) (runstep_build_info{{{DAEMONS}}})"
     return joined(
-        Question(
+        Caption(
             "Daemons",
             "Who answers Prometheus, with which build, since when, and with how many partitions. Different versions "
             "side by side are an upgrade under way, or one that stopped half way.",
@@ -56,9 +56,9 @@ def _members() -> Any:
         {
             "build": build,
             "up for": f"time() - {_STARTED}",
-            "partitions": f"sum by (instance, worker) (runstep_assigned_partitions{{{_WHO}}})",
-            "halted": f"sum by (instance, worker) (runstep_halted_partitions{{{_WHO}}})",
-            "rows in memory": f"sum by (instance, worker) (runstep_buffer_rows{{{_WHO}}})",
+            "partitions": f"sum by (instance, worker) (runstep_assigned_partitions{{{DAEMONS}}})",
+            "halted": f"sum by (instance, worker) (runstep_halted_partitions{{{DAEMONS}}})",
+            "rows in memory": f"sum by (instance, worker) (runstep_buffer_rows{{{DAEMONS}}})",
         },
         {"python": Column(width=95), "version": Column(width=95), "up for": Column(unit="s", width=110)},
         hidden=("build",),
@@ -67,28 +67,28 @@ def _members() -> Any:
 
 def _assigned() -> Any:
     return lines(
-        Question(
+        Caption(
             "Partitions by daemon",
             "How the group shares the partitions; a daemon at 0 is a spare.",
             "short",
         ),
-        [promql(f"sum by (instance) (runstep_assigned_partitions{{{_WHO}}})", "{{instance}}")],
+        [promql(f"sum by (instance) (runstep_assigned_partitions{{{DAEMONS}}})", "{{instance}}")],
     )
 
 
 def _processor() -> Any:
     return lines(
-        Question("CPU by daemon", "Cores in use: 1 is one core all the time.", "none"),
-        [promql(f"sum by (instance) (rate(process_cpu_seconds_total{{{_WHO}}}[$__rate_interval]))", "{{instance}}")],
+        Caption("CPU by daemon", "Cores in use: 1 is one core all the time.", "none"),
+        [promql(f"sum by (instance) (rate(process_cpu_seconds_total{{{DAEMONS}}}[$__rate_interval]))", "{{instance}}")],
     )
 
 
 def _memory() -> Any:
     return lines(
-        Question(
+        Caption(
             "Memory by daemon",
             "Resident memory. It follows the rows in memory, and then stays about level.",
             "bytes",
         ),
-        [promql(f"sum by (instance) (process_resident_memory_bytes{{{_WHO}}})", "{{instance}}")],
+        [promql(f"sum by (instance) (process_resident_memory_bytes{{{DAEMONS}}})", "{{instance}}")],
     )
