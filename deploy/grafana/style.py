@@ -31,6 +31,8 @@ COLOURS: Final = {
     "lost": "red",
 }
 """A status or outcome has the same colour on every board."""
+YES_NO: Final = {"1": ("yes", "green"), "0": ("no", "red")}
+"""Texts and colours of a gauge that is 1 or 0."""
 
 Built = TypeVar("Built", bound=Any)
 Model = TypeVar("Model")

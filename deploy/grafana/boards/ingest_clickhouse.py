@@ -1,13 +1,11 @@
 """The panels about ClickHouse on the board "Ingest pipeline": inserts, retries, rows in memory."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from deploy.grafana.prometheus_panels import lines, promql, states
 from deploy.grafana.queries.selectors import DAEMONS, PERCENTILES
-from deploy.grafana.style import Caption, Limits, coloured
-
-_YES_NO: Final = {"1": ("yes", "green"), "0": ("no", "red")}
+from deploy.grafana.style import YES_NO, Caption, Limits, coloured
 
 
 def panels() -> Sequence[Any]:
@@ -19,7 +17,7 @@ def _inserts() -> Any:
     panel = lines(
         Caption(
             "Inserts by outcome",
-            "Inserts per second; a failed one is tried again with the same rows and the same token.",
+            "Inserts per second. A failed insert is retried with the same rows and the same deduplication token.",
             "suffix:/s",
         ),
         [promql(f"sum by (outcome) (rate(runstep_inserts_total{{{DAEMONS}}}[$__rate_interval]))", "{{outcome}}")],
@@ -32,7 +30,7 @@ def _insert_duration() -> Any:
     durations = f"runstep_insert_duration_seconds_bucket{{{DAEMONS}}}"
     by_bucket = f"sum by (le, outcome) (rate({durations}[$__rate_interval]))"
     return lines(
-        Caption("Insert duration", "How long ClickHouse takes for an insert, or to fail at it.", "s"),
+        Caption("Insert duration", "Time until ClickHouse acknowledges an insert, or until the insert fails.", "s"),
         [
             promql(f"histogram_quantile({share}, {by_bucket}) >= 0", f"{name} {{{{outcome}}}}", ref)
             for share, name, ref in PERCENTILES
@@ -47,7 +45,8 @@ def _insert_rows() -> Any:
     return lines(
         Caption(
             "Rows per insert",
-            "Mean size of the inserts. ClickHouse wants thousands; small inserts at a high rate end in too many parts.",
+            "Mean rows per successful insert. ClickHouse works best with thousands; many small inserts create too "
+            "many parts.",
             "short",
         ),
         [promql(f"{total} / {inserts}", "rows")],
@@ -58,7 +57,8 @@ def _retries() -> Any:
     return lines(
         Caption(
             "Insert retries by class",
-            "Why inserts were tried again. environment needs a person: a missing table, credentials, a full disk.",
+            "Why inserts were retried, by error class. environment needs an operator: a missing table, credentials, "
+            "a full disk.",
             "suffix:/s",
         ),
         [
@@ -75,11 +75,11 @@ def _sink() -> Any:
     panel = states(
         Caption(
             "ClickHouse takes inserts, by daemon",
-            "As each daemon sees it. Red: reading pauses, nothing is lost.",
+            "As each daemon sees it. Red: the daemon pauses reading, and nothing is lost.",
             "short",
         ),
         promql(f"min by (instance) (runstep_sink_available{{{DAEMONS}}})", "{{instance}}"),
-        _YES_NO,
+        YES_NO,
     )
     return panel.span(8)
 

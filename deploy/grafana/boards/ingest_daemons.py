@@ -1,4 +1,4 @@
-"""The daemons themselves: who is a member, with which build, on how much memory, and which alerts there are."""
+"""The panels about daemons and alerts on the board "Ingest pipeline": builds, partitions, CPU, memory."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,13 +7,13 @@ from deploy.grafana.prometheus_panels import joined, lines, number, promql
 from deploy.grafana.queries.selectors import DAEMONS
 from deploy.grafana.style import HEIGHT, Caption, Column, Limits, thresholds
 
-# An alert that is about no single daemon has no instance, and is shown whichever daemon is chosen.
+# An alert about no single daemon has no instance; it is shown whichever daemon is selected.
 _ALERTS: Final = 'alertname=~"RunStep.*", job=~"$job", instance=~"$instance|"'
 _STARTED: Final = f"max by (instance, worker) (process_start_time_seconds{{{DAEMONS}}})"
 
 
 def firing() -> Any:
-    """Return the figure of alerts that fire."""
+    """Return the figure "Alerts firing" of the first row."""
     return number(
         Caption("Alerts firing", "Alerts of the rules in deploy/prometheus that fire now.", "short"),
         f'count(ALERTS{{{_ALERTS}, alertstate="firing"}}) or vector(0)',
@@ -22,7 +22,7 @@ def firing() -> Any:
 
 
 def panels() -> Sequence[Any]:
-    """Return the tables of daemons and of alerts, and what the daemons use."""
+    """Return the panels of the row "Daemons and alerts"."""
     return (_alerts(), _members(), _assigned(), _processor(), _memory())
 
 
@@ -31,8 +31,8 @@ def _alerts() -> Any:
         joined(
             Caption(
                 "Alerts",
-                "Alerts that fire, or are pending: true, but not yet for long enough. deploy/runbooks has a page for "
-                "each, with what to do.",
+                "Alerts that fire, and pending ones: their condition holds, but not yet long enough. deploy/runbooks "
+                "has a page for each, with what to do.",
                 "none",
             ),
             {"value": f"max by (alertname, severity, alertstate, instance, topic, reason) (ALERTS{{{_ALERTS}}})"},
@@ -49,8 +49,8 @@ def _members() -> Any:
     return joined(
         Caption(
             "Daemons",
-            "Who answers Prometheus, with which build, since when, and with how many partitions. Different versions "
-            "side by side are an upgrade under way, or one that stopped half way.",
+            "The daemons that Prometheus scrapes, with build, uptime and partitions. Different versions side by side "
+            "mean an upgrade in progress, or one that stopped halfway.",
             "none",
         ),
         {
@@ -69,7 +69,7 @@ def _assigned() -> Any:
     return lines(
         Caption(
             "Partitions by daemon",
-            "How the group shares the partitions; a daemon at 0 is a spare.",
+            "How the group divides the partitions; a daemon with 0 is a standby.",
             "short",
         ),
         [promql(f"sum by (instance) (runstep_assigned_partitions{{{DAEMONS}}})", "{{instance}}")],
@@ -78,7 +78,7 @@ def _assigned() -> Any:
 
 def _processor() -> Any:
     return lines(
-        Caption("CPU by daemon", "Cores in use: 1 is one core all the time.", "none"),
+        Caption("CPU by daemon", "CPU cores in use; 1 means one core all the time.", "none"),
         [promql(f"sum by (instance) (rate(process_cpu_seconds_total{{{DAEMONS}}}[$__rate_interval]))", "{{instance}}")],
     )
 
@@ -87,7 +87,7 @@ def _memory() -> Any:
     return lines(
         Caption(
             "Memory by daemon",
-            "Resident memory. It follows the rows in memory, and then stays about level.",
+            "Resident memory. It grows with the rows in memory, then stays about level.",
             "bytes",
         ),
         [promql(f"sum by (instance) (process_resident_memory_bytes{{{DAEMONS}}})", "{{instance}}")],

@@ -1,13 +1,11 @@
 """The panels about Kafka on the board "Ingest pipeline": availability, commits, rebalances, silence."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from deploy.grafana.prometheus_panels import lines, promql, states
 from deploy.grafana.queries.selectors import DAEMONS
-from deploy.grafana.style import Caption, Limits, coloured
-
-_YES_NO: Final = {"1": ("yes", "green"), "0": ("no", "red")}
+from deploy.grafana.style import YES_NO, Caption, Limits, coloured
 
 
 def panels() -> Sequence[Any]:
@@ -19,17 +17,21 @@ def _source() -> Any:
     return states(
         Caption(
             "Kafka can be read, by daemon",
-            "As each daemon sees it. Red: nothing is read, and the lag is not known.",
+            "As each daemon sees it. Red: the daemon reads nothing, and its lag is unknown.",
             "short",
         ),
         promql(f"min by (instance) (runstep_source_available{{{DAEMONS}}})", "{{instance}}"),
-        _YES_NO,
+        YES_NO,
     )
 
 
 def _commits() -> Any:
     panel = lines(
-        Caption("Commits by outcome", "Offset commits per second; deferred ones are tried again.", "suffix:/s"),
+        Caption(
+            "Commits by outcome",
+            "Offset commits per second. deferred: to be retried. fenced: the partition has a new owner.",
+            "suffix:/s",
+        ),
         [promql(f"sum by (outcome) (rate(runstep_commits_total{{{DAEMONS}}}[$__rate_interval]))", "{{outcome}}")],
         stacked=True,
     )
@@ -40,7 +42,8 @@ def _rebalances() -> Any:
     panel = lines(
         Caption(
             "Rebalances",
-            "Partitions that the group gave or took away, counted each time. lost: the member was declared dead.",
+            "Partitions that the group assigned to daemons or took from them, counted each time. lost: the group had "
+            "removed the member.",
             "short",
         ),
         [promql(f"sum by (kind) (increase(runstep_rebalances_total{{{DAEMONS}}}[$__rate_interval]))", "{{kind}}")],
@@ -49,7 +52,7 @@ def _rebalances() -> Any:
 
 
 def _silence() -> Any:
-    """A timestamp of 0 means "never", or "nothing waits": it is no age."""
+    """Leave out timestamps of 0: they mean "never" or "nothing waits"."""
     ages = (
         ("poll of Kafka", "A", "runstep_last_poll_timestamp_seconds"),
         ("insert", "B", "runstep_last_insert_timestamp_seconds"),
@@ -57,9 +60,9 @@ def _silence() -> Any:
     )
     return lines(
         Caption(
-            "Time since",
-            "The longest time since a daemon polled, since it inserted, and since what waits in its memory was "
-            "produced. Inserts may pause when no records come; polls never do.",
+            "Time since the last activity",
+            "The longest time since a daemon polled Kafka, since a daemon inserted, and since the oldest record in a "
+            "daemon's memory was produced. Without records inserts stop; polls never stop.",
             "s",
         ),
         [promql(f"max(time() - ({metric}{{{DAEMONS}}} > 0))", name, ref) for name, ref, metric in ages],

@@ -1,6 +1,7 @@
-"""What the pipeline does: is anything late, refused or lost, and which stage is the reason.
+"""The board "Ingest pipeline": which records are late, rejected or lost, and at which stage.
 
-For whoever runs the daemons. `stages` holds what comes from Kafka and goes to ClickHouse, `members` the daemons.
+For those who run the daemons. The rows "Into ClickHouse", "From Kafka" and "Daemons and alerts" are in the files
+`ingest_clickhouse`, `ingest_kafka` and `ingest_daemons`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from deploy.grafana.queries.dead_letters_sql import DEAD_LETTERS
 from deploy.grafana.queries.selectors import DAEMONS, PERCENTILES, TOPICS
 from deploy.grafana.style import Caption, Column, Limits, coloured, thresholds, words
 
-# Two members report a partition for a moment when it moves: the larger one is the truth, the sum never is.
+# While a partition moves, two members report it: the larger value is right, the sum never is.
 _LAG: Final = f"max by (topic, partition) (runstep_consumer_lag_records{{{TOPICS}}})"
 _AGE: Final = (
     f"(time() - max by (topic, partition) (runstep_consumer_position_timestamp_seconds{{{TOPICS}}}))"
@@ -27,8 +28,8 @@ def sections() -> Sequence[tuple[str, Sequence[Any]]]:
     """Return the board's rows: their titles and panels."""
     return (
         ("Is all well?", (*_backlog(), *_health())),
-        ("How far behind", (_lag(), _age(), _delay())),
-        ("What became of the records", (_records(), _refused(), _anomalies(), _dead_letters())),
+        ("Lag and delay", (_lag(), _age(), _delay())),
+        ("What became of the records", (_records(), _not_stored(), _anomalies(), _dead_letters())),
         ("Into ClickHouse", ingest_clickhouse.panels()),
         ("From Kafka", ingest_kafka.panels()),
         ("Daemons and alerts", ingest_daemons.panels()),
@@ -40,18 +41,24 @@ def _backlog() -> Sequence[Any]:
     lost = f"runstep_records_lost_total{{{TOPICS}}}"
     return (
         number(
-            Caption("Lag", "Records that Kafka holds and the pipeline has not read.", "short"),
+            Caption("Lag", "Records in Kafka that the daemons have not read yet.", "short"),
             f"sum({_LAG})",
             thresholds(Limits(warn=10_000, bad=1_000_000)),
         ),
         number(
-            Caption("Backlog age", "How old the oldest position is; 0 without a backlog.", "s"),
+            Caption(
+                "Backlog age",
+                "Age of the last record read in the partition that is furthest behind; 0 without a backlog.",
+                "s",
+            ),
             f"max({_AGE})",
             thresholds(Limits(warn=60, bad=300)),
         ),
         number(
             Caption(
-                "Dead dead letters", "Records refused in the time range; they are in the dead-letter topic.", "short"
+                "Dead letters",
+                "Records rejected in the time range; their original bytes are in the dead-letter topic.",
+                "short",
             ),
             f"sum(increase({dead}[$__range]))",
             thresholds(Limits(warn=1, bad=100)),
@@ -59,8 +66,8 @@ def _backlog() -> Sequence[Any]:
         number(
             Caption(
                 "Records lost",
-                "Offsets that Kafka no longer had when they were to be read (retention, truncation), since the "
-                "processes started.",
+                "Offsets that Kafka had deleted (retention, truncation) before a daemon read them, since the daemons "
+                "started.",
                 "short",
             ),
             f"sum(max_over_time({lost}[$__range])) or vector(0)",
@@ -74,22 +81,24 @@ def _health() -> Sequence[Any]:
         number(
             Caption(
                 "Halted partitions",
-                "Partitions that stand still until a person looks, since going on would lose records or flood the dead "
-                "dead letters. /readyz names each with its cause.",
+                "Partitions that a daemon does not read, since reading on would lose records or flood the "
+                "dead-letter topic. Each is retried every retry.halted_delay seconds (300 by default); /readyz names "
+                "the cause.",
                 "short",
             ),
             f"sum(runstep_halted_partitions{{{DAEMONS}}})",
             thresholds(Limits(bad=1)),
         ),
         number(
-            Caption("Kafka", "down: at least one daemon cannot read it, or not yet.", "none"),
+            Caption("Kafka", "down: at least one daemon cannot read Kafka, or has not read it yet.", "none"),
             f"min(runstep_source_available{{{DAEMONS}}})",
             thresholds(Limits()),
         ).mappings(words(_UP_DOWN)),
         number(
             Caption(
                 "ClickHouse",
-                "down: at least one daemon cannot insert, or not yet. Reading pauses then, and nothing is lost.",
+                "down: at least one daemon cannot insert, or has not inserted yet. Such a daemon pauses reading; "
+                "nothing is lost.",
                 "none",
             ),
             f"min(runstep_sink_available{{{DAEMONS}}})",
@@ -101,7 +110,7 @@ def _health() -> Sequence[Any]:
 
 def _lag() -> Any:
     return lines(
-        Caption("Lag by partition", "Records that Kafka holds and the pipeline has not read.", "short"),
+        Caption("Lag by partition", "Records in Kafka that the daemons have not read yet.", "short"),
         [promql(_LAG, "{{topic}} {{partition}}")],
     )
 
@@ -110,8 +119,8 @@ def _age() -> Any:
     return lines(
         Caption(
             "Age of the backlog by partition",
-            "Time since the last record that was read was produced; 0 where nothing waits. Rises by a second per "
-            "second where reading stands still.",
+            "Time since the last record read was produced; 0 without a backlog. While a partition is not read, its "
+            "line rises by one second per second.",
             "s",
         ),
         [promql(_AGE, "{{topic}} {{partition}}")],
@@ -124,7 +133,7 @@ def _delay() -> Any:
     return lines(
         Caption(
             "Delay until it can be queried",
-            "From the record's Kafka timestamp to the acknowledged insert, estimated within histogram buckets.",
+            "Time from a record's Kafka timestamp to its acknowledged insert, estimated from histogram buckets.",
             "s",
         ),
         [promql(f"histogram_quantile({share}, {by_bucket})", name, ref) for share, name, ref in PERCENTILES],
@@ -134,25 +143,25 @@ def _delay() -> Any:
 
 def _records() -> Any:
     panel = lines(
-        Caption("Records by outcome", "Every record that was read is accounted for as one of these.", "recps"),
+        Caption("Records by outcome", "Every record read has exactly one of these outcomes.", "recps"),
         [promql(f"sum by (outcome) (rate(runstep_records_total{{{DAEMONS}}}[$__rate_interval]))", "{{outcome}}")],
         stacked=True,
     )
     return coloured(panel, "stored", "dead_lettered", "ignored").span(7)
 
 
-def _refused() -> Any:
-    refused = f'runstep_records_total{{{DAEMONS}, outcome!="stored"}}'
+def _not_stored() -> Any:
+    not_stored = f'runstep_records_total{{{DAEMONS}, outcome!="stored"}}'
     return lines(
         Caption(
             "Not stored, by reason",
-            "Dead-lettered records are kept in the dead-letter topic; ignored ones are no run steps (deltas, runs, "
-            "tombstones).",
+            "Why records were dead-lettered or ignored. Dead-lettered records are kept in the dead-letter topic; "
+            "ignored ones are not run steps (deltas, runs, tombstones).",
             "recps",
         ),
         [
             promql(
-                f"sum by (outcome, reason) (rate({refused}[$__rate_interval])) > 0",
+                f"sum by (outcome, reason) (rate({not_stored}[$__rate_interval])) > 0",
                 "{{reason}}",
             )
         ],
@@ -161,7 +170,7 @@ def _refused() -> Any:
 
 def _anomalies() -> Any:
     return lines(
-        Caption("Anomalies", "What was doubtful in stored events, or had to be repaired; per second.", "suffix:/s"),
+        Caption("Anomalies", "What was doubtful in stored events or had to be repaired, per second.", "suffix:/s"),
         [promql(f"sum by (anomaly) (rate(runstep_anomalies_total{{{DAEMONS}}}[$__rate_interval])) > 0", "{{anomaly}}")],
     ).span(7)
 
@@ -170,16 +179,16 @@ def _dead_letters() -> Any:
     return rows(
         Caption(
             "Latest dead letters",
-            "Where in Kafka the refused records of the time range stand, and why they were refused. Their bytes are in "
-            "the dead-letter topic, under the same partition and offset in the headers; `runstep dlq` shows them and "
-            "gives them back.",
+            "The latest 100 rejected records of the time range: their place in Kafka and the reason. Their bytes are "
+            "in the dead-letter topic, whose headers name the same partition and offset; `runstep dlq` shows and "
+            "replays them.",
             "none",
         ),
         DEAD_LETTERS,
         {
-            "refused_at": Column(unit="time:YYYY-MM-DD HH:mm:ss", width=170),
+            "rejected_at": Column(unit="time:YYYY-MM-DD HH:mm:ss", width=170),
             "produced_at": Column(unit="time:YYYY-MM-DD HH:mm:ss", width=170),
-            "why": Column(width=190),
+            "reason": Column(width=190),
             "kafka_topic": Column(width=190),
             "kafka_partition": Column(width=140),
             "kafka_offset": Column(width=120),

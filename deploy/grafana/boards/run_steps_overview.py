@@ -1,6 +1,6 @@
-"""What the agents do: how many run steps, how long, how well, and how much of the error budget is left.
+"""The board "Run steps overview": how many run steps end, how many fail, how long they take, the error budget.
 
-For whoever is on call or owns the agents. All of it is counted once per step, by Prometheus.
+For those who are on call or own the agents. Everything is from Prometheus and counts a step once.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from deploy.grafana.style import Caption, Limits, coloured, falling, neutral, th
 _SELECTED: Final = f'{DAEMONS}, type=~"$type"'
 _STEPS: Final = f"runstep_steps_total{{{_SELECTED}}}"
 _COMPLETED: Final = f'runstep_steps_total{{{_SELECTED}, status="completed"}}'
-# A cancelled step is nobody's failure.
+# A cancelled step is neither a success nor a failure.
 _JUDGED: Final = f'runstep_steps_total{{{_SELECTED}, status=~"completed|failed|expired"}}'
 _FAILURES: Final = f"runstep_step_failures_total{{{_SELECTED}}}"
 _DURATIONS: Final = f'runstep_step_duration_seconds_bucket{{{_SELECTED}, status="completed"}}'
@@ -43,14 +43,14 @@ def _results() -> Sequence[Any]:
     )
     budget = Caption(
         "Error budget left",
-        "The objective allows a share of the steps to fail or expire. This is how much of that allowance the time "
-        "range has left; below 0 the objective is missed.",
+        "The objective allows a share of the steps to fail or expire: the error budget. This is what the time range "
+        "has left of it; below 0 the objective is missed.",
         "percentunit",
     )
     failed = Caption("Failed or expired", "Steps that failed or expired in the time range.", "short")
     p95 = Caption(
         "p95 duration",
-        "95 of 100 completed steps of the time range took at most this long, as far as the buckets tell.",
+        "95 % of the completed steps of the time range took at most this long, estimated from histogram buckets.",
         "s",
     )
     quantile = f"histogram_quantile(0.95, sum by (le) (increase({_DURATIONS}[$__range])))"
@@ -68,13 +68,15 @@ def _results() -> Sequence[Any]:
 
 
 def _work() -> Sequence[Any]:
-    rate = Caption("Steps per second", "Run steps that reached a terminal status.", "suffix:/s")
-    tokens = Caption("Tokens", "Tokens of the steps that ended in the time range, in and out.", "short")
+    rate = Caption(
+        "Steps per second", "Run steps per second that completed, failed, expired or were cancelled.", "suffix:/s"
+    )
+    tokens = Caption("Tokens", "Input and output tokens of the steps that ended in the time range.", "short")
     calls = Caption("Tool calls", "Tool calls of the steps that ended in the time range.", "short")
     age = Caption(
         "Data is behind by",
-        "How old the oldest record can be that waits in Kafka: the time since the last one that was read was produced; "
-        "0 when nothing waits. What is younger is not here yet.",
+        "Steps younger than this may be missing here: the time since the last record read was produced; 0 without a "
+        "backlog.",
         "s",
     )
     position = f"max by (topic, partition) (runstep_consumer_position_timestamp_seconds{{{DAEMONS}}})"
@@ -116,7 +118,7 @@ def _success() -> Any:
     panel = lines(
         Caption(
             "Success ratio by type",
-            "Completed steps among those that completed, failed or expired. No line means no such step.",
+            "Completed steps among those that completed, failed or expired. No line: no step ended.",
             "percentunit",
         ),
         [
@@ -138,8 +140,8 @@ def _failures() -> Any:
     panel = lines(
         Caption(
             "Failures by category",
-            "Failed and expired steps per second by what went wrong. rate_limit, server and timeout may heal when "
-            "tried again; quota, auth, invalid_request and content_filter do not.",
+            "Failed and expired steps per second by error category. A retry can help for rate_limit, server and "
+            "timeout, but not for quota, auth, invalid_request and content_filter.",
             "suffix:/s",
         ),
         [promql(f"sum by (error_category) (rate({_FAILURES}[$__rate_interval])) > 0", "{{error_category}}")],
@@ -150,13 +152,13 @@ def _failures() -> Any:
 
 
 def _burn() -> Any:
-    """Return how fast the budget goes; 14.4 is the rate at which the alerts wake somebody."""
+    """Return how fast the budget is spent; 14.4 is the factor of the fast paging alert."""
     failing = f"1 - sum(rate({_COMPLETED}[$__rate_interval])) / (sum(rate({_JUDGED}[$__rate_interval])) > 0)"
     return lines(
         Caption(
             "Error budget burn rate",
-            "How fast the error budget goes: at 1 the objective is just met, at 10 a month's budget is gone in three "
-            "days. No line means that no step ended.",
+            "How fast the error budget is spent: at 1 the objective is just met, at 10 the budget of 30 days is "
+            "spent in three days. No line: no step ended.",
             "none",
         ),
         [promql(f"({failing}) / (1 - $objective)", "burn rate")],
@@ -181,7 +183,8 @@ def _percentiles() -> Any:
     panel = lines(
         Caption(
             "Duration percentiles",
-            "From created to completed. Estimated within histogram buckets; the explorer has the exact values.",
+            'Time from creation to completion, estimated from histogram buckets; the board "Run step explorer" has '
+            "exact values.",
             "s",
         ),
         [
@@ -198,7 +201,7 @@ def _slow_types() -> Any:
     panel = lines(
         Caption(
             "p95 by type",
-            "95 of 100 completed steps of a type took at most this long, as far as the buckets tell.",
+            "95 % of the completed steps of a type took at most this long, estimated from histogram buckets.",
             "s",
         ),
         [promql(f"histogram_quantile(0.95, {by_bucket}) >= 0", "{{type}}")],
@@ -210,7 +213,7 @@ def _slow_types() -> Any:
 
 def _tokens() -> Any:
     return lines(
-        Caption("Tokens per second", "Tokens of ended steps, as their usage tells.", "short"),
+        Caption("Tokens per second", "Tokens of ended steps, from the usage that their events report.", "short"),
         [promql(f"sum by (token_type) (rate(runstep_tokens_total{{{DAEMONS}}}[$__rate_interval]))", "{{token_type}}")],
         stacked=True,
     )
@@ -218,7 +221,7 @@ def _tokens() -> Any:
 
 def _tool_calls() -> Any:
     return lines(
-        Caption("Tool calls per second", "Tool calls of ended steps by the tool's type.", "suffix:/s"),
+        Caption("Tool calls per second", "Tool calls of ended steps, by tool type.", "suffix:/s"),
         [
             promql(
                 f"sum by (tool_type) (rate(runstep_tool_calls_total{{{DAEMONS}}}[$__rate_interval])) > 0",
@@ -233,7 +236,8 @@ def _backfilled() -> Any:
     panel = lines(
         Caption(
             "Backfilled steps per second",
-            "Steps that ended long before they were read (a day, by default). They are in no other panel of this page.",
+            "Steps that ended more than a day (by default) before they were read. They count in no other panel of "
+            "this board.",
             "suffix:/s",
         ),
         [

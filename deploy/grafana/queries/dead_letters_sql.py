@@ -5,8 +5,8 @@ from typing import Final
 # Bounded by the time of storing: the ledger is sorted by offset, not by time.
 DEAD_LETTERS: Final = """\
 SELECT
-    max(ingested_at) AS refused_at,
-    any(reason) AS why,
+    max(ingested_at) AS rejected_at,
+    any(reason) AS reason,
     kafka_topic,
     kafka_partition,
     kafka_offset,
@@ -18,5 +18,5 @@ WHERE outcome = 'dead_lettered'
   AND $__timeFilter(ingested_at)
   AND $__conditionalAll(kafka_topic IN (${topic:singlequote}), $topic)
 GROUP BY kafka_topic, kafka_partition, kafka_offset, kafka_timestamp, step_index
-ORDER BY refused_at DESC
+ORDER BY rejected_at DESC
 LIMIT 100"""

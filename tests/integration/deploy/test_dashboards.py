@@ -98,7 +98,7 @@ def test_any_other_column_can_be_a_filter_of_every_panel(run: Run) -> None:
     """Ad hoc filters act on the current rows: a step that has failed is no longer under way."""
     chosen = {"filters": ["status|=|failed", "total_tokens|>|1000"]}
     expected = run.rows("SELECT count() AS n FROM run_steps_current WHERE status = 'failed' AND total_tokens > 1000")
-    assert 0 < run.sql(statement("The chosen steps"), chosen)[0]["steps"] <= expected[0]["n"]
+    assert 0 < run.sql(statement("Selected steps"), chosen)[0]["steps"] <= expected[0]["n"]
     for row in run.sql(statement("Search"), chosen):
         assert row["status"] == "failed"
         assert row["total_tokens"] > 1000
@@ -114,7 +114,7 @@ def test_what_is_chosen_narrows_what_is_shown(run: Run, failed: dict[str, Any]) 
     assert {row["status"] for row in run.sql(search, {"status": ["failed", "expired"]})} == {"failed", "expired"}
     assert {row["step_id"] for row in run.sql(search, {"text": [failed["step_id"].upper()]})} == {failed["step_id"]}
     assert all("search" in row["tools"] for row in run.sql(search, {"tool": ["file_search"]}))
-    assert run.sql(search, {"assistant": ["nobody's"]}) == []
+    assert run.sql(search, {"assistant": ["unknown's"]}) == []
 
 
 def test_an_exemplar_of_the_heatmap_leads_to_its_step_and_run(run: Run) -> None:
@@ -156,7 +156,7 @@ def test_a_row_leads_to_its_run(run: Run, failed: dict[str, Any], link: Link) ->
 
 
 def test_a_run_and_a_step_that_are_not_each_others_show_nothing(run: Run, failed: dict[str, Any]) -> None:
-    for title in ("Steps of the run", "Fields", "Error", "Events as they came"):
+    for title in ("Steps of the run", "Fields", "Error", "Events as received"):
         assert run.sql(statement(title), {"run_id": ["another"], "step_id": [failed["step_id"]]}) == []
         assert run.sql(statement(title), {}) == []
 
@@ -177,7 +177,7 @@ def test_the_waterfall_ends_where_the_steps_do(run: Run, failed: dict[str, Any])
 
 
 def test_the_lifecycle_shows_every_event_of_the_step(run: Run, failed: dict[str, Any]) -> None:
-    events = run.sql(statement("Events as they came"), {"step_id": [failed["step_id"]]})
+    events = run.sql(statement("Events as received"), {"step_id": [failed["step_id"]]})
     account = run.rows("SELECT step_id FROM run_step_ledger FINAL")
     assert len(events) == len([row for row in account if row["step_id"] == failed["step_id"]]) > 1
     assert {"in_progress", "failed"} <= {event["status"] for event in events}
