@@ -106,7 +106,7 @@ def test_any_other_column_can_be_a_filter_of_every_panel(run: Run) -> None:
     assert {row["status"] for row in statuses} == {"in_progress"}
 
 
-def test_what_is_chosen_narrows_what_is_shown(run: Run, failed: dict[str, Any]) -> None:
+def test_selected_variables_narrow_what_is_shown(run: Run, failed: dict[str, Any]) -> None:
     search = statement("Search")
     for choice, column in (("assistant", "assistant_id"), ("type", "type")):
         rows = run.sql(search, {choice: [failed[column]]})
@@ -135,7 +135,7 @@ def test_an_exemplar_of_the_heatmap_leads_to_its_step_and_run(run: Run) -> None:
         assert {row["step_id"] for row in run.sql(statement("Fields"), chosen)} == {step_id}
 
 
-# But for those of dead letters: what was refused is no row, and only another event of its step would show it.
+# Without those of dead letters: a rejected record has no row; only another event of its step would show the step.
 TO_THE_STEP = [
     pytest.param(link, id=str(link))
     for link in links()
@@ -184,7 +184,7 @@ def test_the_lifecycle_shows_every_event_of_the_step(run: Run, failed: dict[str,
 
 
 def test_the_figures_agree_with_the_tables(run: Run) -> None:
-    """The dashboards' two sources tell the same story: steps counted by one are rows of the other."""
+    """The two data sources agree: Prometheus counts as many steps as ClickHouse has rows."""
     counted = run.prometheus.value(
         f'sum(max_over_time(runstep_steps_total{{job="{JOB}"}}[5m]))'
         f' + sum(max_over_time(runstep_backfilled_steps_total{{job="{JOB}"}}[5m]))'
@@ -204,7 +204,7 @@ def test_the_error_budget_is_what_the_objective_leaves(run: Run) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_choice_offers_something(run: Run, path: Any) -> None:
+def test_every_variable_offers_values(run: Run, path: Any) -> None:
     for variable in variables(load(path)).values():
         if variable["type"] != "query" or variable["datasource"]["uid"] != "${prometheus}":
             continue
