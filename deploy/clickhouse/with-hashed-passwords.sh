@@ -1,7 +1,7 @@
 #!/bin/bash
-# Starts the program that is given, as a rule the ClickHouse image's /entrypoint.sh, with the hashes that users.xml wants,
-# made from the passwords in the files that CLICKHOUSE_WRITER_PASSWORD_FILE and its like name, or that stand in
-# CLICKHOUSE_WRITER_PASSWORD itself; all that the server then sees is CLICKHOUSE_WRITER_PASSWORD_SHA256.
+# Starts the given program, usually the ClickHouse image's /entrypoint.sh, with the password hashes that users.xml
+# needs. Each password is in the file that CLICKHOUSE_WRITER_PASSWORD_FILE names (READER and MIGRATOR alike), or in
+# CLICKHOUSE_WRITER_PASSWORD itself. The server sees only CLICKHOUSE_WRITER_PASSWORD_SHA256.
 set -euo pipefail
 
 for role in MIGRATOR WRITER READER; do

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes the passwords of docker-compose.yml: a file for each, in the folder secrets/ beside it. What is there stays.
+# Creates the passwords of docker-compose.yml: a file for each, in the folder secrets/ beside it. Existing files stay.
 #
 #     sh deploy/docker/secrets.sh
 #
-# Compose mounts a file as it is, and each container has a user of its own, so the files can be read by everybody; the
-# folder by its owner only. Hexadecimal digits: ClickHouse and Grafana each have their own idea of quoting.
+# Compose mounts the files with their permissions, and each container has its own user, so every user can read the
+# files, but only the owner can open the folder. Hexadecimal digits, since ClickHouse and Grafana quote differently.
 set -eu
 folder="$(dirname "$0")/../../secrets"
 mkdir -p "$folder"

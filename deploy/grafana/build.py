@@ -3,7 +3,7 @@
     python -m deploy.grafana.build            write the files
     python -m deploy.grafana.build --check    exit 1 if the files are not what this code builds
 
-Classic JSON, since file provisioning refuses the newer schema; committed, so that Grafana needs no Python.
+Classic JSON, since file provisioning does not accept the newer schema; committed, so that Grafana needs no Python.
 """
 
 import json
@@ -18,17 +18,17 @@ from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 
-from deploy.grafana import explorer, ingest, overview, step
-from deploy.grafana.choices import choices
-from deploy.grafana.links import EXPLORER, INGEST, OVERVIEW, STEP, TAG, Board, bar
-from deploy.grafana.panels import PROMETHEUS
+from deploy.grafana.boards import ingest_pipeline, run_and_step_detail, run_step_explorer, run_steps_overview
+from deploy.grafana.navigation import EXPLORER, INGEST, OVERVIEW, STEP, TAG, Board, link_bar
+from deploy.grafana.queries.selectors import DAEMONS
+from deploy.grafana.style import PROMETHEUS
+from deploy.grafana.variables import variables
 
 FOLDER: Final = Path(__file__).parent / "dashboards"
-_WHO: Final = 'job=~"$job", instance=~"$instance"'
 
 
 class Plan(NamedTuple):
-    """What makes a board: whom it is for, what is on it, and how much time it shows at first."""
+    """What a board is made of: its description, its rows of panels, and the time range that it opens with."""
 
     board: Board
     description: str
@@ -40,28 +40,28 @@ class Plan(NamedTuple):
 PLANS: Final = (
     Plan(
         OVERVIEW,
-        "How many run steps end, how well and how fast, and what is left of the error budget.",
-        overview.sections,
+        "How many run steps end, how many of them fail, how long they take, and how much error budget is left.",
+        run_steps_overview.sections,
         "now-6h",
         "30s",
     ),
     Plan(
         EXPLORER,
-        "Find steps: by assistant, state, tool, error or text; the slowest, the errors, the tools, the tokens.",
-        explorer.sections,
+        "Find steps by assistant, status, tool, error or text. Lists the slowest steps, errors, tools and tokens.",
+        run_step_explorer.sections,
         "now-24h",
     ),
     Plan(
         STEP,
-        "One run over time, and one of its steps: fields, error, details, and every event as it came. Ids are found "
-        "whatever the time range.",
-        step.sections,
+        "One run over time, and one of its steps: fields, error, details, and every event as received. The time range "
+        "does not matter: ids are found at any time.",
+        run_and_step_detail.sections,
         "now-24h",
     ),
     Plan(
         INGEST,
-        "Is anything late, refused or lost between Kafka and ClickHouse, and which stage is the reason.",
-        ingest.sections,
+        "Which records are late, rejected or lost between Kafka and ClickHouse, and at which stage.",
+        ingest_pipeline.sections,
         "now-3h",
         "30s",
     ),
@@ -69,7 +69,7 @@ PLANS: Final = (
 
 
 def build(plan: Plan) -> dashboard.Dashboard:
-    """Return a dashboard: its choices, the bar of links, then its rows of panels."""
+    """Return a dashboard: its variables, the links at the top, then its rows of panels."""
     board = (
         builders.Dashboard(plan.board.title)
         .uid(plan.board.uid)
@@ -80,11 +80,11 @@ def build(plan: Plan) -> dashboard.Dashboard:
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
         .time(plan.since, "now")
         .refresh(plan.refresh)
-        .link(bar())
+        .link(link_bar())
     )
-    if "instance" in plan.board.choices:
+    if "instance" in plan.board.variables:
         board.annotation(_starts()).annotation(_rebalances())
-    for variable in choices(plan.board):
+    for variable in variables(plan.board):
         board.with_variable(variable)
     numbers = count(1)
     for title, panels in plan.sections():
@@ -117,8 +117,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _starts() -> builders.AnnotationQuery:
-    """Mark each start at its own time: the value is a time, in milliseconds as Grafana wants it."""
-    expr = f"max by (instance, worker) (process_start_time_seconds{{{_WHO}}}) * 1000"
+    """Mark each start at its own time: the value is a time, in milliseconds as Grafana expects it."""
+    expr = f"max by (instance, worker) (process_start_time_seconds{{{DAEMONS}}}) * 1000"
     return (
         _annotation("Daemon started", "blue", expr)
         .use_value_for_time(use_value_for_time=True)
@@ -128,13 +128,12 @@ def _starts() -> builders.AnnotationQuery:
 
 
 def _rebalances() -> builders.AnnotationQuery:
-    expr = (
-        f'sum by (instance) (increase(runstep_rebalances_total{{{_WHO}, kind=~"revoked|lost"}}[$__rate_interval])) > 0'
-    )
+    revoked = f'runstep_rebalances_total{{{DAEMONS}, kind=~"revoked|lost"}}'
+    expr = f"sum by (instance) (increase({revoked}[$__rate_interval])) > 0"
     return (
         _annotation("Partitions taken away", "purple", expr)
         .title_format("Rebalance")
-        .text_format("{{instance}} gave partitions away")
+        .text_format("the group took partitions from {{instance}}")
     )
 
 

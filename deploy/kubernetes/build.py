@@ -4,7 +4,7 @@
     python -m deploy.kubernetes.build --check    exit 1 if the file is not what this code builds
 
 Kustomize cannot put the content of one file into a field of another; committed, so that a cluster needs no Python.
-Other objectives or addresses: `python -m deploy.prometheus.build` with its options first, then this.
+For other objectives or addresses run `python -m deploy.prometheus.build` with its options first, then this.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Alerts on the way of the records: do they become rows, in time, and all of them.
+"""Alerts on the records' way from Kafka to ClickHouse: do all of them become rows, and in time.
 
-The backlog's age, unlike the number of records in it, means the same at every rate, so alerts look at the age.
+The backlog's age means the same at every rate, the number of records in it does not, so alerts use the age.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ BUFFER_WAIT: Final = "job_instance:runstep_buffer_wait_seconds:avg10m"
 
 
 def rules() -> Sequence[Rule]:
-    """Return everything about the records' way."""
-    return [*_backlog(), *_inserts(), *_standstill()]
+    """Return the rules about the records' way."""
+    return [*_backlog(), *_inserts(), *_no_progress()]
 
 
 def _backlog() -> list[Rule]:
@@ -25,8 +25,7 @@ def _backlog() -> list[Rule]:
         Record(
             LAG,
             "max by (job, topic, partition) (runstep_consumer_lag_records{JOB})",
-            "Two members report a partition for a moment when it moves, so the larger value is the truth and the sum "
-            "is not.",
+            "While a partition moves, two members report it: the larger value is right, the sum is not.",
         ),
         Record(TOPIC_LAG, f"sum by (job, topic) ({LAG}{{JOB}})"),
         Record(
@@ -44,8 +43,8 @@ def _backlog() -> list[Rule]:
             f"{BACKLOG_AGE}{{JOB}} > 300\nand deriv({TOPIC_LAG}{{JOB}}[15m]) > 0",
             "ticket",
             "The backlog of {{ $labels.topic }} grows",
-            "The oldest waiting record of {{ $labels.topic }} is {{ $value | humanizeDuration }} old, and the lag has "
-            "been growing for 15 minutes: more is produced than is read.",
+            "The backlog of {{ $labels.topic }} is {{ $value | humanizeDuration }} old, and its lag has been growing "
+            "for 15 minutes: producers write more than the daemons read.",
             wait="15m",
             linger="5m",
         ),
@@ -66,8 +65,9 @@ def _inserts() -> list[Rule]:
             f"{INSERT_FAILURES}{{JOB}} > 0.05",
             "ticket",
             "{{ $value | humanizePercentage }} of the inserts into ClickHouse fail",
-            "More than 5 % of the inserts have failed for 10 minutes. Each is tried again with the same token, so "
-            "nothing is lost or doubled; the metric runstep_insert_retries_total names the kind of fault.",
+            "For 10 minutes more than 5 % of the inserts have failed. The daemon retries each with the same "
+            "deduplication token, so nothing is lost or doubled. The metric runstep_insert_retries_total has the "
+            "class of the errors.",
             wait="10m",
         ),
         Record(
@@ -76,26 +76,28 @@ def _inserts() -> list[Rule]:
             sum by (job, instance) (avg_over_time(runstep_buffer_rows{JOB}[10m]))
             / (sum by (job, instance) (rate(runstep_insert_rows_sum{JOB}[10m])) > 0)
             """,
-            "How long a row waits in memory: rows there by rows that leave in a second (Little's law).",
+            "How long a row waits in memory: rows in memory divided by rows inserted per second (Little's law).",
         ),
         Alert(
             "RunStepBufferNearLimit",
             f"{BUFFER_WAIT}{{JOB}} > 10",
             "ticket",
             "Rows wait in the memory of {{ $labels.instance }} for ClickHouse",
-            "For 10 minutes rows have waited {{ $value | humanizeDuration }} on average until they were written: "
-            "memory fills up to batch.max_rows or batch.max_bytes, and reading is held up. Nothing is lost; the lag "
+            "For 10 minutes rows have waited {{ $value | humanizeDuration }} on average for their insert. Memory "
+            "fills up to batch.max_rows or batch.max_bytes, then the daemon pauses reading. Nothing is lost; the lag "
             "will grow.",
-            why="No metric tells the limit: it is rows or bytes, whichever is reached first, of each daemon's own "
-            "settings. The wait needs neither. It is about batch.max_age, a second, when all is well, and a few "
-            "seconds while a backlog is read as fast as it can be. Where nothing leaves at all, other alerts tell.",
+            why="No metric has the limit: it is rows or bytes, whichever comes "
+            "first, from each daemon's settings. The wait needs neither. It is "
+            "normally about batch.max_age, one second, and a few seconds while a "
+            "backlog is read. If no row is inserted at all, RunStepIngestStale "
+            "fires.",
             wait="10m",
             linger="5m",
         ),
     ]
 
 
-def _standstill() -> list[Rule]:
+def _no_progress() -> list[Rule]:
     return [
         Alert(
             "RunStepIngestStale",
@@ -108,19 +110,21 @@ def _standstill() -> list[Rule]:
             """,
             "page",
             "Run steps do not reach ClickHouse through {{ $labels.instance }}",
-            "{{ $labels.instance }} has inserted nothing for more than 5 minutes although records wait. Nothing is "
-            "lost while Kafka retains them.",
-            why="Lag alone is not enough: while reading is paused, what was read waits in memory. The value is no "
-            "annotation, since a daemon that has never inserted says 0.",
+            "{{ $labels.instance }} has inserted nothing for more than 5 minutes although records wait; /readyz "
+            "names the cause. No record is lost while Kafka retains it.",
+            why="Lag alone is not enough: while reading is paused, records that were "
+            "read wait in memory. The annotations leave out the value, since a "
+            "daemon that has never inserted exposes 0.",
             wait="2m",
         ),
         Alert(
             "RunStepPartitionHalted",
             "sum by (job, instance, worker) (runstep_halted_partitions{JOB}) > 0",
             "page",
-            "{{ $value }} partitions of {{ $labels.instance }} stand still",
-            "{{ $labels.instance }} reads {{ $value }} of its partitions no more, since going on would lose records or "
-            "flood the dead letters. Nothing of them is lost while Kafka keeps it; /readyz names each with its cause.",
+            "{{ $value }} partitions of {{ $labels.instance }} are halted",
+            "{{ $labels.instance }} does not read {{ $value }} of its partitions, since reading on would lose "
+            "records or flood the dead-letter topic. It retries each every retry.halted_delay seconds; /readyz names "
+            "each with its cause. No record is lost while Kafka retains it.",
             wait="2m",
         ),
         Alert(
@@ -133,8 +137,9 @@ def _standstill() -> list[Rule]:
             """,
             "page",
             "Records of {{ $labels.topic }}/{{ $labels.partition }} were lost before they were read",
-            "Kafka no longer held offsets of {{ $labels.topic }}/{{ $labels.partition }} when they were to be read: "
-            "retention was shorter than the outage, or the log was truncated. The daemon's log names the range.",
-            why="The series of a partition appears with its first loss, which `increase` alone would not see.",
+            "Kafka deleted offsets of {{ $labels.topic }}/{{ $labels.partition }} before a daemon read them: "
+            "retention was shorter than the outage, or the log was truncated. The daemon's log event offsets_lost "
+            "names the range.",
+            why="The series of a partition begins with its first loss, which `increase` alone does not see.",
         ),
     ]

@@ -1,8 +1,9 @@
 """The two objectives, the rules that record how well they are met, and the alerts on how fast their budgets burn.
 
-Owns the arithmetic of the SRE workbook, chapter 5: an alert fires where a share of the budget of 30 days would be gone
-within a window, and the fault still goes on in a short one. So its factor follows from share and window, and from the
-objective follows which share of failures that is. A share of all or more can never be: such a factor is lowered.
+Owns the arithmetic of the SRE workbook, chapter 5: an alert fires if a share of the budget of 30 days is spent within
+a long window, and a short window shows that the fault continues. Share and window give the burn-rate factor; factor
+and objective give the share of failures at which the alert fires. A share of 100 % or more can never occur, so such a
+factor is lowered.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,18 +14,18 @@ from typing import Final, NamedTuple
 from deploy.prometheus.rules import JOB, Alert, Record, Rule, Severity
 
 PERIOD_DAYS: Final = 30
-LEAST_FAILURES: Final = 10
-"""So many failures in the long window before an alert: of five steps at night two may fail."""
-MOST_FAILURES: Final = Decimal("0.9")
-"""No alert waits for a larger share of failures; above it a total failure would barely be one."""
+MIN_FAILURES: Final = 10
+"""Failures in the long window below which no alert fires: at night two of five steps may fail."""
+MAX_FAILURE_SHARE: Final = Decimal("0.9")
+"""No alert waits for a larger share of failures; a total failure must fire it."""
 HISTORY: Final = 86_400
-"""Seconds: a record that was older when it was stored is history that is read again, and no late arrival."""
+"""Seconds. A record older than this when stored is history that is read again, not a late record."""
 _SHORT: Final = 12
 _SECONDS: Final = {"5m": 300, "30m": 1800, "1h": 3600, "2h": 7200, "6h": 21_600, "1d": 86_400, "3d": 259_200}
 
 
 class Pair(NamedTuple):
-    """Two windows that must both burn: the long one tells that it matters, the short one that it has not ended."""
+    """Two windows that must both burn: the long one shows that it matters, the short one that it continues."""
 
     severity: Severity
     budget: Decimal
@@ -33,7 +34,7 @@ class Pair(NamedTuple):
 
     @property
     def factor(self) -> Decimal:
-        """How many times as fast as it may the budget burns, when the share of it is gone within the long window."""
+        """The burn rate at which the share of the budget is spent within the long window."""
         return self.budget * PERIOD_DAYS * 86_400 / _SECONDS[self.long]
 
 
@@ -48,13 +49,13 @@ PAIRS: Final = (
 
 @dataclass(frozen=True)
 class Objective:
-    """Which share of the events has to be good.
+    """An objective: the share of the events that has to be good.
 
     Attributes:
-        slo: the label that tells its series from those of others.
+        slo: the label of its series.
         target: above 0, below 1.
-        failures: rate of the bad events over `[WINDOW]`.
-        events: rate of all of them.
+        failures: PromQL for the rate of bad events over `[WINDOW]`.
+        events: PromQL for the rate of all events.
     """
 
     slo: str
@@ -68,15 +69,15 @@ class Objective:
         return 1 - self.target
 
     def factor(self, pair: Pair) -> Decimal:
-        """Return the factor of a pair of windows, lowered to one that can be reached."""
-        return min(pair.factor, MOST_FAILURES / self.budget)
+        """Return the factor of a pair of windows, lowered where it could never be reached."""
+        return min(pair.factor, MAX_FAILURE_SHARE / self.budget)
 
     def lowered(self) -> Iterator[str]:
         """Yield a line for each factor that had to be lowered."""
         for pair in PAIRS:
             factor = self.factor(pair)
             if factor < pair.factor:
-                asked, most = pair.factor * self.budget * 100, MOST_FAILURES * 100
+                asked, most = pair.factor * self.budget * 100, MAX_FAILURE_SHARE * 100
                 share = pair.budget * factor / pair.factor * 100
                 yield (
                     f"{self.slo}: to burn {number(pair.factor)} times too fast over {pair.long}, {number(asked)} % of "
@@ -85,7 +86,7 @@ class Objective:
                 )
 
     def records(self) -> Iterator[Record]:
-        """Yield what dashboards and alerts read, under the names that Sloth gives them."""
+        """Yield the recording rules that dashboards and alerts read, named as Sloth names them."""
         labels = {"slo": self.slo}
         constant = {"slo": self.slo, "job": JOB}
         own = f'{{slo="{self.slo}", JOB}}'
@@ -101,8 +102,8 @@ class Objective:
             f"slo:sli_error:ratio_rate{PERIOD_DAYS}d",
             f"sum_over_time(slo:sli_failures:rate5m{own}[{PERIOD_DAYS}d])\n"
             f"/ (sum_over_time(slo:sli_events:rate5m{own}[{PERIOD_DAYS}d]) > 0)",
-            "From what is recorded, since the counters of so long a time are too many samples. It reaches as far back "
-            "as Prometheus keeps them.",
+            "From recorded series, since 30 days of the counters are too many samples. It reaches as far back as "
+            "Prometheus keeps them.",
             labels,
         )
         yield Record("slo:objective:ratio", f"vector({number(self.target)})", labels=constant)
@@ -124,30 +125,30 @@ class Objective:
         return (
             f"slo:sli_error:ratio_rate{pair.long}{own} {limit}\n"
             f"and slo:sli_error:ratio_rate{pair.short}{own} {limit}\n"
-            f"and slo:sli_failures:rate{pair.long}{own} * {_SECONDS[pair.long]} >= {LEAST_FAILURES}"
+            f"and slo:sli_failures:rate{pair.long}{own} * {_SECONDS[pair.long]} >= {MIN_FAILURES}"
         )
 
     def pace(self, severity: Severity) -> str:
-        """Return in words what is allowed, and which share of the budget is gone in which time when an alert fires."""
+        """Return a sentence: what the objective allows, and how fast the budget is spent when the alert fires."""
         shares = (
             f"{number(pair.budget * self.factor(pair) / pair.factor * 100)} % in {pair.long}"
             for pair in PAIRS
             if pair.severity == severity
         )
         return (
-            f"The objective allows {number(self.budget * 100)} %. At this pace a large part of the error budget of "
-            f"{PERIOD_DAYS} days is used up soon: {' or '.join(shares)}."
+            f"The objective allows {number(self.budget * 100)} %. The error budget of {PERIOD_DAYS} days is spent too "
+            f"fast: {' or '.join(shares)}."
         )
 
 
 def number(value: Decimal) -> str:
-    """Return a number as PromQL and people write it: exact where it is short, else to six digits."""
+    """Return a number as text: exact where that is short, else to six digits."""
     exact = f"{value.normalize():f}"
     return exact if len(exact) <= _SHORT else f"{float(value):.6g}"
 
 
 def step_success(target: Decimal) -> Objective:
-    """Return the objective of those who make the agents; a cancelled step is nobody's failure, so it does not count."""
+    """Return the objective of the agents' team; a cancelled step is no failure, so it does not count."""
     return Objective(
         "step_success",
         target,
@@ -157,7 +158,7 @@ def step_success(target: Decimal) -> Objective:
 
 
 def ingest_freshness(target: Decimal, seconds: int) -> Objective:
-    """Return the objective of those who run the pipeline: records can be queried within so many seconds."""
+    """Return the objective of the pipeline's team: records can be queried within so many seconds."""
     in_time, all_of_them = (
         f'sum by (job) (rate(runstep_ingest_delay_seconds_bucket{{JOB, le="{float(bound)}"}}[WINDOW]))'
         for bound in (seconds, HISTORY)
@@ -166,7 +167,7 @@ def ingest_freshness(target: Decimal, seconds: int) -> Objective:
 
 
 def rules(success: Objective, freshness: Objective, seconds: int) -> Sequence[Rule]:
-    """Return everything about the two objectives."""
+    """Return the rules of the two objectives."""
     return [*success.records(), *freshness.records(), *_success_alerts(success), *_freshness_alerts(freshness, seconds)]
 
 
@@ -177,7 +178,7 @@ def _success_alerts(objective: Objective) -> Iterator[Alert]:
             objective.burns(severity),
             severity,
             "{{ $value | humanizePercentage }} of the run steps fail or expire",
-            f"{objective.pace(severity)} It is the agents, their models or their tools that fail, not the pipeline.",
+            f"{objective.pace(severity)} The agents, their models or their tools fail, not the pipeline.",
             team="agents",
         )
 

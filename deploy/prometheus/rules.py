@@ -1,4 +1,4 @@
-"""What a rule is, and how a file of them is written: with its reasons, and the same text for the same rules.
+"""The rules as data, and the file that Prometheus loads: with comments, and the same text for the same rules.
 
 Owns the YAML. It is written by hand, since a library would drop the comments; the tests read it with a library.
 """
@@ -13,7 +13,7 @@ Severity: TypeAlias = Literal["page", "ticket"]
 
 _WIDTH: Final = 120
 JOB: Final = "JOB"
-"""Stands for the daemons' job: for its matcher in expressions, for its name in labels."""
+"""Placeholder for the daemons' job: its matcher in expressions, its name in labels."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Alert:
     Attributes:
         name: in CamelCase; its page among the runbooks has the same.
         expr: fires for each series that it gives.
-        severity: `page` wakes somebody, `ticket` waits for the morning.
+        severity: `page` needs action now, `ticket` on the next working day.
         summary: one line, a template.
         description: what happened and what is not at risk, a template.
-        why: the reason for what is surprising in the expression.
-        wait: how long it must be true before it fires.
-        linger: how long it goes on firing when it is no longer true.
-        team: who can do something: `pipeline` runs the daemons, `agents` makes the steps.
-        labels: others that the expression does not give.
+        why: a comment on what is surprising in the expression.
+        wait: `for`: how long the expression must hold before the alert fires.
+        linger: `keep_firing_for`: how long the alert continues after that.
+        team: who can act: `pipeline` runs the daemons, `agents` owns the agents.
+        labels: further labels, which the expression does not have.
     """
 
     name: str
@@ -59,7 +59,7 @@ Rule: TypeAlias = Record | Alert
 
 
 class Group(NamedTuple):
-    """Rules that are evaluated one after the other, at Prometheus' own interval where none is given."""
+    """Rules that are evaluated one after the other; without an interval, at that of Prometheus."""
 
     name: str
     rules: Sequence[Rule]
@@ -67,12 +67,12 @@ class Group(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where the rules find what they name.
+    """The names and addresses in the rules.
 
     Attributes:
-        job: of the daemons, as they are scraped.
+        job: the job that Prometheus scrapes the daemons as.
         runbooks: path or URL of the folder with a page for each alert.
-        grafana: URL of the Grafana; empty: the dashboards' paths alone.
+        grafana: URL of the Grafana; empty: annotations have the dashboards' paths only.
     """
 
     job: str
@@ -147,5 +147,5 @@ def _comment(text: str, indent: int) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Return the text as YAML, which takes what JSON takes; a bare word could be one that means true."""
+    """Return the text as JSON, which is YAML, too; a bare word could mean true."""
     return json.dumps(text, ensure_ascii=False)

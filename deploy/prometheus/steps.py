@@ -1,4 +1,4 @@
-"""Alerts on what the records hold: are they run steps, are they sound, do the steps take long."""
+"""Alerts on the content of the records: are they run steps, are they sound, do the steps take long."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -13,19 +13,19 @@ P95: Final = "job_type:runstep_step_duration_seconds:p95_1h"
 
 
 def rules(p95_seconds: Decimal) -> Sequence[Rule]:
-    """Return everything about the records' content and the steps' durations."""
-    return [*_refused(), *_doubtful(), *_slow(p95_seconds)]
+    """Return the rules about the records' content and the steps' durations."""
+    return [*_rejected(), *_doubtful(), *_slow(p95_seconds)]
 
 
-def _refused() -> list[Rule]:
+def _rejected() -> list[Rule]:
     return [
         Alert(
             "RunStepDeadLetters",
             'sum by (job, reason) (increase(runstep_records_total{JOB, outcome="dead_lettered"}[15m])) > 0',
             "ticket",
             "Records are dead-lettered: {{ $labels.reason }}",
-            "In the last 15 minutes records were refused as {{ $labels.reason }}. Their original bytes are in the "
-            "dead-letter topic.",
+            "In the last 15 minutes records were rejected with the reason {{ $labels.reason }}. Their original bytes "
+            "are in the dead-letter topic.",
         ),
         Record(
             DEAD_LETTERS,
@@ -33,8 +33,8 @@ def _refused() -> list[Rule]:
             sum by (job) (rate(runstep_records_total{JOB, outcome="dead_lettered"}[15m]))
             / (sum by (job) (rate(runstep_records_total{JOB, outcome=~"stored|dead_lettered"}[15m])) > 0)
             """,
-            "Ignored records are no steps: among many deltas, a share of all records would hide that every step is "
-            "refused.",
+            "Ignored records are not steps: among many deltas, a share of all records would hide that every step is "
+            "rejected.",
         ),
         Alert(
             "RunStepInvalidEventsHigh",
@@ -43,10 +43,10 @@ def _refused() -> list[Rule]:
             and sum by (job) (increase(runstep_records_total{{JOB, outcome="dead_lettered"}}[15m])) >= 20
             """,
             "page",
-            "{{ $value | humanizePercentage }} of the run-step records are refused",
-            "More than 5 % of the records that should hold a run step have been dead-lettered for 5 minutes: a "
-            "producer has changed what it sends. Tables and metrics lack these steps until they are replayed; their "
-            "original bytes are in the dead-letter topic.",
+            "{{ $value | humanizePercentage }} of the run-step records are rejected",
+            "For 5 minutes more than 5 % of the records that should hold a run step have been dead-lettered: most "
+            "likely a producer changed what it sends. Tables and metrics lack these steps until they are replayed; "
+            "their original bytes are in the dead-letter topic.",
             wait="5m",
         ),
     ]
@@ -74,10 +74,10 @@ def _doubtful() -> list[Rule]:
             """,
             "ticket",
             "{{ $labels.anomaly }} in {{ $value | humanizePercentage }} of the stored records",
-            "In the last hour the anomaly {{ $labels.anomaly }} was in a larger share of the records than in the last "
-            "day, by more than 5 % of them: a producer has changed what it sends. The steps are stored; what was "
-            "repaired or is doubtful is in their column anomalies.",
-            why="Some producers always send what has to be repaired; only what is new is news, for a day.",
+            "In the last hour the share of records with the anomaly {{ $labels.anomaly }} was more than 5 percentage "
+            "points above that of the last day: most likely a producer changed what it sends. The steps are stored; "
+            "their column anomalies names what was repaired or is doubtful.",
+            why="Some producers always send values that need repair; only a change fires, for up to a day.",
             wait="15m",
         ),
     ]
@@ -93,7 +93,7 @@ def _slow(p95_seconds: Decimal) -> list[Rule]:
               sum by (job, type, le) (rate({ended.format("bucket")}))
             )
             """,
-            "Completed steps only: one that expires takes until its run does, and counts as a failure already.",
+            "Completed steps only: an expired step lasts until its run expires, and counts as a failure already.",
         ),
         Alert(
             "RunStepStepP95Slow",
@@ -103,9 +103,9 @@ def _slow(p95_seconds: Decimal) -> list[Rule]:
             """,
             "ticket",
             "{{ $labels.type }} steps take long: p95 {{ $value | humanizeDuration }}",
-            f"One in twenty {{{{ $labels.type }}}} steps that completed in the last hour took longer than "
-            f"{{{{ $value | humanizeDuration }}}}; {number(p95_seconds)} s are expected. It is the agents, their "
-            "models or their tools that are slow, not the pipeline.",
+            f"One in 20 {{{{ $labels.type }}}} steps that completed in the last hour took longer than "
+            f"{{{{ $value | humanizeDuration }}}}; the limit is {number(p95_seconds)} s. The agents, their models "
+            "or their tools are slow, not the pipeline.",
             wait="15m",
             team="agents",
         ),

@@ -1,7 +1,7 @@
-"""What the daemon tells Prometheus.
+"""The metrics that the daemon exposes to Prometheus.
 
-Three nouns: the *catalogue* says which metrics there are, *series* hold their numbers, and *families* are how a scrape
-sees them. `Metrics` is the metrics of one process, `MergedMetrics` those of several workers seen as one.
+The *catalogue* says which metrics exist, *series* hold their numbers, *families* are what a scrape returns. `Metrics`
+has the metrics of one process, `MergedMetrics` those of several workers, merged.
 """
 
 from pipeline.metrics.merged import MergedMetrics

@@ -1,7 +1,7 @@
-"""Every metric there is: name, labels and the question it answers.
+"""Every metric: its name, labels and help text.
 
 The names are a contract with dashboards, alerts and other people's queries. Label values come from closed
-vocabularies, so the number of series is fixed (but for topic and partition, bounded by what Kafka assigns); ids are
+vocabularies, so the number of series is fixed; only topics and partitions vary, bounded by what Kafka assigns. Ids are
 exemplars, never labels.
 """
 
@@ -16,19 +16,19 @@ from schemas.vocabulary import ANOMALIES, ERROR_CATEGORIES, OTHER, STEP_TYPES, T
 
 LabelValues: TypeAlias = tuple[str, ...]
 Vocabulary: TypeAlias = Sequence[str] | None
-"""The values a label can have; None where they are not ours to decide (topics, partitions, versions)."""
+"""The values a label can have; None: any, since others name them (topics, partitions, versions)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spec:
-    """What a metric is.
+    """The definition of a metric.
 
     Attributes:
         kind: a counter only grows, a gauge goes up and down, a histogram counts values up to each bound.
         name: as exposed.
-        help: the question it answers.
-        labels: their names, in order, and what values they can have.
-        combinations: the label values that make sense together; None: all of them.
+        help: the HELP text of a scrape.
+        labels: their names, in order, and the values they can have.
+        combinations: the label values that can occur together; None: all of them.
         bounds: upper bounds of a histogram's buckets, ascending, without infinity.
     """
 
@@ -40,7 +40,7 @@ class Spec:
     bounds: tuple[float, ...] = ()
 
     def start(self) -> Sequence[LabelValues]:
-        """Return the label values that exist at 0 before anything happened; a missing series cannot be alerted on."""
+        """Return the label values that exist at 0 from the start; an alert cannot see a missing series."""
         if self.combinations is not None:
             return self.combinations
         known = [vocabulary for vocabulary in self.labels.values() if vocabulary is not None]
@@ -82,171 +82,170 @@ _PARTITION: Final[dict[str, Vocabulary]] = {"topic": None, "partition": None}
 STEP_DURATION: Final = Spec(
     "histogram",
     "runstep_step_duration_seconds",
-    "How long do steps take: end minus creation, once per step that ended.",
+    "Duration of ended steps, from creation to end; a step counts once.",
     _TYPE_STATUS,
 )
 STEPS: Final = Spec(
     "counter",
     "runstep_steps_total",
-    "How many steps ended, and how: once per step.",
+    "Steps that ended, by type and status; a step counts once.",
     _TYPE_STATUS,
 )
 FAILURES: Final = Spec(
     "counter",
     "runstep_step_failures_total",
-    "Why do steps fail or expire: once per step.",
+    "Steps that failed or expired, by type and error category; a step counts once.",
     {"type": _TYPES, "error_category": ERROR_CATEGORIES},
 )
 TOKENS: Final = Spec(
     "counter",
     "runstep_tokens_total",
-    "How many tokens did the steps that ended use.",
+    "Tokens that ended steps used.",
     {"token_type": ("input", "output")},
 )
 TOOL_CALLS: Final = Spec(
     "counter",
     "runstep_tool_calls_total",
-    "Which tools did the steps that ended call, and how often.",
+    "Tool calls of ended steps, by tool type.",
     {"tool_type": _TOOLS},
 )
 BACKFILLED: Final = Spec(
     "counter",
     "runstep_backfilled_steps_total",
-    "How many steps ended too long before they were read to be news: they are in no other step metric.",
+    "Steps that ended longer than normalize.backfill_after before they were read; they count in no other step metric.",
     _TYPE_STATUS,
 )
 ANOMALY: Final = Spec(
     "counter",
     "runstep_anomalies_total",
-    "What was doubtful in the events, or had to be repaired.",
+    "Doubtful or repaired values in stored events, by anomaly.",
     {"anomaly": ANOMALIES},
 )
 RECORDS: Final = Spec(
     "counter",
     "runstep_records_total",
-    "What became of every Kafka record that was read, and why it was not stored.",
+    "Kafka records that were read, by outcome, and by reason where they were not stored.",
     {"outcome": tuple(Outcome), "reason": ("", *Reason)},
     combinations=_ACCOUNTED,
 )
 RECORDS_LOST: Final = Spec(
     "counter",
     "runstep_records_lost_total",
-    "How many offsets were gone from Kafka (retention, truncation) before they were read.",
+    "Offsets that Kafka had deleted (retention, truncation) before the daemon read them.",
     _PARTITION,
 )
 INSERTS: Final = Spec(
     "counter",
     "runstep_inserts_total",
-    "How many inserts were tried, and how did they end.",
+    "Insert attempts, by outcome.",
     {"outcome": _INSERTED},
 )
 INSERT_DURATION: Final = Spec(
     "histogram",
     "runstep_insert_duration_seconds",
-    "How long does ClickHouse take for an insert, or to fail at it.",
+    "Duration of insert attempts, by outcome.",
     {"outcome": _INSERTED},
-    # Is ClickHouse fast (below 100 ms), does it slow the batches down (above 1 s, their age), how near is the time-out
-    # (60 s)?
+    # Below 100 ms ClickHouse is fast; above 1 s, the age of a batch, it delays batches; 60 s is the time-out.
     bounds=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 INSERT_ROWS: Final = Spec(
     "histogram",
     "runstep_insert_rows",
-    "How large are the inserts that succeeded.",
+    "Rows in each successful insert.",
     _UNLABELLED,
-    # Are inserts large enough for ClickHouse, which wants at least 1,000 rows and likes 10,000 to 100,000?
+    # ClickHouse needs at least 1,000 rows for each insert and works best with 10,000 to 100,000.
     bounds=(1.0, 10.0, 100.0, 1_000.0, 5_000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0, 250_000.0, 1_000_000.0),
 )
 INSERT_RETRIES: Final = Spec(
     "counter",
     "runstep_insert_retries_total",
-    "Why were inserts tried again.",
+    "Inserts that were retried, by the class of the error.",
     {"error_class": tuple(ErrorClass)},
 )
 INGEST_DELAY: Final = Spec(
     "histogram",
     "runstep_ingest_delay_seconds",
-    "How old is a record when it can be queried: acknowledged insert minus Kafka's timestamp (0 if that is ahead).",
+    "Time from a record's Kafka timestamp to its acknowledged insert; 0 if the timestamp is in the future.",
     _UNLABELLED,
-    # Is it live (seconds), behind (minutes), catching up after an outage (hours), or reading history (days)?
+    # Seconds: live. Minutes: behind. Hours: catching up after an outage. Days: reading history.
     bounds=(0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0),
 )
 BUFFER_ROWS: Final = Spec(
     "gauge",
     "runstep_buffer_rows",
-    "How many rows wait in memory to be inserted.",
+    "Rows in memory that wait to be inserted.",
     _UNLABELLED,
 )
 BUFFER_OLDEST: Final = Spec(
     "gauge",
     "runstep_buffer_oldest_timestamp_seconds",
-    "How old is what waits in memory: Kafka's timestamp of its oldest record; 0 when nothing waits.",
+    "Kafka timestamp of the oldest record in memory that waits to be inserted; 0 if none waits.",
     _UNLABELLED,
 )
 SINK_AVAILABLE: Final = Spec(
     "gauge",
     "runstep_sink_available",
-    "Does ClickHouse take our inserts (1) or not, or not yet (0).",
+    "1 if ClickHouse accepts inserts; 0 if it does not, or has not yet.",
     _UNLABELLED,
 )
 SOURCE_AVAILABLE: Final = Spec(
     "gauge",
     "runstep_source_available",
-    "Can Kafka be read (1) or not, or not yet (0).",
+    "1 if the daemon can read Kafka; 0 if it cannot, or could not yet.",
     _UNLABELLED,
 )
 LAG: Final = Spec(
     "gauge",
     "runstep_consumer_lag_records",
-    "How many records does Kafka hold that we have not read; absent while nobody knows.",
+    "Records in Kafka that the daemon has not read yet; absent while the lag is unknown.",
     _PARTITION,
 )
 POSITION: Final = Spec(
     "gauge",
     "runstep_consumer_position_timestamp_seconds",
-    "How far have we read: Kafka's timestamp of the last record.",
+    "Kafka timestamp of the last record read.",
     _PARTITION,
 )
 LAST_POLL: Final = Spec(
     "gauge",
     "runstep_last_poll_timestamp_seconds",
-    "Is the loop alive: when did Kafka last let itself be polled; 0 before the first time.",
+    "Time of the last successful poll of Kafka; 0 before the first.",
     _UNLABELLED,
 )
 LAST_INSERT: Final = Spec(
     "gauge",
     "runstep_last_insert_timestamp_seconds",
-    "Is data arriving: when did an insert last succeed; 0 before the first time.",
+    "Time of the last successful insert; 0 before the first.",
     _UNLABELLED,
 )
 ASSIGNED: Final = Spec(
     "gauge",
     "runstep_assigned_partitions",
-    "How many partitions are ours.",
+    "Partitions assigned to the daemon.",
     _UNLABELLED,
 )
 HALTED: Final = Spec(
     "gauge",
     "runstep_halted_partitions",
-    "How many of our partitions stand still until a person looks.",
+    "Assigned partitions that are halted; each is retried every retry.halted_delay seconds.",
     _UNLABELLED,
 )
 COMMITS: Final = Spec(
     "counter",
     "runstep_commits_total",
-    "How many offset commits were tried, and how did they end.",
+    "Offset commits, by outcome: ok, deferred (to be retried) or fenced (the partition has a new owner).",
     {"outcome": _COMMITTED},
 )
 REBALANCES: Final = Spec(
     "counter",
     "runstep_rebalances_total",
-    "How many partitions did the group give us or take away, counted each time.",
+    "Partitions that the group assigned to the daemon or took from it, counted each time.",
     {"kind": _REBALANCED},
 )
 BUILD_INFO: Final = Spec(
     "gauge",
     "runstep_build_info",
-    "Which build is running.",
+    "Always 1; the labels name the version, revision and Python of the build.",
     {"version": None, "revision": None, "python": None},
 )
 
@@ -279,4 +278,4 @@ SPECS: Final = (
     REBALANCES,
     BUILD_INFO,
 )
-"""All of them, in the order in which a scrape shows them."""
+"""All metrics, in the order of a scrape."""

@@ -1,4 +1,4 @@
-"""What one committed part of a batch adds to the metrics, as plain numbers.
+"""The numbers that a committed part of a batch adds to the metrics.
 
 Owns the counting rules: a step counts once, old steps count as backfill only, labels are bounded. Pure: `tally` reads
 columns and the set of steps already counted, and touches no metric.
@@ -18,7 +18,7 @@ from schemas.vocabulary import FAILURE_STATUSES, OTHER, STEP_TYPES, TERMINAL_STA
 
 @dataclass(slots=True)
 class Duration:
-    """One ended step's duration, with what leads from a histogram bucket back to the row."""
+    """The duration of an ended step, with the ids that link a histogram bucket to the row."""
 
     seconds: float
     run_id: str
@@ -36,9 +36,9 @@ class Counts:
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(type, error_category) of steps that failed or expired."""
     backfilled: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(type, status) of steps that ended too long ago to be news."""
+    """(type, status) of steps that ended so long ago that they count as backfill only."""
     tokens: Counter[str] = field(default_factory=Counter)
-    """input and output tokens of steps that ended."""
+    """Tokens of steps that ended, by `input` and `output`."""
     tool_calls: Counter[str] = field(default_factory=Counter)
     """Tool calls of steps that ended, by tool type."""
     anomalies: Counter[str] = field(default_factory=Counter)
@@ -50,7 +50,7 @@ class Counts:
 
 
 class CountedSteps:
-    """The steps of one partition that are in the metrics: bounded, the oldest are forgotten first.
+    """The steps of one partition that are counted already: bounded, the oldest are forgotten first.
 
     Holds hashes, not keys: 100,000 of them take 10 MB, and two steps share one in less than one of a billion cases.
     """
@@ -80,9 +80,9 @@ def tally(columns: Columns, counted: CountedSteps, acknowledged_at: float, backf
 
     Args:
         columns: the part's columns, in the order of `schemas.row.INGEST_COLUMNS`.
-        counted: the steps of this partition that are counted already; changed.
-        acknowledged_at: seconds since the epoch when the insert was acknowledged.
-        backfill_ms: a step that ended longer before it was read than this counts as backfill only.
+        counted: the steps of this partition that are counted already; the new ones are added.
+        acknowledged_at: when the insert was acknowledged, in seconds since the epoch.
+        backfill_ms: a step that ended longer ago than this when read counts as backfill only.
     """
     counts = Counts()
     _tally_records(columns, acknowledged_at, counts)
@@ -94,18 +94,18 @@ def tally(columns: Columns, counted: CountedSteps, acknowledged_at: float, backf
     return counts
 
 
-_WORST: Final = {Outcome.DEAD_LETTERED.value: 2, Outcome.STORED.value: 1, Outcome.IGNORED.value: 0}
+_SEVERITY: Final = {Outcome.DEAD_LETTERED.value: 2, Outcome.STORED.value: 1, Outcome.IGNORED.value: 0}
 
 
 def _tally_records(columns: Columns, acknowledged_at: float, counts: Counts) -> None:
-    """Count each record once; one with several steps is what became of its worst."""
+    """Count each record once; one with several steps has the worst of their outcomes."""
     outcomes, reasons = columns[INDEX["outcome"]], columns[INDEX["reason"]]
     timestamps = columns[INDEX["kafka_timestamp"]]
     if any(columns[INDEX["step_index"]]):
         worst: dict[int, int] = {}
         for row, offset in enumerate(columns[INDEX["kafka_offset"]]):
             known = worst.setdefault(offset, row)
-            if _WORST[outcomes[row]] > _WORST[outcomes[known]]:
+            if _SEVERITY[outcomes[row]] > _SEVERITY[outcomes[known]]:
                 worst[offset] = row
         rows = worst.values()
         outcomes, reasons = [outcomes[row] for row in rows], [reasons[row] for row in rows]
@@ -137,7 +137,7 @@ _COUNTED: Final = tuple(
 
 
 def _tally_step(step: tuple[Any, ...], counted: CountedSteps, backfill_ms: int, counts: Counts) -> None:
-    """Count a step that ended (the values of `_COUNTED`), unless it is counted already; what is old is no news."""
+    """Count a step that ended (the values of `_COUNTED`), once; an old one as backfill only."""
     thread_id, run_id, step_id, sent, status, read_at, created_at, ended_at, duration, category, *rest = step
     if not counted.first_time((thread_id, run_id, step_id)):
         return

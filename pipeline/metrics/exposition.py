@@ -1,4 +1,4 @@
-"""Families of metrics as such: those that every Python process has, and all of them as data for a pipe."""
+"""Metric families: those that every Python process has, and the conversion of families to JSON data and back."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -12,7 +12,7 @@ Plain: TypeAlias = list[dict[str, Any]]
 
 
 def register_process(registry: CollectorRegistry) -> None:
-    """Let a registry show memory, CPU, file descriptors and garbage collection of this process, under usual names."""
+    """Register memory, CPU, file descriptors and garbage collection of this process, under their standard names."""
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
@@ -35,7 +35,7 @@ def plain(families: Iterable[Metric]) -> Plain:
 
 
 def restored(data: Plain) -> list[Metric]:
-    """Return the families that `plain` was given."""
+    """Return the families that `plain` converted."""
     families = []
     for entry in data:
         family = Metric(entry["name"], entry["help"], entry["kind"])

@@ -1,7 +1,7 @@
-"""The metrics of several workers, seen as one: counters and histograms are sums, gauges say whose they are.
+"""The metrics of several workers, merged: counters and histograms are summed, gauges get the label `worker`.
 
-Workers hand over snapshots (plain data, for a pipe); what a worker that ended has counted stays in the sums, so that a
-restart does not look to Prometheus like a counter that fell.
+Workers send snapshots, as plain data through a pipe. What an ended worker counted stays in the sums: otherwise each
+restart of a worker would look to Prometheus like a counter reset.
 """
 
 import threading
@@ -21,7 +21,7 @@ SUPERVISOR: Final = "supervisor"
 
 
 def merged(sources: Iterable[tuple[str | None, Sequence[Metric]]]) -> list[Metric]:
-    """Return one set of families for several workers'; those of None have ended, and only their sums are kept."""
+    """Return one set of families for several workers; a source named None has ended, and its gauges are left out."""
     families: dict[str, Metric] = {}
     samples: dict[str, dict[tuple[str, ...], Sample]] = {}
     for worker, source in sources:
@@ -68,10 +68,10 @@ def _age(exemplar: Exemplar | None) -> float:
 
 
 class MergedMetrics(Collector):
-    """What the supervisor of several workers exposes, its own process among them. May be called by any thread."""
+    """What the supervisor of several workers exposes, with its own process. May be called by any thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register with who is scraped."""
+        """Register with the registry that a scrape collects."""
         self._lock = threading.Lock()
         self._current: dict[str, tuple[str, list[Metric]]] = {}
         self._gone: dict[str, str] = {}
@@ -81,10 +81,10 @@ class MergedMetrics(Collector):
         registry.register(self)
 
     def update(self, worker: str, snapshot: Mapping[str, Any]) -> None:
-        """Replace what is known of a worker by a later `Metrics.snapshot()` of it.
+        """Replace the last snapshot of a worker by a later `Metrics.snapshot()`.
 
-        A snapshot of another process under the same name ends the one before; one that comes after its process was
-        said to have ended is not looked at, since its counts are in the sums already.
+        A snapshot of another process under the same name ends the former process. A snapshot of a process that has
+        `ended` is ignored: its counts are in the sums already.
         """
         instance = str(snapshot["instance"])
         families = restored(snapshot["families"])
@@ -96,7 +96,7 @@ class MergedMetrics(Collector):
             self._current[worker] = (instance, families)
 
     def ended(self, worker: str) -> None:
-        """Keep what a worker counted and forget its gauges; give its last snapshot to `update` before."""
+        """Keep what a worker counted and drop its gauges; `update` must have its last snapshot before."""
         with self._lock:
             self._end(worker)
 

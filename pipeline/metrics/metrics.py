@@ -1,7 +1,7 @@
-"""The metrics of one process: what happened, in the words of the stages, becomes numbers.
+"""The metrics of one process: the stages report what happened, `Metrics` turns it into numbers.
 
-Nothing here is called for a single record. The owner publishes what a batch's commit covered; the writer tells of its
-inserts; both, and the scrape, meet at one lock that is held for microseconds (for a scrape about a millisecond).
+No method is called for a single record. The processor publishes what a commit covered, the writer reports its inserts.
+They share one lock with the scrape; it is held for microseconds, for a scrape about a millisecond.
 """
 
 import itertools
@@ -28,7 +28,7 @@ from pipeline.records import Outcome, Partition
 
 
 class Metrics(Collector):
-    """Every metric of the catalogue, each known label set at 0 from the start, beside those of process and Python.
+    """Every metric of the catalogue, each known label set at 0 from the start, and those of the process and Python.
 
     May be called by any thread. Label values that are not in the vocabulary count as `other`.
     """
@@ -44,13 +44,13 @@ class Metrics(Collector):
         """Register the metrics.
 
         Args:
-            registry: who is scraped.
+            registry: what a scrape collects.
             buckets: upper bounds of the step duration, in seconds, ascending.
-            revision: of the source this was built from.
+            revision: the commit that the build was made from.
             now: seconds since the epoch; stamps the last insert and the exemplars.
 
         Raises:
-            ConfigError: the buckets are none.
+            ConfigError: the buckets are not ascending finite seconds above 0.
         """
         _check(buckets)
         self._registry = registry
@@ -67,7 +67,7 @@ class Metrics(Collector):
         register_process(registry)
 
     def publish(self, counts: Counts) -> None:
-        """Add what a commit covered, all of it between two scrapes. Call it once per committed part of a batch."""
+        """Add what a commit covered; no scrape sees a part of it. Call it once for each committed part of a batch."""
         durations = self._histograms[catalogue.STEP_DURATION]
         delays = self._histograms[catalogue.INGEST_DELAY]
         now = self._now()
@@ -94,37 +94,37 @@ class Metrics(Collector):
                 self._numbers[catalogue.LAST_INSERT].set((), self._now())
 
     def insert_retried(self, error_class: ErrorClass) -> None:
-        """Count that an insert is tried again, and why."""
+        """Count a retry of an insert, and why."""
         self._add(catalogue.INSERT_RETRIES, (error_class,), 1)
 
     def sink_available(self, up: bool) -> None:
-        """Show whether ClickHouse takes our inserts."""
+        """Set whether ClickHouse accepts inserts."""
         self._set(catalogue.SINK_AVAILABLE, (), int(up))
 
     def source_available(self, up: bool) -> None:
-        """Show whether Kafka can be read."""
+        """Set whether the daemon can read Kafka."""
         self._set(catalogue.SOURCE_AVAILABLE, (), int(up))
 
     def polled(self, now: float) -> None:
-        """Show when Kafka last let itself be polled, in seconds since the epoch."""
+        """Set the time of the last successful poll, in seconds since the epoch."""
         self._set(catalogue.LAST_POLL, (), now)
 
     def assigned(self, count: int) -> None:
-        """Show how many partitions are ours."""
+        """Set how many partitions are assigned."""
         self._set(catalogue.ASSIGNED, (), count)
 
     def halted(self, count: int) -> None:
-        """Show how many of our partitions stand still."""
+        """Set how many assigned partitions are halted."""
         self._set(catalogue.HALTED, (), count)
 
     def buffered(self, rows: int, oldest: float | None) -> None:
-        """Show how many rows wait to be inserted, and since when (seconds since the epoch; None: none waits)."""
+        """Set how many rows wait to be inserted, and since when (seconds since the epoch; None: none waits)."""
         with self._lock:
             self._numbers[catalogue.BUFFER_ROWS].set((), rows)
             self._numbers[catalogue.BUFFER_OLDEST].set((), oldest or 0)
 
     def lag(self, partition: Partition, records: int | None) -> None:
-        """Show how many records of a partition are still to be read; None, nobody knows, shows no number at all."""
+        """Set how many records of a partition are still to be read; None: unknown, so the series is dropped."""
         if records is None:
             with self._lock:
                 self._numbers[catalogue.LAG].drop(_labels(partition))
@@ -132,18 +132,18 @@ class Metrics(Collector):
             self._set(catalogue.LAG, _labels(partition), records)
 
     def position(self, partition: Partition, timestamp: float) -> None:
-        """Show Kafka's timestamp of the last record read, in seconds since the epoch; negative: it had none."""
+        """Set Kafka's timestamp of the last record read, in seconds since the epoch; negative: it had none."""
         if timestamp >= 0:
             self._set(catalogue.POSITION, _labels(partition), timestamp)
 
     def forget(self, partition: Partition) -> None:
-        """End the gauges of a partition that is no longer ours; what was lost of it stays counted."""
+        """Drop the gauges of a partition that is no longer assigned; its lost records stay counted."""
         with self._lock:
             self._numbers[catalogue.LAG].drop(_labels(partition))
             self._numbers[catalogue.POSITION].drop(_labels(partition))
 
     def committed(self, outcome: str) -> None:
-        """Count a commit: `ok`, `deferred` (to be tried again), `fenced` (no longer ours) or `failed`."""
+        """Count a commit: `ok`, `deferred` (to be retried) or `fenced` (the partition has a new owner)."""
         self._add(catalogue.COMMITS, (outcome,), 1)
 
     def rebalanced(self, kind: str) -> None:
@@ -151,7 +151,7 @@ class Metrics(Collector):
         self._add(catalogue.REBALANCES, (kind,), 1)
 
     def records_lost(self, partition: Partition, count: int) -> None:
-        """Count offsets that Kafka no longer had."""
+        """Count offsets that Kafka had deleted before they were read."""
         self._add(catalogue.RECORDS_LOST, _labels(partition), count)
 
     def totals(self) -> dict[str, int]:
@@ -163,7 +163,7 @@ class Metrics(Collector):
         return totals
 
     def snapshot(self) -> dict[str, Any]:
-        """Return all that a scrape of this process would show, as data for JSON; `MergedMetrics` reads it."""
+        """Return what a scrape of this process returns, as data for JSON; `MergedMetrics` reads it."""
         return {"instance": self._instance, "families": plain(self._registry.collect())}
 
     def collect(self) -> Iterable[Metric]:
@@ -172,7 +172,7 @@ class Metrics(Collector):
             return [(self._numbers.get(spec) or self._histograms[spec]).family() for spec in catalogue.SPECS]
 
     def describe(self) -> Iterable[Metric]:
-        """Return the names, so that the registry refuses a second set of them."""
+        """Return the families, so that the registry rejects a second set of the same names."""
         return self.collect()
 
     def _add(self, spec: Spec, labels: LabelValues, amount: float) -> None:

@@ -1,4 +1,4 @@
-"""The numbers behind the metrics: plain ints and floats, turned into families only when somebody scrapes.
+"""The numbers behind the metrics: plain ints and floats, turned into families at a scrape only.
 
 The classes take no lock: `Metrics` holds one around them. prometheus_client's own metric objects cost a lock and a
 method call for each value, and can neither be added to in bulk nor be read as a whole.
@@ -17,8 +17,8 @@ from pipeline.metrics.catalogue import LabelValues, Spec
 from pipeline.metrics.counts import Duration
 from schemas.vocabulary import label
 
-_EXEMPLAR_LENGTH: Final = 128
-"""OpenMetrics allows this many characters in names and values together; Prometheus refuses the scrape above it."""
+_MAX_EXEMPLAR_CHARS: Final = 128
+"""Characters of names and values together, as OpenMetrics limits them; Prometheus rejects a scrape with more."""
 
 
 class _Series:
@@ -42,23 +42,23 @@ class Numbers(_Series):
         self.values: dict[LabelValues, float] = dict.fromkeys(spec.start(), 0)
 
     def add(self, labels: LabelValues, amount: float) -> None:
-        """Let a counter grow."""
+        """Add to a counter."""
         if labels not in self.values:
             labels = self._closed(labels)
         self.values[labels] = self.values.get(labels, 0) + amount
 
     def set(self, labels: LabelValues, value: float) -> None:
-        """Let a gauge show a value."""
+        """Set a gauge."""
         if labels not in self.values:
             labels = self._closed(labels)
         self.values[labels] = value
 
     def drop(self, labels: LabelValues) -> None:
-        """Let a series end; it may not exist."""
+        """Drop a series, if it exists."""
         self.values.pop(labels, None)
 
     def family(self) -> Metric:
-        """Return a copy of the numbers, as a scrape sees them."""
+        """Return a copy of the numbers as a family."""
         make = CounterMetricFamily if self._spec.kind == "counter" else GaugeMetricFamily
         family = make(self._spec.name, self._spec.help, labels=tuple(self._spec.labels))
         for labels, value in self.values.items():
@@ -68,7 +68,7 @@ class Numbers(_Series):
 
 @dataclass(slots=True)
 class Observed:
-    """Some values, as the buckets of a histogram see them; the last bucket has no upper bound."""
+    """Some values, counted into the buckets of a histogram; the last bucket has no upper bound."""
 
     cumulative: list[int]
     total: float
@@ -76,7 +76,7 @@ class Observed:
 
 
 def observed(values: Sequence[float], bounds: Sequence[float]) -> Observed:
-    """Return what the buckets see of `values`. A clock that is ahead makes negative ones: they count as 0."""
+    """Return `values` counted into buckets. Negative ones, from a clock that is ahead, count as 0."""
     ordered = sorted(values)
     cumulative: list[int] = []
     position = 0
@@ -84,13 +84,13 @@ def observed(values: Sequence[float], bounds: Sequence[float]) -> Observed:
         position = bisect_right(ordered, bound, lo=position)
         cumulative.append(position)
     cumulative.append(len(ordered))
-    # A sum that shrinks looks to Prometheus like a restart.
+    # Prometheus takes a sum that shrinks for a restart.
     total = sum(ordered[bisect_left(ordered, 0.0) :])
     return Observed(cumulative, total, [None] * len(cumulative))
 
 
 def observed_durations(durations: Sequence[Duration], bounds: Sequence[float], now: float) -> Observed:
-    """Return what the buckets see of `durations`, with the last step of each bucket as its exemplar."""
+    """Return `durations` counted into buckets, with the last step of each bucket as its exemplar."""
     counts = [0] * (len(bounds) + 1)
     last: list[Duration | None] = [None] * len(counts)
     total = 0.0
@@ -106,10 +106,10 @@ def observed_durations(durations: Sequence[Duration], bounds: Sequence[float], n
 
 
 def _exemplar(step: Duration, now: float) -> Exemplar | None:
-    """Return the ids that lead from a bucket to the row; the step's alone, or none, where they do not fit."""
+    """Return the ids of the row as an exemplar: only the step's, or none, where they are too long."""
     for labels in ({"run_id": step.run_id, "step_id": step.step_id}, {"step_id": step.step_id}):
         length = sum(len(name) + len(value) for name, value in labels.items())
-        if length <= _EXEMPLAR_LENGTH and all(map(_is_plain, labels.values())):
+        if length <= _MAX_EXEMPLAR_CHARS and all(map(_is_plain, labels.values())):
             return Exemplar(labels, step.seconds, round(now, 3))
     return None
 
@@ -132,7 +132,7 @@ class Histogram(_Series):
         return observed((), self.bounds)
 
     def add(self, labels: LabelValues, seen: Observed) -> None:
-        """Add values that were `observed` with our bounds; its exemplars replace those we have."""
+        """Add values that were `observed` with the same bounds; their exemplars replace the present ones."""
         if labels not in self._cells:
             labels = self._closed(labels)
         cell = self._cells.setdefault(labels, self._empty())
@@ -141,7 +141,7 @@ class Histogram(_Series):
         cell.exemplars = [new or old for old, new in zip(cell.exemplars, seen.exemplars, strict=True)]
 
     def family(self) -> Metric:
-        """Return a copy of the numbers, as a scrape sees them."""
+        """Return a copy of the numbers as a family."""
         family = HistogramMetricFamily(self._spec.name, self._spec.help, labels=tuple(self._spec.labels))
         bounds = [*map(floatToGoString, self.bounds), "+Inf"]
         for labels, cell in self._cells.items():

@@ -1,4 +1,4 @@
-"""A run of the pipeline that has everything the dashboards can show, the bad days too, and a way to ask about it.
+"""A run of the pipeline with data for every panel of the dashboards, faults included, and a way to query it.
 
 `eventful` is the seam: it gives the addresses, the database, the time range and the job of one run with data. Any
 other way of making such a run can take its place.
@@ -109,7 +109,7 @@ def eventful(kafka: KafkaAddress, admin: KafkaAdminClient, clickhouse: ClickHous
 def scraping(addresses: list[str]) -> Iterator[PrometheusAddress]:
     """Start a Prometheus with the rules of deploy/, which scrapes several daemons as one job.
 
-    It takes about 5 s to find its targets, as a daemon takes to start: tell it of both before.
+    Prometheus needs about 5 s to find its targets, as long as a daemon to start: name both before.
     """
     server = PrometheusServer(rules=RULES)
     server.address.targets.mkdir()

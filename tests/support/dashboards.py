@@ -31,7 +31,7 @@ class Target(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A data link: the board and the panel it stands on, the column it is for, and where it leads."""
+    """A data link: its board, panel and column, and its URL."""
 
     board: str
     panel: str
@@ -43,12 +43,12 @@ class Link(NamedTuple):
 
     @property
     def target(self) -> str:
-        """The uid of the board that it leads to."""
+        """The uid of the target board."""
         return urllib.parse.urlsplit(self.url).path.removeprefix("/d/")
 
     @property
     def parts(self) -> list[str]:
-        """What it takes along."""
+        """The parts of its query string."""
         return urllib.parse.urlsplit(self.url).query.split("&")
 
 
@@ -137,7 +137,7 @@ def expand_promql(expr: str, span: Range = HOUR, **chosen: str) -> str:
 
 
 def expand_sql(sql: str, span: Range, chosen: Mapping[str, list[str]] | None = None) -> str:
-    """Return the statement as ClickHouse gets it; what is not `chosen` is on All, or an empty text box."""
+    """Return the statement as ClickHouse gets it; a variable that is not `chosen` is on All, or an empty text box."""
     values = {name: texts for name, texts in (chosen or {}).items() if texts != [""]}
     start, end = (f"toDateTime({int(second)})" for second in span)
     sql = re.sub(
@@ -154,9 +154,9 @@ def expand_sql(sql: str, span: Range, chosen: Mapping[str, list[str]] | None = N
 
 
 def follow(link: Link, value: Callable[[str], str]) -> dict[str, list[str]]:
-    """Return the choices that a click makes on the board it leads to; `value` says what a `${…}` stands for.
+    """Return the variables that a click sets on the target board; `value` gives the value of a `${…}`.
 
-    What it takes along unchanged, time range and shared choices, is left out.
+    Time range and shared variables, which the link keeps, are left out.
     """
     chosen: dict[str, list[str]] = {}
     for part in link.parts:
@@ -191,7 +191,7 @@ def _statements(name: str, board: Mapping[str, Any]) -> Iterator[Target]:
 
 
 def _conditions(values: Mapping[str, list[str]]) -> str:
-    """Return what the plugin makes of the ad hoc filters, each given as `column|operator|value`."""
+    """Return the plugin's text for the ad hoc filters, each given as `column|operator|value`."""
     texts = []
     for column, operator, value in (condition.split("|") for condition in values.get("filters", [])):
         texts.append(f" {column} {operator} \\\\'{value}\\\\' ")

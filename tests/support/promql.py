@@ -1,4 +1,4 @@
-"""What the tests ask of a PromQL expression: which series it selects, and whether the daemon has such series."""
+"""Checks of a PromQL expression: which series it selects, and whether the daemon has such series."""
 
 from collections.abc import Iterator
 from typing import Any, Final

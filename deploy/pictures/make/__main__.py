@@ -1,7 +1,7 @@
 """`make pictures`: take the pictures of the dashboards, from a real run, into deploy/pictures.
 
 python -m deploy.pictures.make                       about 20 minutes
-python -m deploy.pictures.make --hold scene.json     and let the run stand until Ctrl-C
+python -m deploy.pictures.make --hold scene.json     and keep the servers until Ctrl-C
 python -m deploy.pictures.make --scene scene.json    take the pictures of such a run again, after a change
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from deploy.pictures.make import browser, commands
 from deploy.pictures.make.board import View, picture
-from deploy.pictures.make.story import DATABASE, DAY, HOUR, Scene, told
+from deploy.pictures.make.story import DATABASE, DAY, HOUR, Scene, played_run
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.downloads import ServerUnavailable
 from tests.support.dashboards import FILES, ROOT, Range
@@ -24,8 +24,8 @@ from tests.support.dashboards import FILES, ROOT, Range
 FOLDER: Final = ROOT / "deploy" / "pictures"
 SECONDS: Final = 720.0
 LIVE: Final = frozenset({"run-steps-overview", "ingest-pipeline"})
-"""The dashboards that show what Prometheus saw of the run; the others show what is stored, a day of it."""
-TELLING_RUN: Final = """
+"""The dashboards from Prometheus, which show the run; the others show a day of stored rows."""
+EXAMPLE_RUN: Final = """
 SELECT run_id
 FROM run_steps_current
 WHERE duration_ms IS NOT NULL
@@ -40,7 +40,7 @@ FORMAT JSON
 def take_all(scene: Scene, names: list[str], theme: str) -> None:
     """Take the pictures of the dashboards of these names, or of all."""
     folder = browser.build()
-    chosen = _telling_run(scene)
+    chosen = _example_run(scene)
     if not names:
         commands.report(scene, FOLDER / "report.png")
     for path in FILES:
@@ -62,18 +62,18 @@ def glance(addresses: list[str]) -> None:
 
 
 def main() -> int:
-    """Take the arguments and do it; return the exit status."""
+    """Take the pictures that the arguments name; return the exit code."""
     arguments = _parser().parse_args()
     try:
         if arguments.scene:
             take_all(Scene.load(arguments.scene), arguments.names, arguments.theme)
             return 0
-        with told(arguments.seconds, glance) as scene:
+        with played_run(arguments.seconds, glance) as scene:
             if arguments.hold:
                 scene.save(arguments.hold)
             take_all(scene, arguments.names, arguments.theme)
             if arguments.hold:
-                print(f"the run stands until Ctrl-C; it is described in {arguments.hold}", flush=True)
+                print(f"the servers stay until Ctrl-C; {arguments.hold} describes the run", flush=True)
                 with suppress(KeyboardInterrupt):
                     while True:
                         time.sleep(DAY)
@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", help="file names of dashboards without .json; all by default")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long the run lasts (720)")
     parser.add_argument("--theme", choices=["dark", "light"], default="dark")
-    parser.add_argument("--hold", type=Path, metavar="FILE", help="let the run stand and describe it in FILE")
+    parser.add_argument(
+        "--hold", type=Path, metavar="FILE", help="keep the servers after the pictures, and describe the run in FILE"
+    )
     parser.add_argument("--scene", type=Path, metavar="FILE", help="use the run that FILE describes")
     return parser
 
@@ -99,9 +101,9 @@ def _whole_day(scene: Scene) -> Range:
     return Range(end - DAY, end)
 
 
-def _telling_run(scene: Scene) -> dict[str, str]:
+def _example_run(scene: Scene) -> dict[str, str]:
     """Return a run with several steps, tools and a failure."""
-    answer: dict[str, Any] = json.loads(ClickHouseAddress(scene.clickhouse).query(TELLING_RUN, database=DATABASE))
+    answer: dict[str, Any] = json.loads(ClickHouseAddress(scene.clickhouse).query(EXAMPLE_RUN, database=DATABASE))
     return dict(answer["data"][0])
 
 

@@ -24,14 +24,14 @@ EXEMPLARS: Final = 60
 
 
 class View(NamedTuple):
-    """How a dashboard is looked at: the time range, and what is chosen in its variables."""
+    """The time range of a dashboard, and the values of its variables."""
 
     span: Range
     chosen: Mapping[str, str]
 
 
-class Asker:
-    """Asks the run's Prometheus and ClickHouse what a panel asks."""
+class PanelQueries:
+    """Runs the queries of panels on the Prometheus and the ClickHouse of the run."""
 
     def __init__(self, scene: Scene, view: View) -> None:
         self._prometheus = PrometheusAddress(scene.prometheus, Path())
@@ -59,7 +59,7 @@ class Asker:
         return found
 
     def rows(self, sql: str) -> dict[str, Any]:
-        """Ask ClickHouse with the variables filled in."""
+        """Query ClickHouse with the variables filled in."""
         chosen = {name: [value] for name, value in self.view.chosen.items()}
         text = expand_sql(sql, self.view.span, chosen)
         answer: dict[str, Any] = json.loads(
@@ -108,8 +108,8 @@ class Asker:
 def picture(path: Path, scene: Scene, view: View, theme: str) -> dict[str, Any]:
     """Return everything that the page needs to draw the dashboard of a file."""
     board = load(path)
-    asker = Asker(scene, view)
-    panels = [_asked(asker, panel) for panel in _laid_out(board["panels"])]
+    queries = PanelQueries(scene, view)
+    panels = [_answered(queries, panel) for panel in _laid_out(board["panels"])]
     rows = max(one["panel"]["gridPos"]["y"] + one["panel"]["gridPos"]["h"] for one in panels)
     return {
         "title": board["title"],
@@ -120,14 +120,14 @@ def picture(path: Path, scene: Scene, view: View, theme: str) -> dict[str, Any]:
         "range": {"from": view.span.start * 1000, "to": view.span.end * 1000, "label": _label(view.span)},
         "variables": list(_variables(board, view.chosen)),
         "panels": panels,
-        "marks": list(_marks(board, asker)),
+        "marks": list(_marks(board, queries)),
     }
 
 
-def _asked(asker: Asker, panel: dict[str, Any]) -> dict[str, Any]:
+def _answered(queries: PanelQueries, panel: dict[str, Any]) -> dict[str, Any]:
     """Return a panel with its answers, or with the error that Grafana would show in its corner."""
     try:
-        return {"panel": panel, "answers": asker.answers(panel)}
+        return {"panel": panel, "answers": queries.answers(panel)}
     except (ClickHouseRefused, ValueError, LookupError) as error:
         return {"panel": panel, "answers": [], "error": str(error)}
 
@@ -148,11 +148,11 @@ def _variables(board: Mapping[str, Any], chosen: Mapping[str, str]) -> Iterator[
         yield {"name": name, "label": variable.get("label") or name, "value": chosen.get(name, text)}
 
 
-def _marks(board: Mapping[str, Any], asker: Asker) -> Iterator[dict[str, Any]]:
+def _marks(board: Mapping[str, Any], queries: PanelQueries) -> Iterator[dict[str, Any]]:
     for annotation in board.get("annotations", {}).get("list", []):
         if not annotation.get("enable"):
             continue
-        for begin, end in asker.moments(annotation) if "expr" in annotation else []:
+        for begin, end in queries.moments(annotation) if "expr" in annotation else []:
             yield {"from": begin, "to": end, "color": annotation["iconColor"], "title": annotation["name"]}
 
 

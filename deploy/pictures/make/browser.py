@@ -17,12 +17,12 @@ from PIL import Image
 
 PAGE: Final = Path(__file__).parent / "page"
 COLOURS: Final = 256
-TIMEOUT: Final = 120
-CURE: Final = "chromium is not installed; install Debian's package: apt-get install -y chromium"
+TIMEOUT_S: Final = 120
+CHROMIUM_MISSING: Final = "chromium is not installed; install Debian's package: apt-get install -y chromium"
 
 
 class PictureFailed(Exception):
-    """No picture came about; the message says why and what helps."""
+    """A picture could not be taken; the message names the cause and the fix."""
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -41,7 +41,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(self._picture)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def build() -> Path:
@@ -72,7 +72,7 @@ def shoot(address: str, width: int, height: int, target: Path) -> None:
     """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        raise PictureFailed(CURE)
+        raise PictureFailed(CHROMIUM_MISSING)
     with tempfile.TemporaryDirectory() as profile:
         raw = Path(profile) / "page.png"
         # The window is higher than the page, since a part of it may be taken by the browser's own bars.
@@ -88,7 +88,7 @@ def shoot(address: str, width: int, height: int, target: Path) -> None:
             *("--enable-logging=stderr", f"--user-data-dir={profile}/profile", f"--screenshot={raw}"),
             *(f"--window-size={width},{height + 200}", address),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         for line in done.stderr.splitlines():
             if "CONSOLE" in line and ("rror" in line or "arn" in line):
                 print(f"  page: {line[:400]}")
@@ -98,7 +98,7 @@ def shoot(address: str, width: int, height: int, target: Path) -> None:
 
 
 def shrink(raw: Path, target: Path, size: tuple[int, int]) -> None:
-    """Cut a PNG to `size` and to a palette: a third of the bytes, and no difference that an eye sees."""
+    """Cut a PNG to `size` and to a palette: a third of the bytes, and no visible difference."""
     with Image.open(raw) as image:
         cut = image.convert("RGB").crop((0, 0, *size))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def shrink(raw: Path, target: Path, size: tuple[int, int]) -> None:
 
 
 def _palette(image: Image.Image) -> Image.Image:
-    """Return the commonest colours as they are, so that no ground gets a tint, and stand-ins for the rare ones."""
+    """Return the commonest colours unchanged, so that backgrounds keep theirs, and approximations of the rare ones."""
     common = sorted(image.getcolors(image.width * image.height), reverse=True)[: COLOURS // 2]
     rare = image.quantize(COLOURS - len(common), method=Image.Quantize.MAXCOVERAGE).getpalette() or []
     palette = Image.new("P", (1, 1))

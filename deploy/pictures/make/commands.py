@@ -22,9 +22,9 @@ COLUMNS: Final = 150
 LINES: Final = 40
 CELL: Final = (12.2, 24.4)
 """Pixels of a character in the image that Textual writes."""
-WATCHED: Final = 40
-"""Seconds that `top` looks on: long enough for its curves."""
-TIMEOUT: Final = 120
+TOP_RUNS_S: Final = 40
+"""How long `top` runs: long enough for its curves."""
+TIMEOUT_S: Final = 120
 REPORT: Final = (1280, 1500)
 
 
@@ -35,7 +35,7 @@ def top(addresses: Sequence[str], target: Path) -> None:
         _on_a_terminal(
             [sys.executable, "-m", "pipeline.cli", "top", "--interval", "1", *addresses],
             {
-                "TEXTUAL_SCREENSHOT": str(WATCHED),
+                "TEXTUAL_SCREENSHOT": str(TOP_RUNS_S),
                 "TEXTUAL_SCREENSHOT_LOCATION": name,
                 "TEXTUAL_SCREENSHOT_FILENAME": "top.svg",
             },
@@ -61,7 +61,7 @@ def report(scene: Scene, target: Path) -> None:
             env=_environment(settings),
             capture_output=True,
             text=True,
-            timeout=TIMEOUT,
+            timeout=TIMEOUT_S,
             check=False,
         )
         if done.returncode:
@@ -71,14 +71,14 @@ def report(scene: Scene, target: Path) -> None:
 
 
 def _on_a_terminal(command: list[str], settings: dict[str, str]) -> None:
-    """Run a command on a terminal of `COLUMNS` by `LINES`, whose output nobody reads, until it ends."""
-    ours, its = pty.openpty()
+    """Run a command on a terminal of `COLUMNS` by `LINES` until it ends, and discard its output."""
+    terminal, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     environment = _environment({"TERM": "xterm-256color", "COLORTERM": "truecolor", **settings})
     try:
         process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True)
-        threading.Thread(target=_drain, args=(ours,), daemon=True).start()
-        process.wait(TIMEOUT)
+        threading.Thread(target=_drain, args=(terminal,), daemon=True).start()
+        process.wait(TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -87,7 +87,7 @@ def _on_a_terminal(command: list[str], settings: dict[str, str]) -> None:
 
 
 def _drain(terminal: int) -> None:
-    """Read until the other side is closed, which Linux tells by an error."""
+    """Read until the other side is closed, which Linux reports as an error."""
     try:
         while os.read(terminal, 65_536):
             pass

@@ -1,4 +1,4 @@
-"""Steps of two clients with faults of their own, so that the anomalies have something to show."""
+"""Steps of two clients with wrong clocks, so that the panels of anomalies have data."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from pipeline.tools.simulation import SimulatedEvent
 
 
 def odd_events() -> Iterator[SimulatedEvent]:
-    """Yield completed steps without end: of a clock that goes backwards, and of one that is hours ahead, in turns."""
+    """Yield completed steps without end, of a clock that runs backwards and of one that is hours ahead."""
     name = uuid.uuid4().hex[:12]
     for number in count():
         now = time.time()

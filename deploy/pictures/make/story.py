@@ -1,4 +1,4 @@
-"""The run that the pictures show: real servers, two daemons of one group, traffic that varies, and some trouble.
+"""The run that the pictures show: real servers, two daemons of one group, traffic that varies, and some faults.
 
 Everything is as an operator would see it: the daemons are scraped as job `runstep` by a Prometheus with the recording
 rules and alerts of deploy/, the topic is `run-steps` and the database `runsteps`. Two things are arranged: scrapes come
@@ -34,15 +34,15 @@ DATABASE: Final = "runsteps"
 JOB: Final = "runstep"
 PARTITIONS: Final = 6
 MEMBERS: Final = ("runstep-0:9464", "runstep-1:9464")
-SETTLING: Final = 25.0
-"""Seconds after the history was read until no rate knows of it any more."""
+SETTLING_S: Final = 25.0
+"""After the history was read: longer than the window of any rate, so that no rate shows it."""
 HOUR: Final = 3_600
 DAY: Final = 24 * HOUR
 
 
 @dataclass(frozen=True)
 class Burst:
-    """Traffic from `start` to `end`, in shares of the run; None is the clients with faults of their own."""
+    """Traffic from `start` to `end`, in shares of the run; None: from `odd_events`."""
 
     start: float
     end: float
@@ -52,7 +52,7 @@ class Burst:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Traffic that began `ago` hours before the run and went on for `hours`, in events an hour."""
+    """Traffic that began `ago` hours before the run and lasted `hours`, in events an hour."""
 
     ago: float
     hours: float
@@ -62,7 +62,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Scene:
-    """Where the run can be asked, and the time that it took (epoch seconds)."""
+    """The servers that hold the run, and its start and end in epoch seconds."""
 
     clickhouse: str
     prometheus: str
@@ -70,7 +70,7 @@ class Scene:
     end: float
 
     def save(self, path: Path) -> None:
-        """Write it down for a later `load`, also by another process."""
+        """Write it for a later `load`, also by another process."""
         path.write_text(json.dumps(asdict(self)))
 
     @classmethod
@@ -104,8 +104,8 @@ MEMBER_AWAY: Final = (0.74, 0.80)
 
 
 @contextmanager
-def told(seconds: float, glance: Callable[[list[str]], None] = lambda _: None) -> Iterator[Scene]:
-    """Start everything, let the run happen, and give where it can be asked; all of it ends with the context.
+def played_run(seconds: float, glance: Callable[[list[str]], None] = lambda _: None) -> Iterator[Scene]:
+    """Start everything, play the run, and yield its scene; all servers end with the context.
 
     Args:
         seconds: how long the part lasts that the pictures show.
@@ -117,7 +117,7 @@ def told(seconds: float, glance: Callable[[list[str]], None] = lambda _: None) -
         clickhouse = ClickHouseAddress(database.url, database.tcp_port)
         rules = sorted((ROOT / "deploy" / "prometheus").glob("*.rules.yml"))
         prometheus = stack.enter_context(PrometheusServer(rules=rules, interval="2s")).address
-        _make_topics(kafka)
+        _create_topics(kafka)
         migrate(kafka, clickhouse, TOPIC, DATABASE)
         daemons = [
             stack.enter_context(running_daemon(kafka, clickhouse, TOPIC, DATABASE, kafka__group_id="runstep"))
@@ -125,16 +125,16 @@ def told(seconds: float, glance: Callable[[list[str]], None] = lambda _: None) -
         ]
         _scrape(prometheus, daemons)
         prometheus.wait_for_scrape(JOB)
-        _remember(kafka)
+        _produce_history(kafka)
         daemons[0].wait_until_accounted()
-        time.sleep(SETTLING)
+        time.sleep(SETTLING_S)
         start = time.time()
         _play(kafka, clickhouse, daemons, seconds, glance)
         prometheus.wait_for_scrape(JOB)
         yield Scene(clickhouse.url, prometheus.url, start, time.time())
 
 
-def _make_topics(kafka: KafkaAddress) -> None:
+def _create_topics(kafka: KafkaAddress) -> None:
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     try:
         admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1), NewTopic(f"{TOPIC}.dlq", 1, 1)])
@@ -160,7 +160,7 @@ def _play(
     seconds: float,
     glance: Callable[[list[str]], None],
 ) -> None:
-    """Let traffic and trouble happen; the daemons are started by this thread, which the kernel ties them to."""
+    """Play traffic and faults. This thread starts the daemons, since the kernel ends them with it."""
     began = time.monotonic()
 
     def until(share: float) -> None:
@@ -203,13 +203,13 @@ def _burst(kafka: KafkaAddress, seconds: float, burst: Burst, failures: list[Bas
             producer.produce(stream, burst.rate, ended)
         finally:
             producer.close()
-    except BaseException as error:  # noqa: BLE001 - told by the thread that waits
+    except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
         failures.append(error)
     finally:
         timer.cancel()
 
 
-def _remember(kafka: KafkaAddress) -> None:
+def _produce_history(kafka: KafkaAddress) -> None:
     """Produce the steps of the hours before the run."""
     now = time.time()
     for stretch in HISTORY:

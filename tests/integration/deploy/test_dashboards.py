@@ -98,7 +98,7 @@ def test_any_other_column_can_be_a_filter_of_every_panel(run: Run) -> None:
     """Ad hoc filters act on the current rows: a step that has failed is no longer under way."""
     chosen = {"filters": ["status|=|failed", "total_tokens|>|1000"]}
     expected = run.rows("SELECT count() AS n FROM run_steps_current WHERE status = 'failed' AND total_tokens > 1000")
-    assert 0 < run.sql(statement("The chosen steps"), chosen)[0]["steps"] <= expected[0]["n"]
+    assert 0 < run.sql(statement("Selected steps"), chosen)[0]["steps"] <= expected[0]["n"]
     for row in run.sql(statement("Search"), chosen):
         assert row["status"] == "failed"
         assert row["total_tokens"] > 1000
@@ -106,7 +106,7 @@ def test_any_other_column_can_be_a_filter_of_every_panel(run: Run) -> None:
     assert {row["status"] for row in statuses} == {"in_progress"}
 
 
-def test_what_is_chosen_narrows_what_is_shown(run: Run, failed: dict[str, Any]) -> None:
+def test_selected_variables_narrow_what_is_shown(run: Run, failed: dict[str, Any]) -> None:
     search = statement("Search")
     for choice, column in (("assistant", "assistant_id"), ("type", "type")):
         rows = run.sql(search, {choice: [failed[column]]})
@@ -116,7 +116,7 @@ def test_what_is_chosen_narrows_what_is_shown(run: Run, failed: dict[str, Any]) 
     searches = run.sql(search, {"tool": ["file_search"]})
     assert searches
     assert all("file_search" in row["tools"] for row in searches)
-    assert run.sql(search, {"assistant": ["nobody's"]}) == []
+    assert run.sql(search, {"assistant": ["unknown's"]}) == []
 
 
 def test_an_exemplar_of_the_heatmap_leads_to_its_step_and_run(run: Run) -> None:
@@ -137,7 +137,7 @@ def test_an_exemplar_of_the_heatmap_leads_to_its_step_and_run(run: Run) -> None:
         assert {row["step_id"] for row in run.sql(statement("Fields"), chosen)} == {step_id}
 
 
-# But for those of dead letters: what was refused is no row, and only another event of its step would show it.
+# Without those of dead letters: a rejected record has no row; only another event of its step would show the step.
 TO_THE_STEP = [
     pytest.param(link, id=str(link))
     for link in links()
@@ -158,7 +158,7 @@ def test_a_row_leads_to_its_run(run: Run, failed: dict[str, Any], link: Link) ->
 
 
 def test_a_run_and_a_step_that_are_not_each_others_show_nothing(run: Run, failed: dict[str, Any]) -> None:
-    for title in ("Steps of the run", "Fields", "Error", "Events as they came"):
+    for title in ("Steps of the run", "Fields", "Error", "Events as received"):
         assert run.sql(statement(title), {"run_id": ["another"], "step_id": [failed["step_id"]]}) == []
         assert run.sql(statement(title), {}) == []
 
@@ -179,14 +179,14 @@ def test_the_waterfall_ends_where_the_steps_do(run: Run, failed: dict[str, Any])
 
 
 def test_the_lifecycle_shows_every_event_of_the_step(run: Run, failed: dict[str, Any]) -> None:
-    events = run.sql(statement("Events as they came"), {"step_id": [failed["step_id"]]})
+    events = run.sql(statement("Events as received"), {"step_id": [failed["step_id"]]})
     account = run.rows("SELECT step_id FROM run_step_ledger FINAL")
     assert len(events) == len([row for row in account if row["step_id"] == failed["step_id"]]) > 1
     assert {"in_progress", "failed"} <= {event["status"] for event in events}
 
 
 def test_the_figures_agree_with_the_tables(run: Run) -> None:
-    """The dashboards' two sources tell the same story: steps counted by one are rows of the other."""
+    """The two data sources agree: Prometheus counts as many steps as ClickHouse has rows."""
     counted = run.prometheus.value(
         f'sum(max_over_time(runstep_steps_total{{job="{JOB}"}}[5m]))'
         f' + sum(max_over_time(runstep_backfilled_steps_total{{job="{JOB}"}}[5m]))'
@@ -206,7 +206,7 @@ def test_the_error_budget_is_what_the_objective_leaves(run: Run) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_choice_offers_something(run: Run, path: Any) -> None:
+def test_every_variable_offers_values(run: Run, path: Any) -> None:
     for variable in variables(load(path)).values():
         if variable["type"] != "query" or variable["datasource"]["uid"] != "${prometheus}":
             continue

@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 import yaml
 
-from deploy.grafana.tables import CLICKHOUSE_PLUGIN
+from deploy.grafana.clickhouse_panels import CLICKHOUSE_PLUGIN
 from deploy.prometheus.objectives import PERIOD_DAYS
 from pipeline.config import Settings, load
 from tests.support.paths import ROOT
@@ -26,7 +26,7 @@ from tests.support.programs import accept_command, tool
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("runstep:")}
+RUNSTEP_SERVICES = {name: service for name, service in SERVICES.items() if service["image"].startswith("runstep:")}
 DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 VERSION = PROJECT["project"]["version"]
@@ -88,8 +88,8 @@ def granted(service: dict[str, Any]) -> dict[Path, str]:
     return {SECRETS / each.get("target", each["source"]): each["source"] for each in secrets}
 
 
-def test_no_password_stands_in_the_file_or_in_an_environment() -> None:
-    """What a container is told is where the password is, and it is given that one."""
+def test_no_password_is_in_the_file_or_in_an_environment() -> None:
+    """A container gets the path of its password, and only that password."""
     assert not re.search(r"(?<!\$)\$\{?\w", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
@@ -121,11 +121,13 @@ def test_the_script_makes_each_password_once_and_another_one_for_each(tmp_path: 
 
 
 def test_every_service_is_the_clickhouse_user_it_should_be() -> None:
-    names = {name: service["environment"].get("RUNSTEP_CLICKHOUSE__USERNAME") for name, service in OURS.items()}
+    names = {
+        name: service["environment"].get("RUNSTEP_CLICKHOUSE__USERNAME") for name, service in RUNSTEP_SERVICES.items()
+    }
     assert names == {"migrate": "runstep_migrator", "pipeline": "runstep_writer", "simulator": None}
     for name, user in names.items():
         own = {SECRETS / "clickhouse__password": user.replace("runstep", "clickhouse")} if user else {}
-        assert granted(OURS[name]) == own
+        assert granted(RUNSTEP_SERVICES[name]) == own
     users = (DEPLOY / "clickhouse" / "users.xml").read_text(encoding="utf-8")
     source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/runstep.yml").read_text())["datasources"][1]
     for user in ("runstep_migrator", "runstep_writer", source["jsonData"]["username"]):
@@ -138,7 +140,7 @@ def test_every_service_is_the_clickhouse_user_it_should_be() -> None:
 
 
 def test_who_need_not_reach_kafka_does_not() -> None:
-    """Kafka asks nobody who he is, so what is most exposed, Grafana with its plugins, is kept away from it."""
+    """Kafka has no authentication, so the most exposed service, Grafana with its plugins, cannot reach it."""
     on = {
         network: {name for name in SERVICES if network in SERVICES[name]["networks"]} for network in COMPOSE["networks"]
     }
@@ -179,17 +181,17 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", RUNSTEP_SERVICES)
 def test_compose_sets_what_the_daemon_accepts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for path in granted(OURS[name]):
+    for path in granted(RUNSTEP_SERVICES[name]):
         (tmp_path / path.name).write_text("pw")
-    environ = dict(OURS[name]["environment"])
+    environ = dict(RUNSTEP_SERVICES[name]["environment"])
     assert environ.pop("RUNSTEP_SECRETS_DIR", str(SECRETS)) == str(SECRETS)
     settings = load(environ=environ | {"RUNSTEP_SECRETS_DIR": str(tmp_path)})
     assert settings.kafka.bootstrap_servers == ("kafka:19092",)
-    assert (settings.clickhouse.password is not None) == bool(granted(OURS[name]))
-    accept_command(command(OURS[name]))
+    assert (settings.clickhouse.password is not None) == bool(granted(RUNSTEP_SERVICES[name]))
+    accept_command(command(RUNSTEP_SERVICES[name]))
 
 
 def command(service: dict[str, Any]) -> list[str]:
@@ -218,7 +220,7 @@ def test_the_daemon_is_given_time_to_drain() -> None:
 
 
 def test_versions_are_those_of_the_project() -> None:
-    assert {service["image"] for service in OURS.values()} == {f"runstep:{VERSION}"}
+    assert {service["image"] for service in RUNSTEP_SERVICES.values()} == {f"runstep:{VERSION}"}
     assert f'ARG VERSION="{VERSION}"' in DOCKERFILE
 
 

@@ -50,12 +50,12 @@ SQL = [pytest.param(target, id=str(target)) for target in sql_targets()]
 # Rule target-counter-agg. The series of a partition begins with its first loss: a rate would not see it, the counter's
 # own value does.
 NOT_A_RATE = {"ingest-pipeline / Records lost / A"}
-# Rule "bounded in time". Whoever has an id does not know when it was: indexes on the ids find them.
+# Rule "bounded in time". A reader with an id does not know its time: indexes on the ids find the rows.
 FOUND_BY_ID = {"run-and-step-detail"}
-# The plugin reads it, nobody chooses it.
+# Read by the plugin only.
 CONSTANTS = {"clickhouse_adhoc_query"}
 # Metrics that others define: every process of Python, and Prometheus itself.
-NOT_OURS = frozenset(
+OTHERS_METRICS = frozenset(
     {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds", "ALERTS"}
 )
 
@@ -134,7 +134,7 @@ def test_figures_are_read_first(board: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("board", EVERY_BOARD)
-def test_a_reader_chooses_sources_jobs_and_daemons(board: dict[str, Any]) -> None:
+def test_a_reader_selects_sources_jobs_and_daemons(board: dict[str, Any]) -> None:
     """Rules template-datasource (two sources are the documented exception), template-job, template-instance."""
     names = variables(board)
     used = set(re.findall(r"\$\{(prometheus|clickhouse)\}", json.dumps(board["panels"])))
@@ -149,7 +149,7 @@ def test_a_reader_chooses_sources_jobs_and_daemons(board: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("board", EVERY_BOARD)
-def test_what_can_be_chosen_is_explained_and_kept_up_to_date(board: dict[str, Any]) -> None:
+def test_variables_are_explained_and_kept_up_to_date(board: dict[str, Any]) -> None:
     """Rules template-label-promql, template-on-time-change-reload."""
     for name, variable in variables(board).items():
         if name in CONSTANTS:
@@ -211,7 +211,7 @@ def test_promql_follows_the_rules(target: Target) -> None:
 
 @pytest.mark.parametrize("target", PROMQL)
 def test_every_metric_and_label_exists(target: Target) -> None:
-    assert list(misnamed(promql_parser.parse(expand_promql(target.text)), NOT_OURS)) == []
+    assert list(misnamed(promql_parser.parse(expand_promql(target.text)), OTHERS_METRICS)) == []
 
 
 def test_every_metric_of_the_daemon_is_shown() -> None:

@@ -11,7 +11,7 @@ from tests.support.dashboards import ROOT, Link, boards, links, panels, variable
 BOARDS = boards()
 EVERY_BOARD = [pytest.param(board, id=uid) for uid, board in BOARDS.items()]
 LINKS = [pytest.param(link, id=str(link)) for link in links()]
-# The plugin reads it, nobody chooses it.
+# Read by the plugin only.
 CONSTANTS = {"clickhouse_adhoc_query"}
 
 

@@ -1,7 +1,7 @@
 """The Kubernetes manifests as a cluster would get them: against the schemas, the house rules, and the daemon.
 
 kubectl's kustomize renders them; the schemas of Kubernetes come with a package, those of KEDA and of the Prometheus
-Operator stand in tests/support/schemas. No cluster runs.
+Operator are in tests/support/schemas. No cluster runs.
 """
 
 import json
@@ -263,7 +263,7 @@ def test_the_overlays_commented_lines_work_and_the_policy_opens_the_addresses_th
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_each_component_stands_alone_on_an_overlay_of_ones_own(component: str, tmp_path: Path) -> None:
+def test_each_component_works_alone_in_an_overlay(component: str, tmp_path: Path) -> None:
     """An overlay as a reader would write it: another address, another registry, one of the components."""
     overlay = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",

@@ -36,7 +36,7 @@ def test_legends_are_written_as_prometheus_does_without_a_format():
     assert legend_of("", {"__name__": "up", "job": "runstep"}) == 'up{job="runstep"}'
     assert legend_of("", {}) == "Value"
     assert legend_of("__auto", {"job": "runstep"}) == "runstep"
-    assert legend_of("{{ job }} of {{nobody}}", {"job": "runstep"}) == "runstep of "
+    assert legend_of("{{ job }} of {{missing}}", {"job": "runstep"}) == "runstep of "
 
 
 def test_buckets_lose_what_the_smaller_ones_hold_and_stand_in_order():

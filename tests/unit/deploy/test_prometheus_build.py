@@ -91,7 +91,7 @@ def test_every_burn_alert_can_fire_at_any_objective(target: Decimal) -> None:
     assert len(lowered) == sum(objective.factor(pair) != pair.factor for pair in PAIRS)
 
 
-def test_a_factor_that_could_never_be_reached_is_lowered_and_told(
+def test_a_factor_that_could_never_be_reached_is_lowered_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "r.yml"
@@ -99,12 +99,12 @@ def test_a_factor_that_could_never_be_reached_is_lowered_and_told(
     assert "> (9 * 0.1)" in page["expr"]
     assert "14.4" not in page["expr"]
     assert "1.25 % in 1h" in page["annotations"]["description"]
-    told = capsys.readouterr().err
-    assert "144 % of the events would have to fail. The factor is lowered to 9: 90 % failures" in told
+    notes = capsys.readouterr().err
+    assert "144 % of the events would have to fail. The factor is lowered to 9: 90 % failures" in notes
     assert "The factor is lowered to 9" in " ".join(path.read_text("utf-8").replace("\n#", "").split())
 
 
-def test_an_objective_that_all_factors_fit_is_told_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_objective_that_all_factors_fit_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = alert(built(tmp_path / "r.yml", "--objective", "0.95"), "RunStepErrorBudgetBurn", "page")
     assert "> (14.4 * 0.05)" in page["expr"]
     assert capsys.readouterr().err == ""

@@ -28,7 +28,7 @@ EVERY_RULE: list[dict[str, Any]] = [
 ALERTS = [rule for rule in EVERY_RULE if "alert" in rule]
 RECORDED = frozenset(rule["record"] for rule in EVERY_RULE if "record" in rule)
 BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900)
-# prometheus_client adds it; the catalogue has our own only.
+# prometheus_client adds it; the catalogue has the daemon's metrics only.
 OF_THE_PROCESS = frozenset({"process_start_time_seconds"})
 # The series of a partition begins with its first loss, which a rate does not see: the rule reads its value.
 # How often the counter of partitions changed is how often partitions were moved.

@@ -1,4 +1,4 @@
-"""The runbooks: a page for each alert, and everything they tell somebody to run, to look at or to set exists."""
+"""The runbooks: a page for each alert, and every command, panel, setting and name in them exists."""
 
 import re
 import shlex
@@ -42,10 +42,11 @@ BOARDS = {load(path)["title"] for path in FILES}
 METRICS = {spec.name for spec in SPECS}
 USERS = {"runstep_writer", "runstep_reader", "runstep_migrator"}
 TABLES = {"run_steps", "run_steps_current", "run_step_ledger"}
-# Words of the daemon, and what its other answers are called.
+LOG_EVENTS = {"offsets_lost", "thread_stalled", "partition_halted", "commit_deferred", "kafka_degraded"}
+# Words of the daemon, and keys of its answers and log lines.
 WORDS = {
     *ANOMALIES, *Reason, *Outcome, *ErrorClass, *ERROR_CATEGORIES, *STATUSES, *STEP_TYPES, *STEP_COLUMNS,
-    *LEDGER_COLUMNS, *METRICS, *USERS, *TABLES, "last_error",
+    *LEDGER_COLUMNS, *METRICS, *USERS, *TABLES, *LOG_EVENTS, "last_error",
 }  # fmt: skip
 each_page = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 every_text = pytest.mark.parametrize("page", [*PAGES.values(), INDEX], ids=[*PAGES, "README"])
@@ -62,7 +63,7 @@ def prose(page: str) -> str:
 
 
 def spans(page: str) -> list[str]:
-    """Return what stands between backticks."""
+    """Return the texts between backticks."""
     return re.findall(r"`([^`]+)`", prose(page))
 
 

@@ -37,7 +37,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
         [analyze, "verify", "--man=no", "--recursive-errors=no", str(unit)], capture_output=True, text=True, check=False
     )
     assert (verified.returncode, verified.stderr) == (0, "")
-    # 15 stands for an exposure of 1.5 out of 10; a unit without any hardening has 9.6.
+    # 15 means an exposure of 1.5 out of 10; a unit without any hardening has 9.6.
     exposed = subprocess.run(
         [analyze, "security", "--offline=yes", "--threshold=15", "--no-pager", str(unit)],
         capture_output=True,
@@ -47,8 +47,8 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     assert exposed.returncode == 0, exposed.stdout[-200:]
 
 
-def test_the_unit_listens_to_what_the_daemon_tells() -> None:
-    """A sign of life may be missed twice; the datagrams need AF_UNIX, and are taken from nobody but the daemon."""
+def test_the_unit_accepts_the_daemons_notifications() -> None:
+    """The unit tolerates two missed heartbeats; datagrams need AF_UNIX, and only the daemon may send them."""
     unit = dict(re.findall(r"^(\w+)=(.+)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE))
     assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "main")
     assert int(unit["WatchdogSec"]) >= 3 * LOOK_INTERVAL

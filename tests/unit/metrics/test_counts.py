@@ -34,7 +34,7 @@ def test_a_step_counts_once_however_often_it_comes() -> None:
 
 
 @pytest.mark.parametrize("field", ["thread_id", "run_id", "step_id"])
-def test_steps_are_told_apart_by_all_three_ids(field: str) -> None:
+def test_steps_are_distinguished_by_all_three_ids(field: str) -> None:
     assert counted(step_row(1), step_row(1, **{field: "another"})).steps == {("tool_calls", "completed"): 2}
 
 
@@ -86,7 +86,7 @@ def test_a_record_of_steps_and_frames_is_stored_when_a_step_of_it_is() -> None:
     assert +counted(*rows).records == {("stored", ""): 1}
 
 
-def test_a_row_that_the_sink_refused_is_a_dead_letter_and_no_step() -> None:
+def test_a_row_that_the_sink_rejected_is_a_dead_letter_and_no_step() -> None:
     counts = counted(unstored_row(1, outcome="dead_lettered", reason="refused_by_sink", step_id="step_1"))
     assert +counts.records == {("dead_lettered", "refused_by_sink"): 1}
     assert counts.steps == {}

@@ -144,15 +144,15 @@ class TestWorkers:
             merged.update("a", self.sent(worker))
         assert scraped.get_sample_value("runstep_commits_total", {"outcome": "ok"}) == 3
 
-    @pytest.mark.parametrize("told", [True, False], ids=["the supervisor says so", "another process has its name"])
-    def test_what_a_worker_that_ended_has_counted_is_kept(self, scraped, merged, told):
+    @pytest.mark.parametrize("reported", [True, False], ids=["the supervisor says so", "another process has its name"])
+    def test_what_a_worker_that_ended_has_counted_is_kept(self, scraped, merged, reported):
         for _ in range(3):
             worker = self.worker()
             worker.publish(counts_of_a_batch())
             worker.assigned(1)
             last = self.sent(worker)
             merged.update("a", last)
-            if told:
+            if reported:
                 merged.ended("a")
                 merged.ended("a")
                 merged.update("a", last)  # too late: it is in the sums

@@ -20,7 +20,7 @@ BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900)
 NOW = 1_732_000_000.25
 P0 = Partition("run-steps", 0)
 
-# Written out from the design, so that a renamed metric breaks here and not on somebody's dashboard.
+# Written out from the design, so that a renamed metric fails here and not on a user's dashboard.
 CONTRACT = {
     "runstep_step_duration_seconds": ("histogram", {"type", "status"}),
     "runstep_steps_total": ("counter", {"type", "status"}),
@@ -93,7 +93,7 @@ def test_the_catalogue_is_the_contract():
 
 
 @pytest.mark.usefixtures("metrics")
-def test_every_metric_says_which_question_it_answers(registry):
+def test_every_metric_has_a_help_text(registry):
     families = {family.name: family for family in registry.collect()}
     for name in CONTRACT:
         assert families[name.removesuffix("_total")].documentation.endswith(".")
@@ -258,7 +258,7 @@ def test_a_partition_that_is_forgotten_has_no_gauges_but_keeps_its_losses(metric
     assert value("runstep_records_lost_total", **at) == 3
 
 
-def test_a_lag_that_nobody_knows_is_not_shown(metrics, value):
+def test_an_unknown_lag_is_not_shown(metrics, value):
     metrics.lag(P0, 17)
     metrics.lag(P0, None)
     metrics.lag(P0, None)
@@ -286,7 +286,7 @@ def test_process_and_python_are_shown_too(value, registry):
 
 
 @pytest.mark.parametrize("buckets", [(), (1, 1), (2, 1), (0, 1), (-1, 1), (1, float("inf")), (float("nan"),)])
-def test_buckets_that_are_none_are_refused(buckets):
+def test_invalid_buckets_are_rejected(buckets):
     with pytest.raises(ConfigError, match=r"http\.buckets"):
         Metrics(CollectorRegistry(), buckets)
 

@@ -1,12 +1,11 @@
-"""What the explorer asks: statements over `run_steps_current`, where a step is one row.
+"""The SQL of the board "Run step explorer": statements over `run_steps_current`, where a step is one row.
 
-Each is bounded by the steps' creation, which the table's key begins with, and by what is chosen on the board.
+Each is bounded by the steps' creation, which the table's key begins with, and by the variables of the board.
 """
 
 from typing import Final
 
-# Every condition but the first is there only where something is chosen. The variable stands alone at the end, as the
-# plugin wants it.
+# The plugin drops a condition whose variable is on All. It needs the bare variable at the end.
 _SELECTED: Final = """\
 WHERE $__timeFilter(created_at)
   AND $__conditionalAll(assistant_id IN (${assistant:singlequote}), $assistant)
@@ -18,7 +17,7 @@ WHERE $__timeFilter(created_at)
   AND $__conditionalAll(multiSearchAnyCaseInsensitiveUTF8(\
 concat(step_id, ' ', run_id, ' ', thread_id, ' ', error_message, ' ', step_details), [${text:singlequote}]), $text)"""
 
-# What is chosen as a filter of any other column. It acts on the view, so on the current rows only.
+# Ad hoc filters on any other column. They act on the view, so on current rows only.
 _FILTERED: Final = "SETTINGS $__adHocFilters('run_steps_current')"
 
 FIGURES: Final = f"""\
@@ -79,7 +78,7 @@ SELECT
     countIf(status IN ('failed', 'expired')) AS failures,
     failures / nullIf(countIf(status IN ('completed', 'failed', 'expired')), 0) AS failure_ratio,
     count() AS steps,
-    topKIf(1)(error_category, status IN ('failed', 'expired'))[1] AS most_often,
+    topKIf(1)(error_category, status IN ('failed', 'expired'))[1] AS main_category,
     maxIf(created_at, status IN ('failed', 'expired')) AS last_failure
 FROM run_steps_current
 {_SELECTED}
@@ -109,7 +108,7 @@ ORDER BY steps DESC, last_seen DESC
 LIMIT 50
 {_FILTERED}"""
 
-# A step counts with its first call of a tool: one with many calls has no more weight than another.
+# A step counts once for each tool, however often it called it.
 TOOLS: Final = f"""\
 SELECT
     tool,
@@ -127,7 +126,7 @@ ORDER BY calls DESC
 LIMIT 50
 {_FILTERED}"""
 
-# The seven assistants that use most, and the rest as one: more colours nobody can tell apart.
+# The seven assistants with most tokens, and the rest as one: more colours cannot be distinguished.
 TOKENS: Final = f"""\
 WITH (
     SELECT groupArray(assistant_id) FROM (

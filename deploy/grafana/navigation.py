@@ -1,6 +1,6 @@
-"""Where the boards lead to each other: their fixed uids, what a reader can choose on each, and the links between them.
+"""How the boards link to each other: their fixed uids, the variables of each, and the links between them.
 
-A link takes the time range along, and every choice that both boards have, so that nobody has to choose twice.
+A link keeps the time range and the value of every variable that both boards have, so that a reader selects once.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,17 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard
 
 TAG: Final = "runstep"
-
-
 _HIDDEN: Final = ("clickhouse_adhoc_query",)
-"""Constants, which are variables to Grafana only."""
+"""Constants: Grafana stores them as variables, a reader never sees them."""
 
 
 class Board(NamedTuple):
-    """A board's names; `choices` are its variables, in their order."""
+    """A board's names, and its variables in their order."""
 
     uid: str
     file: str
     title: str
-    choices: tuple[str, ...]
+    variables: tuple[str, ...]
 
 
 OVERVIEW: Final = Board(
@@ -59,38 +57,40 @@ INGEST: Final = Board(
 )
 
 
-def link(title: str, source: Board, target: Board, **chosen: str | Sequence[str]) -> dict[str, str]:
-    """Return a data link from one board to another; `chosen` are the choices that the click itself makes.
+def link(title: str, source: Board, target: Board, **selected: str | Sequence[str]) -> dict[str, str]:
+    """Return a data link from one board to another; `selected` are the variables that the click sets.
 
-    A chosen value may be one of Grafana's own variables, such as `${__value.raw:percentencode}`.
+    A selected value may be one of Grafana's own variables, such as `${__value.raw:percentencode}`.
     """
     parts = ["${__url_time_range}"]
-    for name, value in chosen.items():
-        if name not in target.choices:
+    for name, value in selected.items():
+        if name not in target.variables:
             raise ValueError(f"{target.title} has no variable {name}")
         parts += [f"var-{name}={one}" for one in ([value] if isinstance(value, str) else value)]
-    shared = [name for name in target.choices if name in source.choices and name not in chosen and name not in _HIDDEN]
+    shared = [
+        name for name in target.variables if name in source.variables and name not in selected and name not in _HIDDEN
+    ]
     parts += [f"${{{name}:queryparam}}" for name in shared]
     return {"title": title, "url": f"/d/{target.uid}?{'&'.join(parts)}"}
 
 
 def cell(column: str) -> str:
-    """Return what stands for a column's value of the clicked row."""
+    """Return the placeholder for a column's value in the clicked row."""
     return f"${{__data.fields.{column}:percentencode}}"
 
 
 def label(name: str) -> str:
-    """Return what stands for a label of the clicked series."""
+    """Return the placeholder for a label of the clicked series."""
     return f"${{__field.labels.{name}}}"
 
 
-def leads(*links: dict[str, str]) -> list[dashboard.DynamicConfigValue]:
-    """Return the links as what an override of a field takes."""
+def links_override(*links: dict[str, str]) -> list[dashboard.DynamicConfigValue]:
+    """Return the links as an override of a field."""
     return [dashboard.DynamicConfigValue(id_val="links", value=list[Any](links))]
 
 
-def bar() -> builders.DashboardLink:
-    """Return the bar of links at the top: every board of this project, with time range and choices."""
+def link_bar() -> builders.DashboardLink:
+    """Return the links at the top: every board of this project, with the time range and the variables."""
     return (
         builders.DashboardLink("Run steps")
         .type(dashboard.DashboardLinkType.DASHBOARDS)

@@ -1,22 +1,22 @@
-"""One run and one of its steps: what happened when, what went wrong, what exactly was said, which events came.
+"""The board "Run and step detail": one run over time, and one of its steps with fields, error, details and events.
 
-For whoever holds an id: from a row, an exemplar, a log or a customer. `step_queries` holds what it asks.
+For a reader with an id: from a row, an exemplar, a log or a customer. Its SQL is in `queries/detail_sql`.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from deploy.grafana import step_queries as queries
-from deploy.grafana.links import EXPLORER, STEP, cell, link
-from deploy.grafana.panels import COLOURS, Question, fixed, words
-from deploy.grafana.tables import Column, figures, rows, texts, waterfall
+from deploy.grafana.clickhouse_panels import figures, rows, texts, waterfall
+from deploy.grafana.navigation import EXPLORER, STEP, cell, link
+from deploy.grafana.queries import detail_sql as queries
+from deploy.grafana.style import COLOURS, Caption, Column, fixed, words
 
 _OUTCOMES: Final = {
     "completed": ("completed", "green"),
     "failed": ("failed", "red"),
     "expired": ("expired", "orange"),
     "cancelled": ("cancelled", "#8e8e8e"),
-    "in_progress": ("under way", "blue"),
+    "in_progress": ("in progress", "blue"),
 }
 _TIME: Final = Column(unit="time:YYYY-MM-DD HH:mm:ss.SSS", width=190)
 
@@ -25,17 +25,17 @@ def sections() -> Sequence[tuple[str, Sequence[Any]]]:
     """Return the board's rows: their titles and panels."""
     return (
         ("The run", (_summary(), _waterfall(), _steps())),
-        ("The step, or without one all of the run", (_error(), _fields(), _details(), _lifecycle())),
+        ("The step (without a step id: all steps of the run)", (_error(), _fields(), _details(), _lifecycle())),
     )
 
 
 def _summary() -> Any:
     return figures(
-        Question(
+        Caption(
             "Run",
-            "The run as its steps tell it. Outcome: under way while a step has not ended, else the state of the step "
-            "that was created last. Duration: from the first step's creation to the last end. Active: a step was at "
-            "work; steps at the same time count once. Waiting: the rest, the queue or the caller between two steps.",
+            "The run as its steps show it. Outcome: in progress while a step has not ended, else the status of the "
+            "step created last. Duration: from the first creation to the last end. Active: time with at least one "
+            "step in progress. Waiting: the rest, such as a queue or the client between two steps.",
             "short",
         ),
         queries.SUMMARY,
@@ -45,11 +45,11 @@ def _summary() -> Any:
 
 def _waterfall() -> Any:
     panel = waterfall(
-        Question(
+        Caption(
             "Steps over time",
-            "A bar a step, from its creation to its end, counted from the run's beginning; the first 100. Steps whose "
-            "times are whole seconds may have no length. A step under way is drawn until the run's last sign of "
-            "life.",
+            "A bar for each of the first 100 steps, from creation to end, measured from the start of the run. Steps "
+            "with times in whole seconds may have no length. A step in progress is drawn until the last time known "
+            "of the run.",
             "ms",
         ),
         queries.WATERFALL,
@@ -64,7 +64,7 @@ def _waterfall() -> Any:
 def _steps() -> Any:
     return (
         rows(
-            Question("Steps of the run", "In the order of their creation. Click a step to see it below.", "none"),
+            Caption("Steps of the run", "The steps in the order of creation. Click a step to see it below.", "none"),
             queries.STEPS,
             {
                 "nr": Column(width=60),
@@ -96,10 +96,10 @@ def _steps() -> Any:
 
 def _error() -> Any:
     return rows(
-        Question(
+        Caption(
             "Error",
-            "What the step says went wrong, with credentials taken out. retryable: whether trying again can help. "
-            "Click the fingerprint to find every step with this error.",
+            "The error of the step, with credentials removed. retryable: whether a retry can help. Click the "
+            "fingerprint to find every step with this error.",
             "none",
         ),
         queries.ERROR,
@@ -120,7 +120,7 @@ def _error() -> Any:
 def _fields() -> Any:
     return (
         rows(
-            Question("Fields", "What is stored of the step; fields without a value are left out.", "none"),
+            Caption("Fields", "The stored values of the step; fields without a value are left out.", "none"),
             queries.FIELDS,
             {"field": Column(width=150), "value": Column(wrapped=True), "step_id": Column(width=265)},
         )
@@ -131,10 +131,10 @@ def _fields() -> Any:
 
 def _details() -> Any:
     return texts(
-        Question(
-            "step_details",
-            "The step's details as they came, as far as the setting `content` lets them be stored: messages, tool "
-            "calls with arguments and outputs. The latest event's.",
+        Caption(
+            "Step details",
+            "Messages and tool calls with arguments and outputs, from the step's latest event. The setting "
+            "normalize.content decides what is stored of them.",
             "none",
         ),
         queries.DETAILS,
@@ -143,10 +143,10 @@ def _details() -> Any:
 
 def _lifecycle() -> Any:
     return rows(
-        Question(
-            "Events as they came",
-            "Every event of the step from the ledger, in the order in which it was produced: what it said, where it "
-            "stands in Kafka, and what became of it. An event that comes late, or twice, changes nothing above.",
+        Caption(
+            "Events as received",
+            "Every event of the step from the ledger, in the order of production: its status, its place in Kafka, "
+            "and its outcome. An event that arrives late or twice changes nothing above.",
             "none",
         ),
         queries.LIFECYCLE,

@@ -1,6 +1,6 @@
-"""What the detail board asks: statements about one run or one step, found by id and not by time.
+"""The SQL of the board "Run and step detail": statements about one run or one step, found by id and not by time.
 
-Whoever has an id does not know when it was, and the indexes on the ids find it as quickly.
+A reader with an id does not know its time; the indexes on the ids find it as quickly.
 """
 
 from typing import Final
@@ -13,13 +13,13 @@ WHERE (thread_id, run_id) IN (
       AND (${step_id:singlequote} = '' OR step_id = ${step_id:singlequote})
       AND concat(${run_id:singlequote}, ${step_id:singlequote}) != ''
 )"""
-# The step, or without one all of the run's.
+# The step; without one all steps of the run.
 _STEP: Final = """\
 WHERE (${run_id:singlequote} = '' OR run_id = ${run_id:singlequote})
   AND (${step_id:singlequote} = '' OR step_id = ${step_id:singlequote})
   AND concat(${run_id:singlequote}, ${step_id:singlequote}) != ''"""
 
-# A step that has not ended is drawn until the run's last sign of life: nobody knows more.
+# A step in progress is drawn until the last time known of the run.
 _INTERVALS: Final = """\
     toUnixTimestamp64Milli(created_at) AS from_ms,
     toUnixTimestamp64Milli(ended_at) AS end_ms,
@@ -150,7 +150,7 @@ FROM run_steps_current
 ORDER BY created_at, step_id
 LIMIT 100"""
 
-# Grouped by place, since a record that was read again may stand there twice until the parts are merged.
+# Grouped by offset: until ClickHouse merges the parts, a record that was read twice has two rows.
 LIFECYCLE: Final = f"""\
 SELECT
     kafka_timestamp AS produced_at,

@@ -1,6 +1,6 @@
-"""Which steps: search, the slowest, who fails, which errors, which tools, how many tokens.
+"""The board "Run step explorer": search, the slowest steps, failing assistants, errors, tools, tokens.
 
-For whoever looks for the cause, and for analysts. `explorer_queries` holds what it asks.
+For those who look for a cause, and for analysts. Its SQL is in `queries/explorer_sql`.
 """
 
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
-from deploy.grafana import explorer_queries as queries
-from deploy.grafana.links import EXPLORER, STEP, cell, link
-from deploy.grafana.panels import Question, coloured, falling
-from deploy.grafana.tables import Column, figures, rows, stored_over_time
+from deploy.grafana.clickhouse_panels import figures, rows, stored_over_time
+from deploy.grafana.navigation import EXPLORER, STEP, cell, link
+from deploy.grafana.queries import explorer_sql as queries
+from deploy.grafana.style import Caption, Column, coloured, falling
 
 _SHOWN: Final = {"run_id": cell("run_id"), "step_id": cell("step_id")}
 _STEP_ID: Final = Column(width=265, links=[link("Open the step", EXPLORER, STEP, **_SHOWN)])
@@ -29,7 +29,7 @@ _RATIO: Final = Column(unit="percentunit", width=115)
 def sections() -> Sequence[tuple[str, Sequence[Any]]]:
     """Return the board's rows: their titles and panels."""
     return (
-        ("What is chosen", (_figures(),)),
+        ("Selection", (_figures(),)),
         ("Steps", (_steps(), _slowest())),
         ("Errors", (_errors(),)),
         ("Assistants and tools", (_assistants(), _tools())),
@@ -39,10 +39,10 @@ def sections() -> Sequence[tuple[str, Sequence[Any]]]:
 
 def _figures() -> Any:
     panel = figures(
-        Question(
-            "The chosen steps",
-            "What the choices at the top leave of the steps that were created in the time range. The success ratio "
-            "leaves out cancelled steps and those under way.",
+        Caption(
+            "Selected steps",
+            "The steps created in the time range that match the variables at the top. The success ratio leaves out "
+            "cancelled steps and steps in progress.",
             "short",
         ),
         queries.FIGURES,
@@ -54,9 +54,10 @@ def _figures() -> Any:
 
 def _steps() -> Any:
     return rows(
-        Question(
+        Caption(
             "Search",
-            "The latest 200 of the chosen steps. Click a step or a run to open it, an assistant to see only its steps.",
+            "The latest 200 of the selected steps. Click a step or a run to open it, or an assistant to see only its "
+            "steps.",
             "none",
         ),
         queries.STEPS,
@@ -78,7 +79,7 @@ def _steps() -> Any:
 
 def _slowest() -> Any:
     return rows(
-        Question("Slowest steps", "The 50 of the chosen steps that took longest from created to ended.", "none"),
+        Caption("Slowest steps", "The 50 selected steps with the longest time from creation to end.", "none"),
         queries.SLOWEST,
         {
             "step_id": _STEP_ID,
@@ -94,10 +95,10 @@ def _slowest() -> Any:
 
 def _errors() -> Any:
     return rows(
-        Question(
-            "Errors by what they have in common",
-            "Failed and expired steps, grouped by what their messages have in common once ids, numbers and addresses "
-            "are masked. First and last seen within the time range. No fingerprint: the step came without an error.",
+        Caption(
+            "Errors by fingerprint",
+            "Failed and expired steps, grouped by their error message with ids, numbers and addresses masked. "
+            "first_seen and last_seen are within the time range. Without a fingerprint: the event had no error.",
             "none",
         ),
         queries.ERRORS,
@@ -123,9 +124,9 @@ def _errors() -> Any:
 
 def _assistants() -> Any:
     return rows(
-        Question(
+        Caption(
             "Failing assistants",
-            "Assistants with failed or expired steps. most_often is the category that most of their failures have.",
+            "Assistants with failed or expired steps. main_category is the error category of most of their failures.",
             "none",
         ),
         queries.ASSISTANTS,
@@ -134,7 +135,7 @@ def _assistants() -> Any:
             "failures": _NARROW,
             "failure_ratio": _RATIO,
             "steps": _NARROW,
-            "most_often": Column(width=110),
+            "main_category": Column(width=110),
             "last_failure": Column(unit="time:MM-DD HH:mm", width=125),
         },
     ).span(12)
@@ -142,9 +143,9 @@ def _assistants() -> Any:
 
 def _tools() -> Any:
     return rows(
-        Question(
+        Caption(
             "Tools",
-            "Which tools were called most. A call has no time and no outcome of its own: durations and failures are "
+            "The tools with most calls. A call has no time and no outcome of its own: durations and failures are "
             "those of the steps that called the tool.",
             "none",
         ),
@@ -162,9 +163,9 @@ def _tools() -> Any:
 
 def _tokens() -> Any:
     panel = stored_over_time(
-        Question(
+        Caption(
             "Tokens per hour by assistant",
-            "Tokens of the steps created in each hour, by the seven assistants that use most and all others.",
+            "Tokens of the steps created in each hour: the seven assistants with most tokens, and all others together.",
             "short",
         ),
         queries.TOKENS,
@@ -175,9 +176,9 @@ def _tokens() -> Any:
 
 def _latency() -> Any:
     return stored_over_time(
-        Question(
+        Caption(
             "Latency by hour",
-            "How long the steps created in each hour took, from the steps themselves and not from buckets.",
+            "Exact durations of the steps created in each hour.",
             "ms",
         ),
         queries.LATENCY,
@@ -186,7 +187,7 @@ def _latency() -> Any:
 
 def _statuses() -> Any:
     panel = stored_over_time(
-        Question("Steps per hour by status", "Steps created in each hour, by their state now.", "short"),
+        Caption("Steps per hour by status", "Steps created in each hour, by their current status.", "short"),
         queries.STATUSES,
         bars=True,
     )

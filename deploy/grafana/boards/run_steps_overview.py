@@ -1,31 +1,20 @@
-"""What the agents do: how many run steps, how long, how well, and how much of the error budget is left.
+"""The board "Run steps overview": how many run steps end, how many fail, how long they take, the error budget.
 
-For whoever is on call or owns the agents. All of it is counted once per step, by Prometheus.
+For those who are on call or own the agents. Everything is from Prometheus and counts a step once.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from deploy.grafana.links import EXPLORER, INGEST, OVERVIEW, label, leads, link
-from deploy.grafana.panels import (
-    Limits,
-    Question,
-    buckets,
-    coloured,
-    falling,
-    leading,
-    lines,
-    neutral,
-    number,
-    promql,
-    thresholds,
-)
+from deploy.grafana.navigation import EXPLORER, INGEST, OVERVIEW, label, link, links_override
+from deploy.grafana.prometheus_panels import buckets, lines, number, promql
+from deploy.grafana.queries.selectors import DAEMONS
+from deploy.grafana.style import Caption, Limits, coloured, falling, neutral, thresholds, with_links
 
-_WHO: Final = 'job=~"$job", instance=~"$instance"'
-_SELECTED: Final = f'{_WHO}, type=~"$type"'
+_SELECTED: Final = f'{DAEMONS}, type=~"$type"'
 _STEPS: Final = f"runstep_steps_total{{{_SELECTED}}}"
 _COMPLETED: Final = f'runstep_steps_total{{{_SELECTED}, status="completed"}}'
-# A cancelled step is nobody's failure.
+# A cancelled step is neither a success nor a failure.
 _JUDGED: Final = f'runstep_steps_total{{{_SELECTED}, status=~"completed|failed|expired"}}'
 _FAILURES: Final = f"runstep_step_failures_total{{{_SELECTED}}}"
 _DURATIONS: Final = f'runstep_step_duration_seconds_bucket{{{_SELECTED}, status="completed"}}'
@@ -46,85 +35,90 @@ def sections() -> Sequence[tuple[str, Sequence[Any]]]:
 
 
 def _results() -> Sequence[Any]:
-    ratio = Question(
+    ratio = Caption(
         "Success ratio",
         "Completed steps among those that completed, failed or expired, over the time range. Cancelled steps do not "
         "count.",
         "percentunit",
     )
-    budget = Question(
+    budget = Caption(
         "Error budget left",
-        "The objective allows a share of the steps to fail or expire. This is how much of that allowance the time "
-        "range has left; below 0 the objective is missed.",
+        "The objective allows a share of the steps to fail or expire: the error budget. This is what the time range "
+        "has left of it; below 0 the objective is missed.",
         "percentunit",
     )
-    failed = Question("Failed or expired", "Steps that failed or expired in the time range.", "short")
-    p95 = Question(
+    failed = Caption("Failed or expired", "Steps that failed or expired in the time range.", "short")
+    p95 = Caption(
         "p95 duration",
-        "95 of 100 completed steps of the time range took at most this long, as far as the buckets tell.",
+        "95 % of the completed steps of the time range took at most this long, estimated from histogram buckets.",
         "s",
     )
     quantile = f"histogram_quantile(0.95, sum by (le) (increase({_DURATIONS}[$__range])))"
     return (
-        leading(number(ratio, _SUCCESS, falling(warn=0.99, bad=0.95)), leads(_TO_FAILURES)),
-        leading(
-            number(budget, f"1 - (1 - {_SUCCESS}) / (1 - $objective)", falling(warn=0.25, bad=0)), leads(_TO_FAILURES)
+        with_links(number(ratio, _SUCCESS, falling(warn=0.99, bad=0.95)), links_override(_TO_FAILURES)),
+        with_links(
+            number(budget, f"1 - (1 - {_SUCCESS}) / (1 - $objective)", falling(warn=0.25, bad=0)),
+            links_override(_TO_FAILURES),
         ),
-        leading(number(failed, f"sum(increase({_FAILURES}[$__range]))", neutral()).decimals(0), leads(_TO_FAILURES)),
-        leading(number(p95, quantile, thresholds(Limits(warn=60, bad=300))), leads(_TO_STEPS)),
+        with_links(
+            number(failed, f"sum(increase({_FAILURES}[$__range]))", neutral()).decimals(0), links_override(_TO_FAILURES)
+        ),
+        with_links(number(p95, quantile, thresholds(Limits(warn=60, bad=300))), links_override(_TO_STEPS)),
     )
 
 
 def _work() -> Sequence[Any]:
-    rate = Question("Steps per second", "Run steps that reached a terminal status.", "suffix:/s")
-    tokens = Question("Tokens", "Tokens of the steps that ended in the time range, in and out.", "short")
-    calls = Question("Tool calls", "Tool calls of the steps that ended in the time range.", "short")
-    age = Question(
+    rate = Caption(
+        "Steps per second", "Run steps per second that completed, failed, expired or were cancelled.", "suffix:/s"
+    )
+    tokens = Caption("Tokens", "Input and output tokens of the steps that ended in the time range.", "short")
+    calls = Caption("Tool calls", "Tool calls of the steps that ended in the time range.", "short")
+    age = Caption(
         "Data is behind by",
-        "How old the oldest record can be that waits in Kafka: the time since the last one that was read was produced; "
-        "0 when nothing waits. What is younger is not here yet.",
+        "Steps younger than this may be missing here: the time since the last record read was produced; 0 without a "
+        "backlog.",
         "s",
     )
-    position = f"max by (topic, partition) (runstep_consumer_position_timestamp_seconds{{{_WHO}}})"
-    lag = f"max by (topic, partition) (runstep_consumer_lag_records{{{_WHO}}})"
+    position = f"max by (topic, partition) (runstep_consumer_position_timestamp_seconds{{{DAEMONS}}})"
+    lag = f"max by (topic, partition) (runstep_consumer_lag_records{{{DAEMONS}}})"
     return (
-        leading(
+        with_links(
             number(rate, f"sum(rate({_STEPS}[$__rate_interval]))", neutral()).decimals(2),
-            leads(_TO_STEPS),
+            links_override(_TO_STEPS),
         ),
-        number(tokens, f"sum(increase(runstep_tokens_total{{{_WHO}}}[$__range]))", neutral()),
-        number(calls, f"sum(increase(runstep_tool_calls_total{{{_WHO}}}[$__range]))", neutral()),
-        leading(
+        number(tokens, f"sum(increase(runstep_tokens_total{{{DAEMONS}}}[$__range]))", neutral()),
+        number(calls, f"sum(increase(runstep_tool_calls_total{{{DAEMONS}}}[$__range]))", neutral()),
+        with_links(
             number(age, f"max((time() - {position}) * ({lag} > bool 0))", thresholds(Limits(warn=60, bad=300))),
-            leads(_TO_PIPELINE),
+            links_override(_TO_PIPELINE),
         ),
     )
 
 
 def _by_status() -> Any:
     panel = lines(
-        Question("Steps by status", "Steps that ended, per second; a step counts once.", "suffix:/s"),
+        Caption("Steps by status", "Steps that ended, per second; a step counts once.", "suffix:/s"),
         [promql(f"sum by (status) (rate({_STEPS}[$__rate_interval]))", "{{status}}")],
         stacked=True,
     )
     clicked = link("Show these steps", OVERVIEW, EXPLORER, status=label("status"))
-    return leading(coloured(panel, "completed", "failed", "expired", "cancelled"), leads(clicked))
+    return with_links(coloured(panel, "completed", "failed", "expired", "cancelled"), links_override(clicked))
 
 
 def _by_type() -> Any:
     panel = lines(
-        Question("Steps by type", "Steps that ended, per second; a step counts once.", "suffix:/s"),
+        Caption("Steps by type", "Steps that ended, per second; a step counts once.", "suffix:/s"),
         [promql(f"sum by (type) (rate({_STEPS}[$__rate_interval])) > 0", "{{type}}")],
         stacked=True,
     )
-    return leading(panel, leads(link("Show these steps", OVERVIEW, EXPLORER, type=label("type"))))
+    return with_links(panel, links_override(link("Show these steps", OVERVIEW, EXPLORER, type=label("type"))))
 
 
 def _success() -> Any:
     panel = lines(
-        Question(
+        Caption(
             "Success ratio by type",
-            "Completed steps among those that completed, failed or expired. No line means no such step.",
+            "Completed steps among those that completed, failed or expired. No line: no step ended.",
             "percentunit",
         ),
         [
@@ -139,32 +133,32 @@ def _success() -> Any:
     clicked = link(
         "Show the failed and expired ones", OVERVIEW, EXPLORER, type=label("type"), status=("failed", "expired")
     )
-    return leading(panel, leads(clicked))
+    return with_links(panel, links_override(clicked))
 
 
 def _failures() -> Any:
     panel = lines(
-        Question(
+        Caption(
             "Failures by category",
-            "Failed and expired steps per second by what went wrong. rate_limit, server and timeout may heal when "
-            "tried again; quota, auth, invalid_request and content_filter do not.",
+            "Failed and expired steps per second by error category. A retry can help for rate_limit, server and "
+            "timeout, but not for quota, auth, invalid_request and content_filter.",
             "suffix:/s",
         ),
         [promql(f"sum by (error_category) (rate({_FAILURES}[$__rate_interval])) > 0", "{{error_category}}")],
         stacked=True,
     )
     clicked = link("Show these steps", OVERVIEW, EXPLORER, error_category=label("error_category"))
-    return leading(panel.span(12), leads(clicked))
+    return with_links(panel.span(12), links_override(clicked))
 
 
 def _burn() -> Any:
-    """Return how fast the budget goes; 14.4 is the rate at which the alerts wake somebody."""
+    """Return how fast the budget is spent; 14.4 is the factor of the fast paging alert."""
     failing = f"1 - sum(rate({_COMPLETED}[$__rate_interval])) / (sum(rate({_JUDGED}[$__rate_interval])) > 0)"
     return lines(
-        Question(
+        Caption(
             "Error budget burn rate",
-            "How fast the error budget goes: at 1 the objective is just met, at 10 a month's budget is gone in three "
-            "days. No line means that no step ended.",
+            "How fast the error budget is spent: at 1 the objective is just met, at 10 the budget of 30 days is "
+            "spent in three days. No line: no step ended.",
             "none",
         ),
         [promql(f"({failing}) / (1 - $objective)", "burn rate")],
@@ -174,7 +168,7 @@ def _burn() -> Any:
 
 def _heatmap() -> Any:
     return buckets(
-        Question(
+        Caption(
             "Durations",
             "Ended steps by how long they took; the darker, the more. Each blue dot is one step: point at it and "
             "follow its link to see the step with its run.",
@@ -187,9 +181,10 @@ def _heatmap() -> Any:
 def _percentiles() -> Any:
     by_bucket = f"sum by (le) (rate({_DURATIONS}[$__rate_interval]))"
     panel = lines(
-        Question(
+        Caption(
             "Duration percentiles",
-            "From created to completed. Estimated within histogram buckets; the explorer has the exact values.",
+            'Time from creation to completion, estimated from histogram buckets; the board "Run step explorer" has '
+            "exact values.",
             "s",
         ),
         [
@@ -204,32 +199,33 @@ def _percentiles() -> Any:
 def _slow_types() -> Any:
     by_bucket = f"sum by (le, type) (rate({_DURATIONS}[$__rate_interval]))"
     panel = lines(
-        Question(
+        Caption(
             "p95 by type",
-            "95 of 100 completed steps of a type took at most this long, as far as the buckets tell.",
+            "95 % of the completed steps of a type took at most this long, estimated from histogram buckets.",
             "s",
         ),
         [promql(f"histogram_quantile(0.95, {by_bucket}) >= 0", "{{type}}")],
         Limits(warn=60, bad=300),
     )
     clicked = link("Show these steps", OVERVIEW, EXPLORER, type=label("type"))
-    return leading(panel.span(6).height(10), leads(clicked))
+    return with_links(panel.span(6).height(10), links_override(clicked))
 
 
 def _tokens() -> Any:
     return lines(
-        Question("Tokens per second", "Tokens of ended steps, as their usage tells.", "short"),
-        [promql(f"sum by (token_type) (rate(runstep_tokens_total{{{_WHO}}}[$__rate_interval]))", "{{token_type}}")],
+        Caption("Tokens per second", "Tokens of ended steps, from the usage that their events report.", "short"),
+        [promql(f"sum by (token_type) (rate(runstep_tokens_total{{{DAEMONS}}}[$__rate_interval]))", "{{token_type}}")],
         stacked=True,
     )
 
 
 def _tool_calls() -> Any:
     return lines(
-        Question("Tool calls per second", "Tool calls of ended steps by the tool's type.", "suffix:/s"),
+        Caption("Tool calls per second", "Tool calls of ended steps, by tool type.", "suffix:/s"),
         [
             promql(
-                f"sum by (tool_type) (rate(runstep_tool_calls_total{{{_WHO}}}[$__rate_interval])) > 0", "{{tool_type}}"
+                f"sum by (tool_type) (rate(runstep_tool_calls_total{{{DAEMONS}}}[$__rate_interval])) > 0",
+                "{{tool_type}}",
             )
         ],
         stacked=True,
@@ -238,9 +234,10 @@ def _tool_calls() -> Any:
 
 def _backfilled() -> Any:
     panel = lines(
-        Question(
+        Caption(
             "Backfilled steps per second",
-            "Steps that ended long before they were read (a day, by default). They are in no other panel of this page.",
+            "Steps that ended more than a day (by default) before they were read. They count in no other panel of "
+            "this board.",
             "suffix:/s",
         ),
         [

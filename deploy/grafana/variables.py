@@ -1,4 +1,4 @@
-"""What a reader can choose on a board: each variable under the one name that it has on every board."""
+"""The variables at the top of a board, each with the same name on every board."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -6,8 +6,8 @@ from typing import Any, Final
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard
 
-from deploy.grafana.links import Board
-from deploy.grafana.panels import CLICKHOUSE, PROMETHEUS, Made
+from deploy.grafana.navigation import Board
+from deploy.grafana.style import CLICKHOUSE, PROMETHEUS, Prebuilt
 from schemas.vocabulary import ERROR_CATEGORIES, STATUSES, STEP_TYPES
 
 _OBJECTIVES: Final = ("0.9", "0.95", "0.99", "0.995", "0.999")
@@ -18,17 +18,17 @@ _TAGS: Final = (
 _ALL: Final = dashboard.VariableOption(selected=True, text=["All"], value=["$__all"])
 
 
-def choices(board: Board) -> list[Any]:
+def variables(board: Board) -> list[Any]:
     """Return a board's variables."""
     own = {**_EVERYWHERE, **_ONLY_ON.get(board.uid, {})}
-    return [own[name](name) for name in board.choices]
+    return [own[name](name) for name in board.variables]
 
 
 def _source(label: str, plugin: str, uid: str) -> Callable[[str], builders.DatasourceVariable]:
     return lambda name: (
         builders.DatasourceVariable(name)
         .label(label)
-        .description(f"The {label} to ask.")
+        .description(f"The {label} that the panels query.")
         .type(plugin)
         .current(dashboard.VariableOption(selected=True, text=label, value=uid))
     )
@@ -68,7 +68,7 @@ def _stored(label: str, description: str, sql: str) -> Callable[[str], builders.
 
 
 def _words(label: str, description: str, words: Sequence[str]) -> Callable[[str], builders.CustomVariable]:
-    """Other words than these can be typed."""
+    """Offer these words; a reader can type others."""
     return lambda name: (
         builders.CustomVariable(name)
         .label(label)
@@ -92,26 +92,26 @@ def _text(label: str, description: str) -> Callable[[str], builders.TextBoxVaria
 
 
 def _filters(name: str) -> builders.AdHocVariable:
-    """The plugin asks `clickhouse_adhoc_query` what can be chosen, and puts it where `$__adHocFilters` stands."""
+    """The plugin offers what `clickhouse_adhoc_query` returns, and puts the filter in place of `$__adHocFilters`."""
     return (
         builders.AdHocVariable(name)
         .label("Filters")
-        .description("Any other condition on a column of run_steps_current.")
+        .description("Any other condition on a column of the view run_steps_current.")
         .datasource(CLICKHOUSE)
     )
 
 
-def _tags(name: str) -> Made[dashboard.VariableModel]:
+def _tags(name: str) -> Prebuilt[dashboard.VariableModel]:
     constant = builders.ConstantVariable(name).label("What the filters offer").value(_TAGS).build()
     constant.hide = dashboard.VariableHide.HIDE_VARIABLE  # the SDK's builder cannot say it
-    return Made(constant)
+    return Prebuilt(constant)
 
 
 def _objective(name: str) -> builders.CustomVariable:
     return (
         builders.CustomVariable(name)
         .label("Objective")
-        .description("The share of steps that should complete; the error budget is what it leaves.")
+        .description("The share of steps that should complete. The error budget is the rest.")
         .values(",".join(_OBJECTIVES))
         .allow_custom_value(allow_custom_value=True)
         .current(dashboard.VariableOption(selected=True, text=_OBJECTIVE, value=_OBJECTIVE))
@@ -125,38 +125,42 @@ _EVERYWHERE: Final[dict[str, Callable[[str], Any]]] = {
     "job": _labels(
         "Job", "The job under which Prometheus scrapes the daemons.", "label_values(runstep_build_info, job)"
     ),
-    "instance": _labels("Daemon", "Only what these daemons tell.", f"label_values({_BUILD}, instance)"),
+    "instance": _labels("Daemon", "Only metrics of these daemons.", f"label_values({_BUILD}, instance)"),
     "topic": _labels(
         "Topic",
-        "Only these topics, where a panel knows the topic.",
+        "Only these topics, in the panels that show lag, lost records or dead letters.",
         'label_values(runstep_consumer_lag_records{job=~"$job", instance=~"$instance"}, topic)',
     ),
     "objective": _objective,
     "assistant": _stored(
         "Assistant",
-        "Only steps of these assistants; the busiest of the time range are listed, others can be typed.",
+        "Only steps of these assistants. The list has the 500 with most steps in the time range; you can type others.",
         """\
 SELECT assistant_id FROM run_steps_current WHERE $__timeFilter(created_at)
 GROUP BY assistant_id ORDER BY count() DESC LIMIT 500""",
     ),
     "tool": _stored(
         "Tool",
-        "Only steps that called one of these tools.",
+        "Only steps that called at least one of these tools.",
         """\
 SELECT arrayJoin(tool_names) AS tool FROM run_steps_current WHERE $__timeFilter(created_at)
 GROUP BY tool ORDER BY count() DESC LIMIT 500""",
     ),
-    "status": _words("Status", "Only steps in these states.", sorted(STATUSES)),
+    "status": _words("Status", "Only steps with this status.", sorted(STATUSES)),
     "error_category": _words("Error", "Only steps with an error of these categories.", sorted(ERROR_CATEGORIES)),
-    "fingerprint": _text("Fingerprint", "Only steps with this very error; a click on a group of errors fills it in."),
+    "fingerprint": _text(
+        "Fingerprint", "Only steps with the error of this fingerprint. A click on an error group fills it in."
+    ),
     "text": _text(
         "Text",
-        "Only steps that hold this text in an id, in the error's message or in the details, in any case. Reads much.",
+        "Only steps with this text in an id, the error message or the details, in any case. Slow: it reads all texts.",
     ),
     "filters": _filters,
     "clickhouse_adhoc_query": _tags,
-    "run_id": _text("Run", "The run to show; may be empty when a step is given."),
-    "step_id": _text("Step", "The step to show; links and exemplars fill it in. It is enough to find its run."),
+    "run_id": _text("Run", "Id of the run to show. May stay empty if a step is given."),
+    "step_id": _text(
+        "Step", "Id of the step to show. Links and exemplars fill it in. The step alone is enough to find its run."
+    ),
 }
 _ONLY_ON: Final[dict[str, dict[str, Callable[[str], Any]]]] = {
     "runstep-overview": {

@@ -1,0 +1,1 @@
+"""The SQL of the dashboards, and the PromQL selectors that several boards share."""
