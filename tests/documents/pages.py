@@ -70,8 +70,8 @@ def broken_links(page: Path) -> list[str]:
 def missing_paths(page: Path) -> list[str]:
     """Return the files and folders that a page names in backticks and that do not exist.
 
-    A word counts as a path if it begins with a top folder, or ends like a file of code or text. A path may be relative to
-    the top, the page's own folder, `pipeline/` or `tests/`; a name without a folder may be anywhere.
+    A word counts as a path if it begins with a top folder, or ends like a file of code or text. A path may be relative
+    to the top, the page's own folder, `pipeline/` or `tests/`; a name without a folder may be anywhere.
     """
     words = _CODE.findall(prose(page.read_text(encoding="utf-8")))
     named = [word for word in words if not re.search(r"[^\w./*-]", word) and not word.startswith(("/", "."))]

@@ -171,6 +171,6 @@ def daemon_files() -> str:
     parts = []
     for folder in DAEMON_FOLDERS:
         modules = sorted((PIPELINE / folder).rglob("*.py"))
-        named = [(path.relative_to(PIPELINE / folder), path) for path in modules if path.name[0] != "_"]
+        named = [(path.relative_to(PIPELINE).as_posix(), path) for path in modules if path.name[0] != "_"]
         parts.append(table((f"`{folder}/`", "what it owns"), ((f"`{name}`", owns(path)) for name, path in named)))
     return "\n\n".join(parts)
