@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos kills simulate-faults gate bench bench-queries pictures fmt clean
+.PHONY: help setup demo test chaos kills simulate-faults gate bench bench-queries pictures docs fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-queries: setup ## Measure every report of runstep query on ten million ste
 pictures: setup ## Take the pictures of the dashboards in deploy/pictures, from a real run; needs npm and chromium
 	@$(BIN)/python -m tests.servers.downloads
 	@$(BIN)/python -m deploy.pictures.make $(ARGS)
+
+docs: setup ## Write the generated blocks of the documents again
+	@$(BIN)/python -m tests.documents
 
 fmt: setup ## Format the code and fix what the linter can fix
 	@$(BIN)/ruff format .

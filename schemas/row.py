@@ -1,6 +1,6 @@
 """The storage row: the columns of `run_step_ingest`, in the order in which every row tuple holds them.
 
-Owns names, types and order; the DDL in `schemas/clickhouse` says the same, and a test holds the two together.
+Owns names, types, order and meanings; the DDL in `schemas/clickhouse` says the same, and a test compares the two.
 DateTime64(3) values travel as int milliseconds since the epoch, in UTC.
 """
 
@@ -88,9 +88,57 @@ LEDGER_COLUMNS: Final = (
     "occurred_at",
     "ingested_at",
 )
-"""What the ledger keeps of every row."""
+"""The columns of `run_step_ledger`, which has every row."""
 
 STEP_COLUMNS: Final = tuple(
     column.name for column in INGEST_COLUMNS if column.name not in {"step_index", "outcome", "reason", "occurred_at"}
 )
-"""What `run_steps` keeps of the stored rows."""
+"""The columns of `run_steps`, which has the stored rows."""
+
+COLUMN_MEANINGS: Final = {
+    "kafka_topic": "topic of the record",
+    "kafka_partition": "partition of the record",
+    "kafka_offset": "offset of the record",
+    "kafka_timestamp": "timestamp of the record in Kafka",
+    "ingested_at": "when the daemon sent the insert",
+    "step_index": "place of the step in the record; 0, except where a record holds several steps",
+    "outcome": "`stored`, `dead_lettered` or `ignored`",
+    "reason": "why the record was not stored; empty where it was",
+    "occurred_at": "time of the event: the end of a step that has ended, else its creation",
+    "thread_id": "thread of the step; may be empty",
+    "run_id": "run of the step",
+    "step_id": "id of the step",
+    "assistant_id": "assistant (agent) of the step; may be empty",
+    "type": "`message_creation`, `tool_calls`, `activities`, or another as sent",
+    "status": "`in_progress`, `completed`, `failed`, `cancelled`, `expired`, or another as sent",
+    "dialect": "form of the event: `snake_case`, `camel_case` or `envelope`",
+    "created_at": "when the step was created; never substituted",
+    "completed_at": "when it completed",
+    "failed_at": "when it failed",
+    "cancelled_at": "when it was cancelled",
+    "expired_at": "when it expired",
+    "expires_at": "its deadline",
+    "ended_at": "when it ended: the one of the four times that its status names",
+    "duration_ms": "`ended_at` minus `created_at`; NULL where that is unknown or negative",
+    "error_code": "code of the error, as sent",
+    "error_category": "what kind of error, one of a closed list",
+    "error_retryable": "whether a retry can help; NULL where that is not known",
+    "error_message": "message of the error, redacted, cut at `normalize.max_text` characters",
+    "error_fingerprint": "equal for messages that differ in ids, numbers, URLs or hosts only",
+    "prompt_tokens": "input tokens",
+    "completion_tokens": "output tokens",
+    "total_tokens": "all tokens, as sent",
+    "cached_tokens": "input tokens that came from a cache",
+    "reasoning_tokens": "output tokens spent on reasoning",
+    "tool_call_count": "number of tool calls",
+    "tool_types": "type of each tool call",
+    "tool_names": "name of each tool call: of the function or MCP tool; the type for built-in tools",
+    "tool_call_ids": "id of each tool call; the three lists are parallel",
+    "message_id": "message that the step created",
+    "step_details": "JSON in the form of the REST API, redacted; `normalize.content` decides how much of it",
+    "metadata": "as sent; values that are not strings become JSON text",
+    "extra_fields": "JSON of the top-level fields that no known form has",
+    "anomalies": "what was doubtful or repaired",
+    "version": "decides which event of a step is current: ended before not ended, then later time, then higher offset",
+}
+"""What each column holds, for the people who query it."""

@@ -61,27 +61,30 @@ RETRYABLE: Final[dict[str, bool | None]] = {
     "content_filter": False,
     "auth": False,
 }
-"""Whether trying again can help, by category; a category that is not listed does not tell."""
+"""Whether a retry can help, by category; NULL for a category that is not listed."""
 
-ANOMALIES: Final = (
-    "event_ahead_of_status",  # the event's name says the step ended, its body does not (DashScope)
-    "future_timestamp",  # a stamp lies more than an hour after the record's own
-    "id_repaired",  # an id of the second rank (thread, assistant, message) was no string
-    "metadata_repaired",  # metadata was no map, or a value was no string
-    "negative_duration",  # the step ended before it was created
-    "stamp_without_terminal_status",  # a terminal stamp on a step that has not ended
-    "terminal_without_timestamp",  # the step ended, nobody knows when
-    "text_truncated",  # a text was longer than is kept
-    "token_count_unreadable",  # a token count was negative, fractional, or larger than 64 bits
-    "type_inferred",  # the type came from step_details
-    "type_mismatch",  # type and step_details.type disagree
-    "unit_repaired",  # a date of January 1970 or of the year 56000, made by a known SDK, was repaired
-    "unknown_field",  # top-level fields nobody has documented; kept in extra_fields
-    "unknown_status",
-    "unknown_type",
-    "unreadable_details",  # step_details was neither an object nor null
-    "unreadable_timestamp",  # a stamp (other than created_at) could not be read
-)
+ANOMALY_MEANINGS: Final = {
+    "event_ahead_of_status": "the event's name says that the step ended, its body does not (DashScope)",
+    "future_timestamp": "a time lies more than an hour after the record's own",
+    "id_repaired": "`thread_id`, `assistant_id` or the message id was not a string",
+    "metadata_repaired": "`metadata` was not a map, or one of its values was not a string",
+    "negative_duration": "the step ended before it was created; `duration_ms` is NULL",
+    "stamp_without_terminal_status": "an end time on a step that has not ended",
+    "terminal_without_timestamp": "the step ended, and the event does not say when",
+    "text_truncated": "a text was longer than is kept, and was cut",
+    "token_count_unreadable": "a token count was negative, fractional, or larger than 64 bits",
+    "type_inferred": "`type` was missing and was taken from `step_details`",
+    "type_mismatch": "`type` and `step_details.type` disagree",
+    "unit_repaired": "a date of January 1970 or of the year 56000, which known SDKs produce, was repaired",
+    "unknown_field": "top-level fields that no known form has; they are kept in `extra_fields`",
+    "unknown_status": "`status` is none of the five known ones; it is kept",
+    "unknown_type": "`type` is not a known one; it is kept",
+    "unreadable_details": "`step_details` was neither an object nor null",
+    "unreadable_timestamp": "a time other than `created_at` could not be read",
+}
+"""What each anomaly says about an event that was stored."""
+
+ANOMALIES: Final = tuple(ANOMALY_MEANINGS)
 
 
 def label(value: str, known: AbstractSet[str]) -> str:

@@ -1,9 +1,9 @@
-"""The wire models: a run step as producers send it, in the forms that the README calls A to G.
+"""The wire models: a run step as producers send it, in the forms A to G of `schemas/README.md`.
 
-Owns which keys are read and what makes a step a step: `id` and `run_id` are non-empty strings, `object` does not say
-that it is something else. Every other value is `Any`: `pipeline.normalize` repairs or flags it, nothing rejects it.
+Owns which keys are read and what makes an object a run step: `id` and `run_id` are non-empty strings, and `object` does
+not name another type. Every other value is `Any`: `pipeline.normalize` repairs or flags it, and rejects none of them.
 TypedDicts, since a validator that fills a plain dict is twice as fast as one that builds a model.
-Both key cases come out with the same snake_case keys, so nothing behind the decoder knows the difference.
+Both key cases become the same snake_case keys, so only the decoder knows the difference.
 """
 
 from typing import Annotated, Any, Final, Literal, Required, TypeAlias
@@ -49,7 +49,10 @@ def _either(camel: str, snake: str) -> Any:
 
 @with_config(ConfigDict(extra="allow"))
 class CamelRunStep(TypedDict, total=False):
-    """A run step with camelCase keys, as the Azure JavaScript SDKs write it (D, E); some servers mix both (M)."""
+    """A run step with camelCase keys, as the Azure JavaScript SDKs write it (D, E).
+
+    Some servers mix both key cases in one object: each field has both names.
+    """
 
     id: Required[Identifier]
     run_id: Required[Annotated[Identifier, _either("runId", "run_id")]]

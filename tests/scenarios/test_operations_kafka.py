@@ -99,7 +99,7 @@ def test_dead_letters_come_back_when_their_cause_is_fixed(kafka, clickhouse, tmp
             load.finish()
             daemon.wait_until_accounted()
         with running_daemon(*there, **limits) as daemon:
-            assert "too_large" in shell.run("letters")
+            assert "too_large" in shell.run("dead-letters")
             daemon.wait_until_accounted()
         shell.run("audit")
         steps = {(step.thread_id, step.run_id, step.step_id) for event in load.produced for step in event.steps}

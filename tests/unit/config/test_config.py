@@ -17,9 +17,6 @@ from pipeline.config import (
 from pipeline.config.names import all_names
 from pipeline.config.settings import mask_url
 from pipeline.errors import ConfigError
-from tests.support.paths import ROOT
-
-README = ROOT / "README.md"
 
 
 @pytest.fixture(autouse=True)
@@ -258,12 +255,3 @@ def test_the_table_has_every_setting_and_no_broken_cell() -> None:
     rows = settings_table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == list(all_names())
     assert {row.replace("\\|", "").count(" | ") for row in rows} == {4}
-
-
-def test_the_table_of_the_readme_is_the_code_s() -> None:
-    text = README.read_text() if README.exists() else ""
-    start, end = "<!-- settings:start -->", "<!-- settings:end -->"
-    if start not in text:
-        pytest.skip("the README has no table of settings yet")
-    table = text.partition(start)[2].partition(end)[0].strip()
-    assert table == settings_table(), "replace the table by the output of `runstep config --markdown`"
