@@ -100,7 +100,7 @@ def test_a_damaged_batch_that_fills_a_fetch_to_its_end_is_fetched_with_what_foll
 def test_more_than_a_batch_can_hold_is_never_passed_over(
     private_world: PrivateWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "MOST_UNREADABLE", 1)
+    monkeypatch.setattr(recovery, "MAX_UNREADABLE_OFFSETS", 1)
     one_by_one(private_world, b"broken-1", b"broken-2", b"good")
     private_world.corrupt(b"broken-1", b"broken-2")
     reader = private_world.reader()
