@@ -160,7 +160,7 @@ _SHARED: Final[list[Processor]] = [
 
 
 class KafkaLimit(logging.Filter):
-    """Let through a few lines a minute of each message of kafka-python, and say how many were left out.
+    """Let through a few lines a minute of each message of kafka-python, and count those that are left out.
 
     Belongs on the handler: a filter on the logger `kafka` would not see its children's lines.
     """

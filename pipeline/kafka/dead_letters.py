@@ -140,7 +140,7 @@ class KafkaDeadLetters:
     def _send_alone(self, producer: Any, dead_letter: InvalidRecord) -> None:
         """Send a record again that did not fit: whole, since others may have filled its batch, then only its head.
 
-        A head says how long the value was and what its hash is; Kafka still holds the whole.
+        Headers give the length and hash of the value; Kafka still holds the whole record at its origin.
         """
         if self._arrived(self._start(producer, dead_letter.record.key, *whole(dead_letter))):
             return

@@ -135,14 +135,14 @@ def make_client(client_class: Callable[..., Client], options: Mapping[str, Any])
 class Consumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python is not typed
     """A consumer without three faults of kafka-python 3.0.12, none of which shows as an exception.
 
-    A join goes on in the background when a poll ends before it, and a later poll takes its result if the client still
+    A join continues in the background when a poll ends before it, and a later poll takes its result if the client still
     thinks that it has to join. Where new metadata alone called for the join (the first came late, partitions were
-    added), making the assignment settles that: no poll takes the result, and the member stays without partitions and
-    heartbeats for ever. For the others see `_keep_joins` and `_report_lost`.
+    added), making the assignment settles that: no poll takes the result, and the member has neither partitions nor
+    heartbeats until the process ends. For the others see `_keep_joins` and `_report_lost`.
 
     What was fetched of a partition that is paused is put aside, and taken up again where no other partition's chunk is
     at hand. A chunk that is used up stays at hand, though: with nothing new of any other partition, a partition that
-    was resumed is neither delivered nor fetched for ever.
+    was resumed is neither delivered nor fetched until another one has records.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -167,7 +167,7 @@ def _keep_joins(coordinator: Any) -> None:
     """Let a join that ended between two polls count.
 
     The client looks at the end of a join only while a poll waits for it. One that ended earlier it throws away, with
-    the assignment, and joins again, which makes all others join again: two busy members can go on like that for ever.
+    the assignment, and joins again, which makes all others join again: two busy members can repeat that without end.
     Here such a join is made to end once more, while the poll waits. Runs on the client's IO thread.
     """
     join = coordinator.join_group_async

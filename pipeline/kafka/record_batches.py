@@ -1,9 +1,9 @@
 """Decodes Kafka's record batches twice as fast as the client does; compared with its decoder at every start.
 
 Owns the class that turns a fetched chunk into records. It reads the varints in place, makes records of the seven fields
-that are used (a null header is an empty one), says where a damaged batch ends, and after one raises the same error
-again, where the client's decoder spins for ever. Decompression, checksums, aborted transactions and old message formats
-stay the client's, behind `decoder_internals`. Format: Kafka protocol guide, record batch v2.
+that are used (a null header is an empty one), says where a damaged batch ends, and raises the same error again after
+one, where the client's decoder loops without end. Decompression, checksums, aborted transactions and old message
+formats stay the client's, behind `decoder_internals`. Format: Kafka protocol guide, record batch v2.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ class DamagedBatch(CorruptRecordError):  # type: ignore[misc]  # kafka-python is
         partition: whose batch it is.
         first: the first offset that cannot be read.
         behind: the next offset that can be, None where the chunk does not show it.
-        claimed: where the batch says that it ends; its checksum covers that too, so it proves nothing by itself.
+        claimed: the end that the batch states; its checksum covers that too, so it proves nothing by itself.
     """
 
     def __init__(self, partition: TopicPartition, first: int, behind: int | None, claimed: int, detail: str) -> None:
@@ -73,9 +73,9 @@ class PartitionRecords(Decoder):
             self.drain()
 
     def take(self, n: int | None = None) -> list[Any]:
-        """Return the next `n` records; where the chunk is broken, raise the same error at every call.
+        """Return the next `n` records; where the chunk is damaged, raise the same error at every call.
 
-        A broken chunk is over for the client, which then asks for the same offset again.
+        A damaged chunk is over for the client, which then asks for the same offset again.
 
         Raises:
             KafkaError: what follows cannot be read; what came before was returned.
@@ -91,14 +91,14 @@ class PartitionRecords(Decoder):
         return records
 
     def _named(self, error: Exception) -> Exception:
-        """Return an error that says which partition cannot be read on, and from where to where if that is known."""
+        """Return an error that names the partition that cannot be read on, and the offsets if they are known."""
         text, place = str(error), str(self.topic_partition)
         if place not in text:
             text = f"{place} at offset {self.next_fetch_offset}: {type(error).__name__}: {error}"
         if isinstance(error, DamagedBatch):
             return error
         if isinstance(error, CorruptRecordError) and self._batch is not None:
-            # The checksum was right: what the batch says of its end is what the producer wrote.
+            # The checksum is right: the end that the batch states is the one that the producer wrote.
             behind = self._batch.next_offset
             return DamagedBatch(self.topic_partition, self._unread_from(0), behind, behind, text)
         named: Exception = error if place in str(error) else CorruptRecordError(text)

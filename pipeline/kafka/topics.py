@@ -53,7 +53,7 @@ def create_topics(
 
     Raises:
         ServiceUnavailable: Kafka is away.
-        ConfigError: Kafka refuses; the message names the topic and why.
+        ConfigError: Kafka does not create a topic; the message names it and the reason.
     """
     admin = _connect(settings)
     try:

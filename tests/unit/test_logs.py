@@ -25,7 +25,7 @@ class Envelope(NamedTuple):
 
 @dataclass
 class Opaque:
-    """An object whose text nobody has looked at."""
+    """An object whose text may hold anything."""
 
     value: str
 
@@ -46,22 +46,22 @@ def stream() -> io.StringIO:
 def test_lines_of_the_daemon_and_of_libraries_have_one_form(stream: io.StringIO) -> None:
     structlog.get_logger("pipeline.kafka.source").info("assigned", partition=3)
     logging.getLogger("some.library").warning("%s is odd", "it")
-    ours, theirs = logged(stream)
-    assert (ours["event"], ours["partition"], ours["logger"], ours["level"]) == (
+    own, theirs = logged(stream)
+    assert (own["event"], own["partition"], own["logger"], own["level"]) == (
         "assigned",
         3,
         "pipeline.kafka.source",
         "info",
     )
     assert (theirs["event"], theirs["logger"], theirs["level"]) == ("it is odd", "some.library", "warning")
-    assert ours["timestamp"].endswith("Z")
+    assert own["timestamp"].endswith("Z")
 
 
 def test_a_line_has_a_key_to_search_for_and_a_sentence(stream: io.StringIO) -> None:
     structlog.get_logger("pipeline.x").warning("insert_retrying", message="the batch is kept", cause="no route")
     logging.getLogger("kafka.net.manager").warning("%s failed", "it")
-    ours, theirs = logged(stream)
-    assert (ours["event"], ours["message"], ours["cause"]) == ("insert_retrying", "the batch is kept", "no route")
+    own, theirs = logged(stream)
+    assert (own["event"], own["message"], own["cause"]) == ("insert_retrying", "the batch is kept", "no route")
     assert (theirs["event"], theirs["message"], theirs["logger"]) == ("kafka_client", "it failed", "kafka.net.manager")
 
 
@@ -70,22 +70,22 @@ def test_the_console_shows_the_key_with_its_sentence_before_the_fields() -> None
     configure(LogSettings(format="console"), stream=stream)
     structlog.get_logger("pipeline.x").warning("insert_retrying", message="the batch is kept", cause="no route")
     logging.getLogger("some.library").warning("%s is odd", "it")
-    ours, theirs = stream.getvalue().splitlines()
-    assert "insert_retrying: the batch is kept" in ours
-    assert ours.index("the batch is kept") < ours.index("cause=")
-    assert "message=" not in ours
+    own, theirs = stream.getvalue().splitlines()
+    assert "insert_retrying: the batch is kept" in own
+    assert own.index("the batch is kept") < own.index("cause=")
+    assert "message=" not in own
     assert "it is odd" in theirs
 
 
 def test_levels(stream: io.StringIO) -> None:
-    structlog.get_logger("pipeline.x").debug("not told")
-    logging.getLogger("some.library").info("not told")
+    structlog.get_logger("pipeline.x").debug("not shown")
+    logging.getLogger("some.library").info("not shown")
     assert logged(stream) == []
     configure(LogSettings(format="json", level="debug"), stream=stream)
-    structlog.get_logger("pipeline.x").debug("told")
-    logging.getLogger("some.library").debug("not told")
-    logging.getLogger("kafka.net.connection").debug("never told: SaslAuthenticateRequest(auth_bytes=...)")
-    assert [line["event"] for line in logged(stream)] == ["told"]
+    structlog.get_logger("pipeline.x").debug("shown")
+    logging.getLogger("some.library").debug("not shown")
+    logging.getLogger("kafka.net.connection").debug("never shown: SaslAuthenticateRequest(auth_bytes=...)")
+    assert [line["event"] for line in logged(stream)] == ["shown"]
 
 
 def test_the_last_configuration_holds_alone(stream: io.StringIO) -> None:

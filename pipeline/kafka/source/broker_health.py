@@ -1,7 +1,7 @@
 """Detects dead brokers and missing topics: for both, `poll` returns nothing, as it does when idle.
 
 Owns the way back to brokers that came back at other addresses. kafka-python asks only brokers that it knows; where all
-of them are gone, it would wait for ever. Used by the owner's thread.
+of them are gone, it never connects again. Used by the owner's thread.
 """
 
 from collections.abc import Iterable, Mapping

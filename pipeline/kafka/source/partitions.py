@@ -81,7 +81,7 @@ class Partitions:
         self.halted[name(partition)] = cause
 
     def start_again(self, partition: TopicPartition) -> None:
-        """Let a partition start once more where its committed offset says."""
+        """Let a partition start once more at its committed offset."""
         if self.halted.pop(name(partition), None) is not None:
             message = "the halted partition is read again from its committed offset"
             log.info("partition_resumed", message=message, **log_fields(partition))

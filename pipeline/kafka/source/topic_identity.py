@@ -1,9 +1,9 @@
-"""Which topic it is, which its name cannot say; kept in the metadata of the daemon's commits.
+"""Which topic a name stands for: its id, kept in the metadata of the daemon's commits.
 
 A topic that was deleted and recreated has other records at the same offsets. Kafka deletes a group's offsets with the
-topic, but accepts the commit of a member that has not noticed; so each commit says of which topic it is. With
-`kafka.start = "latest"` it also says how many partitions the topic had when the group first started, since only those
-begin at their end. Commits of other tools say neither, and are believed. Used by the owner's thread.
+topic, but accepts the commit of a member that has not noticed; so each commit names the id of its topic. With
+`kafka.start = "latest"` it also names how many partitions the topic had when the group first started, since only those
+begin at their end. Commits of other tools name neither, and are believed. Used by the owner's thread.
 """
 
 import re
@@ -30,7 +30,7 @@ class TopicIdentities:
         self._first_partitions: dict[str, int] = {}
 
     def metadata(self, topic: str) -> str:
-        """Return what a commit says of its topic."""
+        """Return the metadata of a commit: the id of its topic, and its first number of partitions."""
         identity, partitions = self._identities.get(topic), self._first_partitions.get(topic)
         words = [] if identity is None else [f"topic_id={identity.hex}"]
         return " ".join(words if partitions is None else [*words, f"partitions={partitions}"])
@@ -68,7 +68,7 @@ class TopicIdentities:
         return False
 
     def remember(self, topic: str, committed: OffsetAndMetadata) -> None:
-        """Keep what a commit says, for the next ones to say it too."""
+        """Keep the first number of partitions that a commit names, for the next commits."""
         found = _PARTITIONS.search(committed.metadata or "")
         if found is not None:
             self._first_partitions.setdefault(topic, int(found[1]))

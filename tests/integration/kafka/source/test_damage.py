@@ -1,4 +1,4 @@
-"""Real Kafka with damaged batches in its log: what cannot be read is told by its place, and nothing else suffers."""
+"""Real Kafka with damaged batches in its log: what cannot be read is reported by its place, nothing else suffers."""
 
 from typing import Any
 
@@ -17,19 +17,19 @@ def one_by_one(world: PrivateWorld, *values: bytes) -> None:
 
 
 def unread(reader: Reader) -> list[tuple[int, int]]:
-    return [(change.first, change.last) for change in reader.told(Unreadable) if isinstance(change, Unreadable)]
+    return [(change.first, change.last) for change in reader.reported(Unreadable) if isinstance(change, Unreadable)]
 
 
 def keeping_order(reader: Reader) -> list[int | Change]:
-    """Return, in the order they came, the offsets of partition 0 and what was told meanwhile."""
+    """Return, in the order they came, the offsets of partition 0 and what was reported meanwhile."""
     seen: list[int | Change] = []
     poll, changes = reader.member.poll, reader.member.changes
 
     def polling(timeout: float, most: int) -> Any:
         polled = poll(timeout, most)
-        told = changes()
-        reader.member.changes = lambda: told
-        seen.extend(change for change in told if isinstance(change, Unreadable))
+        reported = changes()
+        reader.member.changes = lambda: reported
+        seen.extend(change for change in reported if isinstance(change, Unreadable))
         for records in polled.values():
             seen.extend(record.offset for record in records if record.partition == 0)
         return polled
@@ -38,7 +38,7 @@ def keeping_order(reader: Reader) -> list[int | Change]:
     return seen
 
 
-def test_a_damaged_batch_is_passed_over_and_told_in_its_place(private_world: PrivateWorld) -> None:
+def test_a_damaged_batch_is_passed_over_and_reported_in_its_place(private_world: PrivateWorld) -> None:
     one_by_one(private_world, b"good-0", b"good-1", b"broken", b"good-3")
     private_world.produce(b"other", partition=1)
     private_world.corrupt(b"broken")
@@ -46,16 +46,16 @@ def test_a_damaged_batch_is_passed_over_and_told_in_its_place(private_world: Pri
     seen = keeping_order(reader)
     reader.read(b"good-3", b"other")
     assert reader.values(0) == [b"good-0", b"good-1", b"good-3"]
-    (told,) = reader.told(Unreadable)
-    assert seen == [0, 1, told, 3]
-    assert isinstance(told, Unreadable)
-    assert (told.partition, told.first, told.last) == (private_world.partition(), 2, 2)
-    assert "at offset 2 failed crc check" in told.detail
+    (reported,) = reader.reported(Unreadable)
+    assert seen == [0, 1, reported, 3]
+    assert isinstance(reported, Unreadable)
+    assert (reported.partition, reported.first, reported.last) == (private_world.partition(), 2, 2)
+    assert "at offset 2 failed crc check" in reported.detail
     assert not reader.member.halted
     reader.commit({private_world.partition(): 4})
 
 
-def test_all_of_a_batch_and_of_its_damaged_neighbours_is_told(private_world: PrivateWorld) -> None:
+def test_all_of_a_batch_and_of_its_damaged_neighbours_is_reported(private_world: PrivateWorld) -> None:
     producer = KafkaProducer(bootstrap_servers=private_world.bootstrap, linger_ms=2_000, compression_type=None)
     for value in (b"broken-1", b"x", b"y"):
         producer.send(private_world.topic, value=value, partition=0)
