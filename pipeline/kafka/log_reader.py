@@ -17,7 +17,7 @@ from pipeline.kafka.client import client_options, connect
 
 MAX_GAP_OFFSETS: Final = 20_000
 """Between two wanted offsets that are not further apart, the log is read; across a wider gap the reader seeks."""
-_POLL_TIMEOUT_MS: Final = 1_000
+_POLL_MS: Final = 1_000
 _MAX_IDLE_POLLS: Final = 15
 """Polls without a record and without progress, and Kafka counts as away."""
 _ANSWER_TIMEOUT_MS: Final = 15_000
@@ -78,7 +78,7 @@ class LogReader:
             self._consumer.seek(part, start)
             position, idle = start, 0
             while position < end:
-                for record in self._consumer.poll(timeout_ms=_POLL_TIMEOUT_MS).get(part, ()):
+                for record in self._consumer.poll(timeout_ms=_POLL_MS).get(part, ()):
                     if record.offset >= end:
                         return
                     yield record
@@ -131,7 +131,7 @@ def reading_logs(settings: KafkaSettings) -> Iterator[LogReader]:
             try:
                 yield LogReader(admin, consumer)
             finally:
-                consumer.close(autocommit=False, timeout_ms=_POLL_TIMEOUT_MS)
+                consumer.close(autocommit=False, timeout_ms=_POLL_MS)
     except SourceUnavailable as error:
         raise ServiceUnavailable(str(error)) from error
 
