@@ -61,7 +61,7 @@ class Reader:
     def values(self, partition: int | None = None) -> list[bytes | None]:
         return [record.value for record in self.records if partition in {None, record.partition}]
 
-    def reported(self, kind: type[Change]) -> list[Change]:
+    def told(self, kind: type[Change]) -> list[Change]:
         return [change for change in self.changes if isinstance(change, kind)]
 
     def commit(self, offsets: dict[Partition, int]) -> None:

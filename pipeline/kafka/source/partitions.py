@@ -1,15 +1,16 @@
 """The partitions that this member has, the state of each, and the events about them that the owner fetches.
 
-                assigned                 its committed offset is read
-    elsewhere ------------> unstarted ----------------------------------> flowing
-        ^                       ^                                          |   ^
-        | revoked or lost,      | start_again                              |   | only while the source is not held
-        | from every state      |                   halt                   |   v
-        +------------------- halted <--------------------------------------+ delivers records
+                assigned             its committed offset is found
+    elsewhere ------------> unstarted ----------------------------> flowing
+                                ^                                      |
+                                | start_again                          | halt
+                                +--------------- halted <--------------+
 
-An *unstarted* partition has no position yet: the client is paused for it, and what a poll returns of it is thrown away.
-One that is *started* has a position: it is *flowing*, or *halted* with a cause until it is started again. *Held* is no
-state of a partition but of the source: while it is held, the client is paused for all of them, and none delivers.
+    unstarted, flowing, halted ------ revoked, lost, or the consumer is recreated ------> elsewhere
+
+An *unstarted* partition has no position yet: the client does not fetch it, and what a poll returns of it is thrown away.
+One that is *started* has a position: it is *flowing*, or *halted* with a cause until it is started again. *Paused* is no
+state of a partition but of the source: the client is paused for all of them, those that are assigned later, too.
 """
 
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ class Partitions:
         return (self._owned & assigned) - self.unstarted
 
     def flowing(self, consumer: Any) -> set[TopicPartition]:
-        """Return those that may deliver."""
+        """Return those that deliver while the source is not paused."""
         return self.started(consumer) - {TopicPartition(*partition) for partition in self.halted}
 
     def halt(self, consumer: Any, partition: TopicPartition, cause: str) -> None:

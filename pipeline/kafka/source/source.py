@@ -62,7 +62,7 @@ class KafkaSource:
         self._partitions = Partitions(self._positions)
         self._recovery = Recovery(self._positions, self._partitions)
         self._consumer: Any = None
-        self._held = False
+        self._paused = False
         self._outdated = False
         self._commit_timeout_ms = ANSWER_TIMEOUT_MS
         self.halted = self._partitions.halted
@@ -79,7 +79,7 @@ class KafkaSource:
             if self._consumer is None:
                 return {}
         consumer = self._consumer
-        if self._held:
+        if self._paused:
             consumer.pause(*consumer.assignment())
         try:
             polled = consumer.poll(timeout_ms=int(timeout * 1000), max_records=min(most, self._max_records))
@@ -121,13 +121,13 @@ class KafkaSource:
 
     def hold(self) -> None:
         """Deliver nothing from the next poll on."""
-        self._held = True
+        self._paused = True
 
     def release(self) -> None:
         """Deliver again, but not from halted partitions."""
-        if self._held and self._consumer is not None:
+        if self._paused and self._consumer is not None:
             self._consumer.resume(*self._partitions.flowing(self._consumer))
-        self._held = False
+        self._paused = False
 
     def halt(self, partition: Partition, cause: str) -> None:
         """Deliver nothing more of a partition."""
