@@ -8,9 +8,9 @@
 
     unstarted, flowing, halted ------ revoked, lost, or the consumer is recreated ------> elsewhere
 
-An *unstarted* partition has no position yet: the client does not fetch it, and what a poll returns of it is thrown away.
-One that is *started* has a position: it is *flowing*, or *halted* with a cause until it is started again. *Paused* is no
-state of a partition but of the source: the client is paused for all of them, those that are assigned later, too.
+An *unstarted* partition has no position yet: what a poll returns of it is thrown away. One that is *started* has a
+position: it is *flowing*, or *halted* with a cause until it is started again. *Paused* is no state of a partition but
+of the source: the client is paused for all of them, those that are assigned later, too.
 """
 
 from collections.abc import Sequence
