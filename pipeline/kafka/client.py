@@ -1,16 +1,15 @@
-"""How every Kafka client of ours is made: its options, and a connection that leaks nothing and names its cause."""
+"""How every client of Kafka is made: its options, and a connection that leaks nothing and names its cause."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from kafka.errors import KafkaConfigurationError, KafkaError
-from kafka.net.compat import KafkaNetClient
-from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError, SourceUnavailable
-from pipeline.logs import KafkaCauses
+from pipeline.kafka.causes import KafkaCauses
+from pipeline.kafka.internals import TokenProvider, make_client
 
 Client = TypeVar("Client")
 
@@ -47,33 +46,21 @@ def milliseconds(seconds: float) -> int:
 def connect(client_class: Callable[..., Client], **options: Any) -> Client:
     """Make a client, which reaches the cluster before it is returned.
 
-    A constructor that fails leaves its IO thread and three file descriptors behind; they are released here.
-
     Raises:
         SourceUnavailable: the cluster was not reached within `bootstrap_timeout_ms`; the message names the cause.
         ConfigError: kafka-python does not accept the options.
     """
-    made: list[KafkaNetClient] = []
-
-    def factory(**configs: Any) -> KafkaNetClient:
-        made.append(KafkaNetClient(**configs))
-        return made[-1]
-
     with KafkaCauses() as causes:
         try:
-            return client_class(kafka_client=factory, **options)
-        except BaseException as error:
-            for client in made:
-                client.close()
-            if isinstance(error, KafkaConfigurationError):
-                raise ConfigError(f"kafka: {error}") from error
-            if not isinstance(error, KafkaError):
-                raise
+            return make_client(client_class, options)
+        except KafkaConfigurationError as error:
+            raise ConfigError(f"kafka: {error}") from error
+        except KafkaError as error:
             servers = ", ".join(options["bootstrap_servers"])
             raise SourceUnavailable(f"Kafka at {servers}: {causes.explain() or error}") from error
 
 
-class Token(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python is not typed
+class Token(TokenProvider):  # type: ignore[misc]  # kafka-python is not typed
     """Gives the OAUTHBEARER token, from its file where there is one; called on the client's IO thread at each login."""
 
     def __init__(self, fixed: str, file: Path | None) -> None:

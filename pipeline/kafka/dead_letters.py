@@ -1,8 +1,8 @@
-"""The dead-letter queue: refused records, byte for byte, with where they came from and why.
+"""The dead-letter queue: rejected records, byte for byte, with where they came from and why.
 
-Owns the headers (listed in the README) and what is done when a record does not fit. Only the writer's thread calls it.
-The producer is not idempotent: kafka-python's idempotent one is dead for good after one record that the broker refuses.
-Readers tell repeats by `runstep-topic`, `runstep-partition` and `runstep-offset`.
+Owns the headers and what is done when a record does not fit. Only the writer's thread calls it. The producer is not
+idempotent: after one record that the broker rejects, kafka-python's idempotent producer never sends again. Readers
+recognize repeats by `runstep-topic`, `runstep-partition` and `runstep-offset`.
 """
 
 import hashlib
@@ -19,27 +19,27 @@ from pipeline.kafka.client import client_options, connect
 from pipeline.records import InvalidRecord
 from pipeline.redaction import redact
 
-BLOCK_MS: Final = 10_000
-CLOSE_TIMEOUT: Final = 2.0
-MAX_DETAIL: Final = 500
-MAX_DIGITS: Final = 6
+MAX_BLOCK_MS: Final = 10_000
+CLOSE_TIMEOUT_S: Final = 2.0
+MAX_DETAIL_CHARS: Final = 500
+MAX_ATTEMPT_DIGITS: Final = 6
 ATTEMPT: Final = "runstep-attempt"
-_OURS: Final = "runstep-"
+_PREFIX: Final = "runstep-"
 Headers: TypeAlias = list[tuple[str, bytes]]
 
-CUTS: Final = (900_000, 100_000, 10_000, 0)
-"""Bytes of the value that are kept where the topic takes no more; the first fits Kafka's default limit. At the very end
-the key goes too: a record that fits in no way would stop everything behind it."""
+KEPT_VALUE_BYTES: Final = (900_000, 100_000, 10_000, 0)
+"""Bytes of the value that are kept where the topic accepts no more, tried in turn; the first fits the default limit.
+At the very end the key is left out, too: a record that fits in no way would stop everything behind it."""
 
 
 def headers(dead_letter: InvalidRecord) -> Headers:
-    """Return the record's own headers and ours behind them; those of an earlier dead-lettering are replaced."""
+    """Return the record's own headers and the daemon's behind them; those of an earlier dead-lettering are replaced."""
     record = dead_letter.record
     attempts = [value for name, value in record.headers if name == ATTEMPT]
-    ours = {
+    own = {
         "runstep-reason": dead_letter.reason.value,
         "runstep-stage": dead_letter.stage.value,
-        "runstep-detail": redact(dead_letter.detail)[:MAX_DETAIL],
+        "runstep-detail": redact(dead_letter.detail)[:MAX_DETAIL_CHARS],
         "runstep-topic": record.topic,
         "runstep-partition": str(record.partition),
         "runstep-offset": str(record.offset),
@@ -47,8 +47,8 @@ def headers(dead_letter: InvalidRecord) -> Headers:
         ATTEMPT: str(_next_attempt(attempts)),
         "runstep-version": __version__,
     }
-    kept = [(name, value or b"") for name, value in record.headers if not name.startswith(_OURS)]
-    return kept + [(name, text.encode()) for name, text in ours.items()]
+    kept = [(name, value or b"") for name, value in record.headers if not name.startswith(_PREFIX)]
+    return kept + [(name, text.encode()) for name, text in own.items()]
 
 
 def whole(dead_letter: InvalidRecord) -> tuple[bytes | None, Headers]:
@@ -58,7 +58,7 @@ def whole(dead_letter: InvalidRecord) -> tuple[bytes | None, Headers]:
 
 def _next_attempt(attempts: Sequence[bytes]) -> int:
     digits = attempts[-1] if attempts else b""
-    return int(digits) + 1 if digits.isdigit() and len(digits) <= MAX_DIGITS else 1
+    return int(digits) + 1 if digits.isdigit() and len(digits) <= MAX_ATTEMPT_DIGITS else 1
 
 
 class KafkaDeadLetters:
@@ -67,7 +67,7 @@ class KafkaDeadLetters:
     def __init__(
         self, settings: Callable[[], KafkaSettings], topic: str, delivery_timeout: float, max_request_size: int
     ) -> None:
-        self._ask = settings
+        self._read_settings = settings
         self._topic = topic
         self._delivery_ms = int(delivery_timeout * 1000)
         self._max_request_size = max_request_size
@@ -94,18 +94,18 @@ class KafkaDeadLetters:
         producer, self._producer = self._producer, None
         if producer is not None:
             try:
-                producer.close(timeout=CLOSE_TIMEOUT)
+                producer.close(timeout=CLOSE_TIMEOUT_S)
             except KafkaError:
                 return
 
     def _connected(self) -> Any:
         if self._producer is None:
-            options = client_options(self._ask()) | {
+            options = client_options(self._read_settings()) | {
                 "acks": "all",
                 "enable_idempotence": False,
                 "delivery_timeout_ms": self._delivery_ms,
-                "request_timeout_ms": min(BLOCK_MS, self._delivery_ms),
-                "max_block_ms": min(BLOCK_MS, self._delivery_ms),
+                "request_timeout_ms": min(MAX_BLOCK_MS, self._delivery_ms),
+                "max_block_ms": min(MAX_BLOCK_MS, self._delivery_ms),
                 "max_request_size": self._max_request_size,
                 "compression_type": "lz4",
             }
@@ -115,7 +115,7 @@ class KafkaDeadLetters:
     def _start(self, producer: Any, key: bytes | None, value: bytes | None, named: Headers) -> Any:
         """Hand a record to the producer; None where it is larger than a request may be.
 
-        The client sends no record that has neither key nor value; one that nobody could read gets an empty value.
+        The client sends no record that has neither key nor value; an unreadable one gets an empty value.
         """
         value = b"" if key is None and value is None else value
         try:
@@ -140,7 +140,7 @@ class KafkaDeadLetters:
     def _send_alone(self, producer: Any, dead_letter: InvalidRecord) -> None:
         """Send a record again that did not fit: whole, since others may have filled its batch, then only its head.
 
-        A head says how long the value was and what its hash is; Kafka still holds the whole.
+        Headers give the length and hash of the value; Kafka still holds the whole record at its origin.
         """
         if self._arrived(self._start(producer, dead_letter.record.key, *whole(dead_letter))):
             return
@@ -149,8 +149,8 @@ class KafkaDeadLetters:
             ("runstep-truncated", str(len(value)).encode()),
             ("runstep-sha256", hashlib.sha256(value).hexdigest().encode()),
         ]
-        ours = [(name, text) for name, text in headers(dead_letter) if name.startswith(_OURS)]
-        for key, cut in (*((dead_letter.record.key, cut) for cut in CUTS), (None, 0)):
-            if self._arrived(self._start(producer, key, value[:cut], ours + marks)):
+        own = [(name, text) for name, text in headers(dead_letter) if name.startswith(_PREFIX)]
+        for key, cut in (*((dead_letter.record.key, cut) for cut in KEPT_VALUE_BYTES), (None, 0)):
+            if self._arrived(self._start(producer, key, value[:cut], own + marks)):
                 return
-        raise MessageSizeTooLargeError(f"not even an empty record with {len(ours)} headers fits")
+        raise MessageSizeTooLargeError(f"not even an empty record with {len(own)} headers fits")

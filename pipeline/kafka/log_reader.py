@@ -1,4 +1,4 @@
-"""Reading parts of Kafka's logs: in no group, only what is committed, and nothing is changed there.
+"""Reads parts of Kafka's log outside of any group: only committed transactions, and nothing is changed there.
 
 For commands; the daemon reads with `source`. One thread only.
 """
@@ -15,17 +15,17 @@ from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError, ServiceUnavailable, SourceUnavailable
 from pipeline.kafka.client import client_options, connect
 
-NEAR: Final = 20_000
-"""Offsets to the next one that is wanted from which on it is sought, not read up to."""
+MAX_GAP_OFFSETS: Final = 20_000
+"""Between two wanted offsets that are not further apart, the log is read; across a wider gap the reader seeks."""
 _POLL_MS: Final = 1_000
-_SILENCE: Final = 15
+_MAX_IDLE_POLLS: Final = 15
 """Polls without a record and without progress, and Kafka counts as away."""
-_ANSWER_MS: Final = 15_000
+_ANSWER_TIMEOUT_MS: Final = 15_000
 _MISSING: Final = (UnknownTopicOrPartitionError, InvalidTopicError)
 
 
 class TopicMissing(ConfigError):
-    """There is no such topic; one that is only hidden from us is not missing."""
+    """There is no such topic; one that is only hidden from this user is not missing."""
 
 
 class LogReader:
@@ -44,7 +44,7 @@ class LogReader:
 
         Raises:
             TopicMissing: there is no such topic.
-            ConfigError: Kafka does not show it to us.
+            ConfigError: Kafka does not show it to this user.
             ServiceUnavailable: Kafka does not answer.
         """
         with answering():
@@ -64,8 +64,8 @@ class LogReader:
         """
         with answering():
             self._consumer.assign(partitions)
-            starts = self._consumer.beginning_offsets(partitions, timeout_ms=_ANSWER_MS)
-            return starts, self._consumer.end_offsets(partitions, timeout_ms=_ANSWER_MS)
+            starts = self._consumer.beginning_offsets(partitions, timeout_ms=_ANSWER_TIMEOUT_MS)
+            return starts, self._consumer.end_offsets(partitions, timeout_ms=_ANSWER_TIMEOUT_MS)
 
     def read(self, part: TopicPartition, start: int, end: int) -> Iterator[Any]:
         """Yield the records from one offset to the one before another; one such reading at a time.
@@ -76,15 +76,15 @@ class LogReader:
         with answering():
             self._consumer.assign([part])
             self._consumer.seek(part, start)
-            position, silent = start, 0
+            position, idle = start, 0
             while position < end:
                 for record in self._consumer.poll(timeout_ms=_POLL_MS).get(part, ()):
                     if record.offset >= end:
                         return
                     yield record
-                moved = self._consumer.position(part, timeout_ms=_ANSWER_MS)
-                silent = 0 if moved > position else silent + 1
-                if silent >= _SILENCE:
+                moved = self._consumer.position(part, timeout_ms=_ANSWER_TIMEOUT_MS)
+                idle = 0 if moved > position else idle + 1
+                if idle >= _MAX_IDLE_POLLS:
                     raise ServiceUnavailable(
                         f"Kafka does not deliver offset {position} of {part.topic}/{part.partition}"
                     )
@@ -100,7 +100,7 @@ class LogReader:
         held = sorted({offset for offset in offsets if starts[part] <= offset < ends[part]})
         while held:
             near = 1
-            while near < len(held) and held[near] - held[near - 1] < NEAR:
+            while near < len(held) and held[near] - held[near - 1] < MAX_GAP_OFFSETS:
                 near += 1
             together, held = set(held[:near]), held[near:]
             for record in self.read(part, min(together), max(together) + 1):

@@ -1,39 +1,39 @@
-"""Unpacking of Kafka's record batches, twice as fast as the client's own.
+"""Decodes Kafka's record batches twice as fast as the client does; compared with its decoder at every start.
 
-Owns the one place where we reach into kafka-python (pinned, and compared with the client's own decoder at every start):
-`Fetcher.PartitionRecords`, the class that turns a fetched chunk into records. Ours reads the varints in place, makes
-records of the seven fields that are used (a null header is an empty one), says where a broken batch ends, and after one
-raises its error again instead of spinning for ever. Decompression, checksums, the book of aborted transactions and old
-message formats stay the client's. Format: Kafka protocol guide, record batch v2.
+Owns the class that turns a fetched chunk into records. It reads the varints in place, makes records of the seven fields
+that are used (a null header is an empty one), says where a damaged batch ends, and raises the same error again after
+one, where the client's decoder loops without end. Decompression, checksums, aborted transactions and old message
+formats stay the client's, behind `decoder_internals`. Format: Kafka protocol guide, record batch v2.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import structlog
-from kafka.consumer.fetcher import Fetcher
+from kafka import TopicPartition
 from kafka.errors import CorruptRecordError, UnsupportedCodecError
-from kafka.protocol.consumer import IsolationLevel
-from kafka.record import MemoryRecords, MemoryRecordsBuilder
-from kafka.structs import TopicPartition
+
+from pipeline.kafka import decoder_internals
+from pipeline.kafka.decoder_internals import CLIENT_DECODER, Decoder, encoded, fetched, uncompressed
+from pipeline.kafka.internals import lacks, missing
 
 log = structlog.get_logger(__name__)
 
 _MAGIC_V2: Final = 2
 _MORE: Final = 0x80
 _LOG_APPEND_TIME: Final = 1
-_OURS_TO_MEND: Final = (UnsupportedCodecError, ImportError, NotImplementedError, MemoryError)
-"""Why a batch cannot be unpacked here although nothing is wrong with it."""
+_FAULTS_OF_THIS_HOST: Final = (UnsupportedCodecError, ImportError, NotImplementedError, MemoryError)
+"""Errors caused by this host (missing codec, memory), not by the batch: halt, never dead-letter."""
 
 
-class BrokenBatch(CorruptRecordError):  # type: ignore[misc]  # kafka-python is not typed
+class DamagedBatch(CorruptRecordError):  # type: ignore[misc]  # kafka-python is not typed
     """A batch that is damaged: what it holds from `first` on is lost for every reader.
 
     Attributes:
         partition: whose batch it is.
         first: the first offset that cannot be read.
         behind: the next offset that can be, None where the chunk does not show it.
-        claimed: where the batch says that it ends; its checksum covers that too, so it proves nothing by itself.
+        claimed: the end that the batch states; its checksum covers that too, so it proves nothing by itself.
     """
 
     def __init__(self, partition: TopicPartition, first: int, behind: int | None, claimed: int, detail: str) -> None:
@@ -56,7 +56,7 @@ class KafkaRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
 
-class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python is not typed
+class PartitionRecords(Decoder):
     """A fetched chunk of one partition, handed out record by record. Used on the polling thread."""
 
     _failure: Exception | None = None
@@ -73,9 +73,9 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             self.drain()
 
     def take(self, n: int | None = None) -> list[Any]:
-        """Return the next `n` records; where the chunk is broken, raise the same error at every call.
+        """Return the next `n` records; where the chunk is damaged, raise the same error at every call.
 
-        A broken chunk is over for the client, which then asks for the same offset again.
+        A damaged chunk is over for the client, which then asks for the same offset again.
 
         Raises:
             KafkaError: what follows cannot be read; what came before was returned.
@@ -91,16 +91,16 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         return records
 
     def _named(self, error: Exception) -> Exception:
-        """Return an error that says which partition cannot be read on, and from where to where if that is known."""
+        """Return an error that names the partition that cannot be read on, and the offsets if they are known."""
         text, place = str(error), str(self.topic_partition)
         if place not in text:
             text = f"{place} at offset {self.next_fetch_offset}: {type(error).__name__}: {error}"
-        if isinstance(error, BrokenBatch):
+        if isinstance(error, DamagedBatch):
             return error
         if isinstance(error, CorruptRecordError) and self._batch is not None:
-            # The checksum was right: what the batch says of its end is what the producer wrote.
+            # The checksum is right: the end that the batch states is the one that the producer wrote.
             behind = self._batch.next_offset
-            return BrokenBatch(self.topic_partition, self._unread_from(0), behind, behind, text)
+            return DamagedBatch(self.topic_partition, self._unread_from(0), behind, behind, text)
         named: Exception = error if place in str(error) else CorruptRecordError(text)
         return named
 
@@ -108,7 +108,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         offset: int = max(base, self.next_fetch_offset, self.fetch_offset)
         return offset
 
-    def _broken(self, batch: Any, rest: Any) -> BrokenBatch:
+    def _damaged(self, batch: Any, rest: Any) -> DamagedBatch:
         """Return what is known of a batch whose checksum is wrong; only a sound batch behind it proves where it ends.
 
         Of the whole header, base offset and length alone lie outside the checksum, and the length led to `rest`.
@@ -118,19 +118,19 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             if following.magic == _MAGIC_V2 and following.base_offset > first and following.validate_crc():
                 behind = following.base_offset
         text = f"Record batch for partition {self.topic_partition} at offset {batch.base_offset} failed crc check"
-        return BrokenBatch(self.topic_partition, first, behind, batch.next_offset, text)
+        return DamagedBatch(self.topic_partition, first, behind, batch.next_offset, text)
 
-    def _unpack_records(self, tp: TopicPartition, records: Any, *deserializers: Any) -> Iterator[Any]:
+    def records_of(self, tp: TopicPartition, chunk: Any, *deserializers: Any) -> Iterator[Any]:
         """Yield the records of the chunk; message formats before v2 take the client's way."""
-        while (batch := records.next_batch()) is not None:
+        while (batch := chunk.next_batch()) is not None:
             if batch.magic != _MAGIC_V2:
-                yield from super()._unpack_records(tp, _Chain(batch, records), *deserializers)
+                yield from super().records_of(tp, _Chain(batch, chunk), *deserializers)
                 return
             if self.check_crcs and not batch.validate_crc():
-                raise self._broken(batch, records)
+                raise self._damaged(batch, chunk)
             self._batch = batch
             self.leader_epoch = batch.leader_epoch
-            if not self._is_hidden(batch):
+            if not self.is_hidden(batch):
                 for record in unpacked(tp, batch):
                     self.next_fetch_offset = record.offset + 1
                     yield record
@@ -139,16 +139,6 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             self.next_fetch_offset = batch.next_offset
             self._batch = None
         self.drain()
-
-    def _is_hidden(self, batch: Any) -> bool:
-        """Return whether a reader of committed data must not see the batch: aborted, or a transaction's marker."""
-        if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
-            self._consume_aborted_transactions_up_to(batch.last_offset)
-            if self._contains_abort_marker(batch):
-                self.aborted_producer_ids.discard(batch.producer_id)
-            elif self._is_batch_aborted(batch):
-                return True
-        return bool(batch.is_control_batch)
 
 
 class _Chain:
@@ -172,12 +162,11 @@ def unpacked(tp: TopicPartition, batch: Any) -> Iterator[KafkaRecord]:
         Exception: its codec is not at hand here.
     """
     try:
-        batch._maybe_uncompress()  # noqa: SLF001 - the client's own decompression
-    except _OURS_TO_MEND:
+        data, pos = uncompressed(batch)
+    except _FAULTS_OF_THIS_HOST:
         raise
     except Exception as error:
         raise CorruptRecordError(f"{tp} at offset {batch.base_offset}: {type(error).__name__}: {error}") from error
-    data, pos = bytes(batch._buffer), batch._pos  # noqa: SLF001 - there is no other way to the bytes
     topic, partition, base = tp.topic, tp.partition, batch.base_offset
     appended = batch.max_timestamp if batch.timestamp_type == _LOG_APPEND_TIME else None
     first = batch.first_timestamp
@@ -240,35 +229,33 @@ def _headers(data: bytes, pos: int) -> tuple[tuple[tuple[str, bytes], ...], int]
 
 
 def install(consumer: Any) -> None:
-    """Let this consumer unpack with ours, if ours still reads what the client's own decoder reads."""
+    """Let `PartitionRecords` decode for this consumer, if it reads what the client's own decoder reads."""
     fault = _fault(consumer)
     if fault is None:
-        consumer._fetcher.PartitionRecords = PartitionRecords  # noqa: SLF001 - the hook; see the module's docstring
+        decoder_internals.set_decoder(consumer, PartitionRecords)
     else:
-        log.warning("records are unpacked by the client's own, slower decoder", cause=fault)
+        log.warning("decoder_fallback", message="records are decoded by the client's own, slower decoder", cause=fault)
 
 
 def _fault(consumer: Any) -> str | None:
-    if getattr(getattr(consumer, "_fetcher", None), "PartitionRecords", None) is not Fetcher.PartitionRecords:
-        return "this version of kafka-python has no such hook"
+    if parts := missing(decoder_internals.NEEDED):
+        return lacks(parts)
+    if decoder_internals.decoder(consumer) is not CLIENT_DECODER:
+        return lacks(["Fetcher.PartitionRecords as the decoder of a consumer"])
     try:
-        return None if _read(PartitionRecords) == _read(Fetcher.PartitionRecords) else "the self-test differs"
+        return None if _read(PartitionRecords) == _read(CLIENT_DECODER) else "the self-test differs"
     except Exception as error:  # noqa: BLE001 - whatever a changed client does, its own decoder still works
         return f"the self-test failed: {error}"
 
 
-def _read(unpacker: Any) -> list[tuple[Any, ...]]:
-    """Return what an unpacker makes of two batches with everything that occurs in a record."""
-    builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1 << 20, offset=7)
+def _read(decoder: Any) -> list[tuple[Any, ...]]:
+    """Return what a decoder makes of two batches with everything that occurs in a record."""
     samples: tuple[Any, ...] = (
-        (None, b"v", []),
-        (b"", None, [("h", b"1"), ("h", None), ("é", b"")]),
-        (b"k" * 300, b"v" * 70_000, []),
+        (1_764_000_000_000, None, b"v", []),
+        (1_764_001_000_000, b"", None, [("h", b"1"), ("h", None), ("é", b"")]),
+        (1_764_002_000_000, b"k" * 300, b"v" * 70_000, []),
     )
-    for number, (key, value, headers) in enumerate(samples):
-        builder.append(timestamp=1_764_000_000_000 + number * 1_000_000, key=key, value=value, headers=headers)
-    builder.close()
-    chunk = unpacker(8, TopicPartition("self-test", 3), MemoryRecords(bytes(builder.buffer()) * 2))
+    chunk = decoder(8, TopicPartition("self-test", 3), fetched(encoded(samples, 7) * 2))
     taken: list[tuple[Any, ...]] = []
     for record in (*chunk.take(1), *chunk.take()):
         headers = tuple((name, value or b"") for name, value in record.headers)

@@ -1,4 +1,4 @@
-"""The topics: which of ours Kafka has, and making those it lacks. Only `migrate --topics` and `demo` make any."""
+"""Which of the configured topics Kafka has, and creating those it lacks; only `migrate --topics` and `demo` do that."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
@@ -18,7 +18,7 @@ BROKER_DEFAULT: Final = -1
 
 
 class Topic(NamedTuple):
-    """A topic of ours, and what is the matter with it."""
+    """A topic that the settings name, and whether Kafka has it."""
 
     name: str
     state: Literal["present", "missing", "created"]
@@ -42,7 +42,7 @@ def topics(settings: Settings) -> list[Topic]:
 def create_topics(
     settings: Settings, partitions: int = BROKER_DEFAULT, replication_factor: int = BROKER_DEFAULT
 ) -> list[Topic]:
-    """Make the topics that are missing, the dead-letter topic too; return all of ours.
+    """Create the topics that are missing, the dead-letter topic too; return all that the settings name.
 
     Topics that are there stay as they are: more partitions would tear a step's events apart.
 
@@ -53,7 +53,7 @@ def create_topics(
 
     Raises:
         ServiceUnavailable: Kafka is away.
-        ConfigError: Kafka refuses; the message names the topic and why.
+        ConfigError: Kafka does not create a topic; the message names it and the reason.
     """
     admin = _connect(settings)
     try:
@@ -78,7 +78,7 @@ def _connect(settings: Settings) -> Any:
 def _configs(settings: Settings, name: str) -> Mapping[str, str]:
     if name != settings.dead_letter_topic:
         return {}
-    # A dead letter is the record and its provenance: it is always larger, and the default of 1 MB would refuse it.
+    # A dead letter is the record and its provenance: it is always larger, and the default of 1 MB would reject it.
     return {"max.message.bytes": str(settings.dead_letter.max_request_size)}
 
 
@@ -102,14 +102,14 @@ def _describe(admin: Any, settings: Settings) -> list[Topic]:
     try:
         found: Sequence[Mapping[str, Any]] = admin.describe_topics(names)
     except KafkaError as error:
-        raise ServiceUnavailable(f"Kafka does not tell about its topics: {error}") from error
+        raise ServiceUnavailable(f"Kafka does not describe its topics: {error}") from error
     by_name = {topic["name"]: topic for topic in found}
     return [_topic(name, by_name.get(name, {"error_code": _UNKNOWN_TOPIC, "partitions": []})) for name in names]
 
 
-def _topic(name: str, told: Mapping[str, Any]) -> Topic:
-    if told["error_code"] == _UNKNOWN_TOPIC:
+def _topic(name: str, described: Mapping[str, Any]) -> Topic:
+    if described["error_code"] == _UNKNOWN_TOPIC:
         return Topic(name, "missing", 0)
-    if told["error_code"]:
-        raise ConfigError(f"Kafka does not show topic {name}: error {told['error_code']}; check the user's ACLs")
-    return Topic(name, "present", len(told["partitions"]))
+    if described["error_code"]:
+        raise ConfigError(f"Kafka does not show topic {name}: error {described['error_code']}; check the user's ACLs")
+    return Topic(name, "present", len(described["partitions"]))

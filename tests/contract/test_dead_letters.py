@@ -92,9 +92,9 @@ def test_headers_tell_where_it_came_from_and_why(real: KafkaDeadLetters, read: R
     real.send([dead_letter(headers=(("trace", b"abc"), ("trace", b"def")))])
     (record,) = read(1)
     assert record.headers[:2] == [("trace", b"abc"), ("trace", b"def")]
-    ours = dict(record.headers[2:])
-    assert ours.pop("runstep-version")
-    assert ours == {
+    added = dict(record.headers[2:])
+    assert added.pop("runstep-version")
+    assert added == {
         "runstep-reason": b"invalid_json",
         "runstep-stage": b"decode",
         "runstep-detail": b"why",

@@ -1,4 +1,4 @@
-"""Our unpacking of record batches against the client's own, over what real Kafka keeps; and what damage shows."""
+"""The daemon's decoder of record batches against the client's own, over what real Kafka keeps; damage, too."""
 
 import itertools
 import struct
@@ -98,19 +98,19 @@ def everything(request: pytest.FixtureRequest, kafka: Any, topic: Callable[..., 
 
 def test_reads_what_the_clients_own_decoder_reads(everything: tuple[str, str]) -> None:
     for isolation in ("read_committed", "read_uncommitted"):
-        ours = read(*everything, PartitionRecords, isolation=isolation)
+        own = read(*everything, PartitionRecords, isolation=isolation)
         theirs = read(*everything, Fetcher.PartitionRecords, isolation=isolation)
-        assert ours == theirs
-        values = [record[5] for record in ours[0]]
+        assert own == theirs
+        values = [record[5] for record in own[0]]
         assert (b"abort" in values) is (isolation == "read_uncommitted")
         assert len(values) > 10 * len(VALUES)
 
 
 def test_a_fetch_into_the_middle_of_a_batch_begins_there(everything: tuple[str, str]) -> None:
     for start in (3, 11, 37):
-        ours = read(*everything, PartitionRecords, start, at_once=1_000)
-        assert ours == read(*everything, Fetcher.PartitionRecords, start, at_once=1_000)
-        assert ours[0][0][2] == start
+        own = read(*everything, PartitionRecords, start, at_once=1_000)
+        assert own == read(*everything, Fetcher.PartitionRecords, start, at_once=1_000)
+        assert own[0][0][2] == start
 
 
 def test_holes_that_compaction_left_are_no_obstacle(kafka_factory: Callable[..., Any]) -> None:
@@ -129,11 +129,11 @@ def test_holes_that_compaction_left_are_no_obstacle(kafka_factory: Callable[...,
         if len(theirs[0]) < theirs[1] / 2:
             break
         assert time.monotonic() < deadline, "the log was never compacted"
-    ours = read(broker.bootstrap, "compacted", PartitionRecords)
+    own = read(broker.bootstrap, "compacted", PartitionRecords)
     producer.close()
     admin.close()
-    assert set(ours[0]) <= set(theirs[0])
-    assert ours[1] >= theirs[1]
+    assert set(own[0]) <= set(theirs[0])
+    assert own[1] >= theirs[1]
 
 
 def batch(base: int, records: Iterable[tuple[int, bytes]], last_delta: int | None = None, codec: int = 0) -> bytes:
@@ -158,10 +158,10 @@ HOLES = batch(10, [(0, b"a"), (3, b"b"), (7, b"c")], last_delta=9) + batch(20, [
 
 @pytest.mark.parametrize("start", [10, 12, 17, 18, 22, 24])
 def test_holes_in_a_batch_and_behind_its_last_record(start: int) -> None:
-    ours, theirs = chunk(HOLES, start), chunk(HOLES, start, Fetcher.PartitionRecords)
-    assert [record.offset for record in ours.take()] == [offset for offset in (10, 13, 17, 22) if offset >= start]
+    own, theirs = chunk(HOLES, start), chunk(HOLES, start, Fetcher.PartitionRecords)
+    assert [record.offset for record in own.take()] == [offset for offset in (10, 13, 17, 22) if offset >= start]
     theirs.take()
-    assert ours.next_fetch_offset == theirs.next_fetch_offset == 26
+    assert own.next_fetch_offset == theirs.next_fetch_offset == 26
 
 
 def test_what_is_taken_in_pieces_is_what_is_taken_at_once() -> None:

@@ -75,12 +75,12 @@ def rows_beyond(s: Scenario) -> int:
 @pytest.mark.parametrize(
     ("memory", "said"),
     [
-        (None, "nothing committed"),
+        (None, "group_start"),
         (
             lambda found: OffsetAndMetadata(found.offset, f"topic_id={32 * '0'}", found.leader_epoch),
-            "is of a topic that was deleted",
+            "topic_recreated",
         ),
-        (lambda found: OffsetAndMetadata(1_000_000, found.metadata, -1), "the log is not the one that was read"),
+        (lambda found: OffsetAndMetadata(1_000_000, found.metadata, -1), "log_diverged"),
     ],
     ids=["lost", "of another topic", "beyond the end"],
 )

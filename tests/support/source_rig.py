@@ -101,7 +101,7 @@ class World:
         return KafkaProducer(bootstrap_servers=self.bootstrap)
 
     def produce_anew(self, *values: bytes, partition: int = 0) -> None:
-        """Produce as somebody who knows nothing of what the topic or the broker was before."""
+        """Produce with a new client, which knows nothing of the former topic or broker."""
         self.producer.close(timeout=2)
         self.producer = self.new_producer()
         self.produce(*values, partition=partition)
@@ -132,8 +132,8 @@ class World:
                     return
                 assert time.monotonic() < deadline
 
-    def make_topic_again(self) -> None:
-        """Delete the topic and make it again, before anybody can notice."""
+    def recreate_topic(self) -> None:
+        """Delete and recreate the topic, before any member can notice."""
         with self.admin() as admin:
             admin.delete_topics([self.topic])
         self.make_topic()

@@ -1,9 +1,8 @@
-"""Logs: one form for everybody, no secrets, no record values, no flood, and a name for why Kafka is away."""
+"""Logs: one form for all lines, no secrets, no record values, no flood."""
 
 import io
 import json
 import logging
-import ssl
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import pytest
 import structlog
 
 from pipeline.config import LogSettings
-from pipeline.logs import KafkaCauses, KafkaLimit, configure
+from pipeline.logs import KafkaLimit, configure
 from schemas.vocabulary import OTHER
 
 TIME = 1_000.0
@@ -26,7 +25,7 @@ class Envelope(NamedTuple):
 
 @dataclass
 class Opaque:
-    """An object whose text nobody has looked at."""
+    """An object whose text may hold anything."""
 
     value: str
 
@@ -44,29 +43,49 @@ def stream() -> io.StringIO:
     return stream
 
 
-def test_our_lines_and_those_of_libraries_have_one_form(stream: io.StringIO) -> None:
+def test_lines_of_the_daemon_and_of_libraries_have_one_form(stream: io.StringIO) -> None:
     structlog.get_logger("pipeline.kafka.source").info("assigned", partition=3)
     logging.getLogger("some.library").warning("%s is odd", "it")
-    ours, theirs = logged(stream)
-    assert (ours["event"], ours["partition"], ours["logger"], ours["level"]) == (
+    own, theirs = logged(stream)
+    assert (own["event"], own["partition"], own["logger"], own["level"]) == (
         "assigned",
         3,
         "pipeline.kafka.source",
         "info",
     )
     assert (theirs["event"], theirs["logger"], theirs["level"]) == ("it is odd", "some.library", "warning")
-    assert ours["timestamp"].endswith("Z")
+    assert own["timestamp"].endswith("Z")
+
+
+def test_a_line_has_a_key_to_search_for_and_a_sentence(stream: io.StringIO) -> None:
+    structlog.get_logger("pipeline.x").warning("insert_retrying", message="the batch is kept", cause="no route")
+    logging.getLogger("kafka.net.manager").warning("%s failed", "it")
+    own, theirs = logged(stream)
+    assert (own["event"], own["message"], own["cause"]) == ("insert_retrying", "the batch is kept", "no route")
+    assert (theirs["event"], theirs["message"], theirs["logger"]) == ("kafka_client", "it failed", "kafka.net.manager")
+
+
+def test_the_console_shows_the_key_with_its_sentence_before_the_fields() -> None:
+    stream = io.StringIO()
+    configure(LogSettings(format="console"), stream=stream)
+    structlog.get_logger("pipeline.x").warning("insert_retrying", message="the batch is kept", cause="no route")
+    logging.getLogger("some.library").warning("%s is odd", "it")
+    own, theirs = stream.getvalue().splitlines()
+    assert "insert_retrying: the batch is kept" in own
+    assert own.index("the batch is kept") < own.index("cause=")
+    assert "message=" not in own
+    assert "it is odd" in theirs
 
 
 def test_levels(stream: io.StringIO) -> None:
-    structlog.get_logger("pipeline.x").debug("not told")
-    logging.getLogger("some.library").info("not told")
+    structlog.get_logger("pipeline.x").debug("not shown")
+    logging.getLogger("some.library").info("not shown")
     assert logged(stream) == []
     configure(LogSettings(format="json", level="debug"), stream=stream)
-    structlog.get_logger("pipeline.x").debug("told")
-    logging.getLogger("some.library").debug("not told")
-    logging.getLogger("kafka.net.connection").debug("never told: SaslAuthenticateRequest(auth_bytes=...)")
-    assert [line["event"] for line in logged(stream)] == ["told"]
+    structlog.get_logger("pipeline.x").debug("shown")
+    logging.getLogger("some.library").debug("not shown")
+    logging.getLogger("kafka.net.connection").debug("never shown: SaslAuthenticateRequest(auth_bytes=...)")
+    assert [line["event"] for line in logged(stream)] == ["shown"]
 
 
 def test_the_last_configuration_holds_alone(stream: io.StringIO) -> None:
@@ -128,7 +147,7 @@ def record(message: str, *arguments: object, name: str = "kafka.net.manager") ->
     return logging.LogRecord(name, logging.ERROR, __file__, 1, message, arguments, None)
 
 
-def test_a_flood_is_cut_for_each_message_and_its_size_is_told() -> None:
+def test_a_flood_is_cut_for_each_message_and_its_size_is_shown() -> None:
     now = [TIME]
     limit = KafkaLimit(burst=2, period=60, monotonic=lambda: now[0])
     passed = [limit.filter(record("Connection failed: %s", number)) for number in range(5)]
@@ -165,52 +184,3 @@ def test_the_flood_s_size_reaches_the_line(stream: io.StringIO, monkeypatch: pyt
     logging.getLogger("kafka.x").warning("again")
     lines = logged(stream)
     assert [line.get("suppressed_before") for line in lines] == [None, None, None, 7]
-
-
-def test_kafka_can_be_silent_while_its_causes_are_kept() -> None:
-    stream = io.StringIO()
-    configure(LogSettings(format="json"), kafka_level=logging.CRITICAL, stream=stream)
-    with KafkaCauses() as causes:
-        logging.getLogger("kafka.net.manager").error("Connection failed: %s", OSError("111 ECONNREFUSED"))
-    assert stream.getvalue() == ""
-    assert causes.explain() == "nothing listens there (connection refused)"
-
-
-@pytest.mark.parametrize(
-    ("cause", "words"),
-    [
-        ("socket disconnected", "credentials, mechanism or protocol refused by the broker"),
-        ("[Error 34] IllegalSaslStateError", "this port expects no SASL"),
-        ("[Error 58] SaslAuthenticationFailedError: Invalid username or password", "Invalid user"),
-        ("sequence item 0: expected str instance, NoneType found", "kafka.sasl_password is missing"),
-        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer", "kafka.ssl_ca_file"),
-        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired", "has expired"),
-        ("CERTIFICATE_VERIFY_FAILED: IP address mismatch, certificate is not valid for '127.0.0.1'", "another name"),
-        ("[SSL: SSLV3_ALERT_BAD_CERTIFICATE] sslv3 alert bad certificate", "refused our client certificate"),
-        ("tlsv13 alert certificate required", "refused our client certificate"),
-        ("[SSL: UNEXPECTED_EOF_WHILE_READING]", "does not speak TLS"),
-        ("DNS Resolution failure", "cannot be resolved"),
-        ("111 ECONNREFUSED", "connection refused"),
-        ("something new", "something new"),
-    ],
-)
-def test_causes_are_told_in_a_user_s_words(cause: str, words: str) -> None:
-    causes = KafkaCauses()
-    causes.handle(
-        record("Bootstrap connection to %s failed: %s (backoff %.2f secs)", "bootstrap-0", ssl.SSLError(cause), 0.1)
-    )
-    assert words in causes.explain()
-
-
-def test_the_vague_causes_give_way_to_the_telling_ones() -> None:
-    causes = KafkaCauses()
-    assert causes.explain() == ""
-    for cause in ("Connection timed out", "socket disconnected", "DNS Resolution failure", "DNS Resolution failure"):
-        causes.handle(record("Connection failed: %s", OSError(cause)))
-    assert causes.explain() == "the host name cannot be resolved (DNS Resolution failure)"
-
-
-def test_causes_hold_no_credentials() -> None:
-    causes = KafkaCauses()
-    causes.handle(record("Connection failed: %s", OSError("http://u:hunter2@idp/token said no")))
-    assert "hunter2" not in causes.explain()

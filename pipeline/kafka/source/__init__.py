@@ -1,8 +1,13 @@
-"""Kafka, the only place where the daemon consumes.
+"""The daemon's source of records: a member of the consumer group that loses nothing silently.
 
-`kafka` is the `Source`: a member of the group. `connecting` and `consumer` make the client; `partitions` knows which
-are ours, `positions` where each is read on, `topics` which topic that is, `recovery` what an exception means, `brokers`
-whether anybody answers.
+source           the `Source`: poll, commit, hold, halt, lags; and when the consumer is recreated
+connecting       makes the consumer on a thread of its own
+consumer         the consumer's options, what its rebalances report, and the troubles that `poll` does not show
+partitions       the state of each partition (diagram), and the events that the owner fetches
+positions        where each partition is read on, and what is committed for it
+topic_identity   notices a topic that was deleted and recreated
+recovery         what an exception of `poll` means, and what is done before the next one
+broker_health    detects dead brokers and missing topics
 """
 
 from pipeline.kafka.source.source import KafkaSource

@@ -1,4 +1,4 @@
-"""The way to a consumer: made on a thread of its own, so that who waits for Kafka can be stopped at any moment."""
+"""Makes the consumer on a thread of its own, so that the daemon can be stopped while it waits for Kafka."""
 
 import threading
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Connecting:
 
         Raises:
             SourceUnavailable: why it could not be made; this attempt, or while the next one lasts, the last.
-            ConfigError: kafka-python does not accept the options.
+            ConfigError: kafka-python does not accept the options, or lacks a part that the daemon needs.
         """
         attempt = self._attempt = self._attempt or _Attempt(self._make)
         if attempt.ended(timeout):
@@ -39,7 +39,7 @@ class Connecting:
         return None
 
     def abandon(self) -> None:
-        """Want no consumer any more; one that is made nevertheless is closed."""
+        """Give up the attempt; a consumer that it still makes is closed."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.abandon()

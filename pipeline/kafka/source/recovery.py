@@ -21,31 +21,32 @@ from kafka.structs import OffsetAndMetadata
 
 from pipeline.config import KafkaSettings
 from pipeline.contracts import OffsetsLost, Unreadable
-from pipeline.kafka.record_batches import BrokenBatch
-from pipeline.kafka.source.consumer import PATIENCE_MS, name, offsets, words
+from pipeline.kafka.internals import double_fetch_size
+from pipeline.kafka.record_batches import DamagedBatch
+from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, log_fields, name, offsets
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 
 log = structlog.get_logger(__name__)
 
-READS: Final = 3
+MIN_READS_OF_DAMAGED: Final = 3
 """So often a damaged batch is fetched before it counts as damaged: what was damaged on its way comes whole again."""
-MOST_UNREADABLE: Final = 100_000
+MAX_UNREADABLE_OFFSETS: Final = 100_000
 """More offsets than that are not passed over at once: no batch is so large, so its end would be a wrong guess."""
 
 _NAMED: Final = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)")
 
 
 class Recovery:
-    """Heals one partition at a time, so that the others flow on."""
+    """Recovers one partition at a time, while the others are read."""
 
     def __init__(self, positions: Positions, partitions: Partitions) -> None:
         self._positions = positions
         self._partitions = partitions
-        self._told: dict[TopicPartition, range] = {}
+        self._reported: dict[TopicPartition, range] = {}
         self._reads: dict[TopicPartition, tuple[int, int]] = {}
 
-    def heal(self, consumer: Any, settings: KafkaSettings, error: KafkaError) -> bool:
+    def recover(self, consumer: Any, settings: KafkaSettings, error: KafkaError) -> bool:
         """React to an exception of `poll` that concerns single partitions; return whether it was one.
 
         Raises:
@@ -53,15 +54,16 @@ class Recovery:
         """
         match error:
             case NoOffsetForPartitionError() | UnknownBrokerIdError():
-                log.debug("poll failed: new partitions are started, new brokers are asked for", cause=str(error))
+                message = "poll failed: new partitions are started, new brokers are asked for"
+                log.debug("poll_retried", message=message, cause=str(error))
             case OffsetOutOfRangeError():
-                self._step_over_lost(consumer, settings, error.args[0])
+                self._pass_lost(consumer, settings, error.args[0])
             case LogTruncationError():
                 self._follow_truncation(consumer, settings, error.divergent_offsets)
-            case BrokenBatch():
-                self._step_over_broken(consumer, settings, error)
+            case DamagedBatch():
+                self._pass_damaged(consumer, settings, error)
             case _ if error.retriable:
-                log.debug("poll failed, the client goes on by itself", cause=str(error))
+                log.debug("poll_retried", message="poll failed: the client tries again by itself", cause=str(error))
             case _ if (named := _NAMED.search(str(error))) is not None:
                 self._partitions.halt(consumer, TopicPartition(named[1], int(named[2])), str(error))
             case _:
@@ -69,52 +71,54 @@ class Recovery:
         return True
 
     def recreated(self, topic: str) -> None:
-        """Forget what was told of a topic that was made again: its offsets begin anew."""
-        for book in (self._told, self._reads):
-            for partition in [partition for partition in book if partition.topic == topic]:
-                del book[partition]
+        """Forget what was reported of a topic that was recreated: its offsets begin anew."""
+        for known in (self._reported, self._reads):
+            for partition in [partition for partition in known if partition.topic == topic]:
+                del known[partition]
 
-    def _step_over_lost(self, consumer: Any, settings: KafkaSettings, wanted: Mapping[TopicPartition, int]) -> None:
-        """Tell exactly which offsets Kafka dropped before they were read, then go on or halt, as set."""
-        ours = wanted.keys() & consumer.assignment()
-        begins = offsets(consumer.beginning_offsets, ours, PATIENCE_MS) if ours else {}
+    def _pass_lost(self, consumer: Any, settings: KafkaSettings, wanted: Mapping[TopicPartition, int]) -> None:
+        """Report exactly which offsets Kafka dropped before they were read; then pass over them or halt, as set."""
+        assigned = wanted.keys() & consumer.assignment()
+        begins = offsets(consumer.beginning_offsets, assigned, ANSWER_TIMEOUT_MS) if assigned else {}
         for partition, begin in begins.items():
             offset = wanted[partition]
             if offset >= begin:
-                cause = f"the log ends before offset {offset}, which is next: truncated, or made again"
+                cause = f"the log ends before offset {offset}, which is next: truncated, or recreated"
                 self._turn_back(consumer, settings, partition, OffsetAndMetadata(begin, "", -1), cause)
                 continue
-            self._tell_lost(partition, offset, begin - 1)
+            self._report_lost(partition, offset, begin - 1)
             if settings.on_lost_offsets == "halt":
                 cause = f"offsets {offset} to {begin - 1} were dropped by Kafka unread"
                 self._partitions.halt(consumer, partition, f"{cause}, and kafka.on_lost_offsets is halt")
             else:
-                self._positions.skip(consumer, partition, begin)
+                self._positions.seek(consumer, partition, begin)
 
-    def _tell_lost(self, partition: TopicPartition, first: int, last: int) -> None:
-        """Tell of lost offsets, of each once: a partition that was halted meets them every time it is resumed.
+    def _report_lost(self, partition: TopicPartition, first: int, last: int) -> None:
+        """Report lost offsets, each once: a partition that was halted meets them every time it is resumed.
 
-        It may also be resumed below what was told: what had been read by then, and not committed, is lost as well.
+        It may also be resumed below what was reported: what had been read by then, and not committed, is lost as well.
         """
-        told = self._told.get(partition, range(first, first))
-        if told.stop < first:
-            told = range(first, first)
-        for untold in (range(first, min(told.start, last + 1)), range(max(first, told.stop), last + 1)):
-            if untold:
-                log.error("offsets were dropped by Kafka unread", **words(partition), first=untold[0], last=untold[-1])
-                self._partitions.tell(OffsetsLost(name(partition), untold[0], untold[-1]))
-        self._told[partition] = range(min(first, told.start), max(last + 1, told.stop))
+        reported = self._reported.get(partition, range(first, first))
+        if reported.stop < first:
+            reported = range(first, first)
+        below, behind = range(first, min(reported.start, last + 1)), range(max(first, reported.stop), last + 1)
+        for lost in (below, behind):
+            if lost:
+                message = "offsets were dropped by Kafka unread"
+                log.error("offsets_lost", message=message, **log_fields(partition), first=lost[0], last=lost[-1])
+                self._partitions.emit(OffsetsLost(name(partition), lost[0], lost[-1]))
+        self._reported[partition] = range(min(first, reported.start), max(last + 1, reported.stop))
 
     def _follow_truncation(
         self, consumer: Any, settings: KafkaSettings, divergent: Mapping[TopicPartition, OffsetAndMetadata | None]
     ) -> None:
-        """Go back to where the log and what we have read part; to its beginning where nobody knows."""
-        ours = divergent.keys() & consumer.assignment()
-        unknown = [partition for partition in ours if divergent[partition] is None]
-        begins = offsets(consumer.beginning_offsets, unknown, PATIENCE_MS) if unknown else {}
-        for partition in ours:
+        """Go back to where the log and what was read part; to the log's beginning where that is not known."""
+        assigned = divergent.keys() & consumer.assignment()
+        unknown = [partition for partition in assigned if divergent[partition] is None]
+        begins = offsets(consumer.beginning_offsets, unknown, ANSWER_TIMEOUT_MS) if unknown else {}
+        for partition in assigned:
             place = divergent[partition] or OffsetAndMetadata(begins[partition], "", -1)
-            cause = f"the log was truncated below what we had read, and goes on otherwise from offset {place.offset} on"
+            cause = f"the log was truncated below what was read, and continues otherwise from offset {place.offset} on"
             self._turn_back(consumer, settings, partition, place, cause)
 
     def _turn_back(
@@ -126,39 +130,45 @@ class Recovery:
         cause: str,
     ) -> None:
         """Read on at a lower offset, or halt, as set; what was read behind it stays in the tables."""
-        log.error("the log is not the one that was read", **words(partition), cause=cause)
+        log.error("log_diverged", message="the log is not the one that was read", **log_fields(partition), cause=cause)
         self._partitions.void(partition)
-        self._told.pop(partition, None)
-        self._positions.move(consumer, partition, place.offset, place.leader_epoch)
+        self._reported.pop(partition, None)
+        self._positions.reset(consumer, partition, place.offset, place.leader_epoch)
         if settings.on_lost_offsets == "halt":
             self._partitions.halt(consumer, partition, f"{cause}, and kafka.on_lost_offsets is halt")
 
-    def _step_over_broken(self, consumer: Any, settings: KafkaSettings, error: BrokenBatch) -> None:
+    def _pass_damaged(self, consumer: Any, settings: KafkaSettings, error: DamagedBatch) -> None:
         """Fetch a damaged batch again; when that does not help, pass over it, but only as far as is proven."""
         partition, damage = error.partition, error.args[0]
         first, reads = self._reads.get(partition, (-1, 0))
         reads = reads + 1 if first == error.first else 1
         self._reads[partition] = (error.first, reads)
-        if reads < READS:
-            log.warning("a record batch is damaged, it is fetched again", **words(partition), cause=damage)
+        if reads < MIN_READS_OF_DAMAGED:
+            message = "a record batch is damaged, it is fetched again"
+            log.warning("batch_damaged", message=message, **log_fields(partition), cause=damage)
             return
         behind = self._behind(consumer, error)
         if behind is None:
-            _fetch_more(consumer, settings)
+            # A damaged batch may fill a fetch to its end, so that none shows what is behind it.
+            double_fetch_size(consumer, settings.fetch_max_bytes)
             cause = f"{damage}; where it ends is not certain before a sound batch is behind it"
         elif settings.on_unreadable == "halt":
             cause = f"{damage}, and kafka.on_unreadable is halt"
-        elif behind - error.first > MOST_UNREADABLE:
+        elif behind - error.first > MAX_UNREADABLE_OFFSETS:
             cause = f"{damage}; {behind - error.first} offsets cannot be read, too many to pass over"
         else:
-            log.error("offsets cannot be read", **words(partition), first=error.first, last=behind - 1, cause=damage)
-            self._partitions.tell(Unreadable(name(partition), error.first, behind - 1, damage))
-            self._positions.skip(consumer, partition, behind, self._epoch(consumer, partition))
-            self._positions.give(partition, behind)
+            self._report_unreadable(partition, range(error.first, behind), damage)
+            self._positions.seek(consumer, partition, behind, self._epoch(consumer, partition))
+            self._positions.mark_delivered(partition, behind)
             return
         self._partitions.halt(consumer, partition, cause)
 
-    def _behind(self, consumer: Any, error: BrokenBatch) -> int | None:
+    def _report_unreadable(self, partition: TopicPartition, place: range, damage: str) -> None:
+        fields = {**log_fields(partition), "first": place[0], "last": place[-1]}
+        log.error("offsets_unreadable", message="offsets cannot be read", **fields, cause=damage)
+        self._partitions.emit(Unreadable(name(partition), place[0], place[-1], damage))
+
+    def _behind(self, consumer: Any, error: DamagedBatch) -> int | None:
         """Return the offset that follows a damaged batch: the next sound one's, or the log's end where it says so too.
 
         Raises:
@@ -166,15 +176,9 @@ class Recovery:
         """
         if error.behind is not None:
             return error.behind
-        end = offsets(consumer.end_offsets, [error.partition], PATIENCE_MS)[error.partition]
+        end = offsets(consumer.end_offsets, [error.partition], ANSWER_TIMEOUT_MS)[error.partition]
         return end if end == error.claimed > error.first else None
 
     def _epoch(self, consumer: Any, partition: TopicPartition) -> int:
         position = self._positions.position(consumer, partition)
         return -1 if position is None else position.leader_epoch
-
-
-def _fetch_more(consumer: Any, settings: KafkaSettings) -> None:
-    """Let the next fetches be larger: a damaged batch may fill one to its end, so that none shows what is behind it."""
-    options = consumer._fetcher.config  # noqa: SLF001 - public only when the consumer is made
-    options["max_partition_fetch_bytes"] = min(options["max_partition_fetch_bytes"] * 2, settings.fetch_max_bytes)

@@ -1,8 +1,8 @@
 """The source: a kafka-python consumer that loses nothing silently.
 
-Owns every trap of the client: no automatic commit, no automatic reset (the only policy that reports lost offsets), no
-deserializers, callbacks that only enqueue, and a pause that also covers partitions which come later. Only the owner's
-thread calls it, but for `joined` and the attributes. Observed with kafka-python 3.0.12 on Kafka 4.3.
+Owns the answers to the client's traps: no automatic commit, no automatic reset (the only policy that reports lost
+offsets), no deserializers, callbacks that only enqueue, and a pause that also covers partitions which come later. Only
+the owner's thread calls it, but for `joined` and the attributes. Observed with kafka-python 3.0.12 on Kafka 4.3.
 """
 
 import time
@@ -23,9 +23,9 @@ from kafka.structs import MemberState, OffsetAndMetadata
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Change
 from pipeline.errors import ConfigError, SourceUnavailable
-from pipeline.kafka.source.broker_health import Brokers
+from pipeline.kafka.source.broker_health import BrokerHealth
 from pipeline.kafka.source.connecting import Connecting
-from pipeline.kafka.source.consumer import PATIENCE_MS, Inbox, Troubles, make_consumer, name, why
+from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, cause_of, make_consumer, name
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import Recovery
@@ -33,8 +33,8 @@ from pipeline.records import Partition, Record
 
 log = structlog.get_logger(__name__)
 
-MOST_PATIENCE_MS: Final = 8_000
-"""A coordinator that needs longer than that for a commit is waited for with more patience each time, up to this."""
+MAX_COMMIT_TIMEOUT_MS: Final = 8_000
+"""The time-out of a commit begins at `ANSWER_TIMEOUT_MS` and doubles whenever the coordinator is slower, up to this."""
 CLOSE_TIMEOUT_MS: Final = 3_000
 
 
@@ -50,10 +50,10 @@ class KafkaSource:
         """Prepare; nothing is opened before the first poll.
 
         Args:
-            settings: asked at each connection and when a login fails, so that renewed credentials are used.
-            max_records: most records of one poll, if `kafka.poll_records` is not lower.
+            settings: read at each connection and when a login fails, so that renewed credentials are used.
+            max_records: limit of one poll, if `kafka.poll_records` is not lower.
         """
-        self._ask = settings
+        self._read_settings = settings
         self._settings = settings()
         self._max_records = min(self._settings.poll_records, max_records)
         self._inbox = Inbox()
@@ -62,71 +62,72 @@ class KafkaSource:
         self._partitions = Partitions(self._positions)
         self._recovery = Recovery(self._positions, self._partitions)
         self._consumer: Any = None
-        self._held = False
-        self._renewed = False
-        self._patience_ms = PATIENCE_MS
+        self._paused = False
+        self._outdated = False
+        self._commit_timeout_ms = ANSWER_TIMEOUT_MS
         self.halted = self._partitions.halted
-        self.troubles = Troubles()
-        self._brokers = Brokers(self.troubles)
+        self._troubles = Troubles()
+        self.troubles = self._troubles.causes
+        self._brokers = BrokerHealth(self._troubles)
 
     def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Return what arrived; see `contracts.Source`."""
-        if self._renewed:
-            self._give_up("credentials were renewed")
+        if self._outdated:
+            self._recreate_consumer("credentials were renewed")
         if self._consumer is None:
             self._consumer = self._connecting.result(timeout)
             if self._consumer is None:
                 return {}
         consumer = self._consumer
-        if self._held:
+        if self._paused:
             consumer.pause(*consumer.assignment())
         try:
             polled = consumer.poll(timeout_ms=int(timeout * 1000), max_records=min(most, self._max_records))
         except KafkaError as error:
             polled = {}
             self._partitions.follow(self._inbox)
-            self._survive(error)
+            self._handle(error)
         self._partitions.follow(self._inbox)
         self._notice_recreated()
         untimely = self._start_new()
         timely = {partition: records for partition, records in polled.items() if partition not in untimely}
-        self._positions.returned(timely)
+        self._positions.delivered(timely)
         return {name(partition): records for partition, records in timely.items()}
 
     def changes(self) -> Sequence[Change]:
-        """Return what happened to our partitions since the last call."""
-        return self._partitions.told()
+        """Return what happened to this member's partitions since the last call."""
+        return self._partitions.events()
 
     def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition] | None:
-        """Commit next offsets of partitions that are ours; see `contracts.Source`.
+        """Commit next offsets of partitions that are assigned to this member; see `contracts.Source`.
 
         The coordinator accepts a commit for any partition from any current member, so what is no longer assigned is
         left out here, on the polling thread, where the assignment cannot change meanwhile.
 
         Raises:
-            ConfigError: another member goes by our `group_instance_id`.
+            ConfigError: another member has this `group_instance_id`.
         """
         consumer = self._consumer
         if consumer is None:
             return None
-        ours = offsets.keys() & {name(partition) for partition in consumer.assignment()}
-        marks = {TopicPartition(*p): self._positions.mark(consumer, TopicPartition(*p), offsets[p]) for p in ours}
-        return frozenset(ours) if not ours or self._commit(consumer, marks) else None
+        owned = offsets.keys() & {name(partition) for partition in consumer.assignment()}
+        marks = {TopicPartition(*p): self._positions.mark(consumer, TopicPartition(*p), offsets[p]) for p in owned}
+        return frozenset(owned) if not owned or self._commit(consumer, marks) else None
 
     def joined(self) -> bool:
-        """Return whether we are a member of the group, with or without partitions. For any thread."""
+        """Return whether this is a member of the group, with or without partitions. For any thread."""
         consumer = self._consumer
         return consumer is not None and consumer.group_metadata().state is MemberState.STABLE
 
     def hold(self) -> None:
         """Deliver nothing from the next poll on."""
-        self._held = True
+        self._paused = True
 
     def release(self) -> None:
         """Deliver again, but not from halted partitions."""
-        if self._held and self._consumer is not None:
+        if self._paused and self._consumer is not None:
             self._consumer.resume(*self._partitions.flowing(self._consumer))
-        self._held = False
+        self._paused = False
 
     def halt(self, partition: Partition, cause: str) -> None:
         """Deliver nothing more of a partition."""
@@ -138,13 +139,13 @@ class KafkaSource:
         self._partitions.start_again(TopicPartition(*partition))
 
     def lags(self) -> Mapping[Partition, int]:
-        """Return the records that Kafka holds and we have not read; empty while Kafka is away.
+        """Return the number of records that Kafka holds and `poll` has not returned; empty while Kafka is away.
 
         Asked every few seconds, it is also the time to commit offsets that were passed without a record, and to look
         whether silent brokers have moved or want other credentials.
 
         Raises:
-            ConfigError: another member goes by our `group_instance_id`.
+            ConfigError: another member has this `group_instance_id`.
         """
         consumer = self._consumer
         if consumer is None:
@@ -160,7 +161,7 @@ class KafkaSource:
             self._commit(consumer, passed)
         elif not self._positions.waiting(started):
             # What could not be committed is another member's by now.
-            self.troubles.end("commit")
+            self._troubles.clear("commit")
         positions = {partition: self._positions.position(consumer, partition) for partition in ends}
         return {name(p): max(ends[p] - position.offset, 0) for p, position in positions.items() if position is not None}
 
@@ -172,38 +173,38 @@ class KafkaSource:
             try:
                 consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
             except KafkaError as error:
-                log.warning("the group was not left in good order", cause=str(error))
+                log.warning("group_leave_failed", message="the group was not left cleanly", cause=str(error))
 
     def _make(self) -> Any:
         """Return a consumer; on the thread that connects."""
-        self._settings = self._ask()
+        self._settings = self._read_settings()
         return make_consumer(self._settings, self._max_records, self._inbox)
 
     def _commit(self, consumer: Any, marks: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
         """Commit; return False where it did not pass and is worth another try.
 
         Raises:
-            ConfigError: another member goes by our `group_instance_id`.
+            ConfigError: another member has this `group_instance_id`.
         """
         try:
-            consumer.commit(dict(marks), timeout_ms=self._patience_ms)
+            consumer.commit(dict(marks), timeout_ms=self._commit_timeout_ms)
         except FencedInstanceIdError as error:
             raise self._fenced() from error
         except (RebalanceInProgressError, CommitFailedError) as error:
-            log.debug("commit deferred", cause=str(error))
+            log.debug("commit_deferred", message="the commit is tried again after the next poll", cause=str(error))
             return False
         except KafkaError as error:
             if isinstance(error, KafkaTimeoutError):
-                self._patience_ms = min(self._patience_ms * 2, MOST_PATIENCE_MS)
-            self.troubles.begin("commit", f"offsets cannot be committed: {why(error)}")
+                self._commit_timeout_ms = min(self._commit_timeout_ms * 2, MAX_COMMIT_TIMEOUT_MS)
+            self._troubles.raise_("commit", f"offsets cannot be committed: {cause_of(error)}")
             return False
-        self._patience_ms = PATIENCE_MS
-        self._positions.kept(marks)
-        self.troubles.end("commit")
+        self._commit_timeout_ms = ANSWER_TIMEOUT_MS
+        self._positions.committed(marks)
+        self._troubles.clear("commit")
         return True
 
     def _start_new(self) -> set[TopicPartition]:
-        """Start new partitions, for `PATIENCE_MS` at most; the others wait for the next poll and do not flow before.
+        """Start new partitions, for `ANSWER_TIMEOUT_MS` at most; the rest waits for the next poll, unread.
 
         Returns:
             Partitions of which this poll's records are to be thrown away: they come again, from the right offset.
@@ -211,71 +212,72 @@ class KafkaSource:
         consumer, unstarted = self._consumer, self._partitions.unstarted
         untimely = set(unstarted)
         waiting = sorted(untimely & consumer.assignment())
-        deadline = time.monotonic() + PATIENCE_MS / 1000
+        deadline = time.monotonic() + ANSWER_TIMEOUT_MS / 1000
         try:
             while waiting and time.monotonic() < deadline:
-                self._positions.start(consumer, waiting[0], self._settings, PATIENCE_MS)
+                self._positions.start(consumer, waiting[0], self._settings, ANSWER_TIMEOUT_MS)
                 unstarted.discard(waiting.pop(0))
-            self.troubles.end("start")
+            self._troubles.clear("start")
         except KafkaError as error:
-            self.troubles.begin("start", f"new partitions wait for their committed offset: {why(error)}")
+            self._troubles.raise_("start", f"new partitions wait for their committed offset: {cause_of(error)}")
         consumer.resume(*(untimely & self._partitions.flowing(consumer)))
         for partition in waiting:
             consumer.pause(partition)
-            # Whatever it is: while a partition has no position, poll raises, and nothing of the others comes either.
+            # Any offset will do: while a partition has no position, poll raises and delivers nothing of the others.
             consumer.seek(partition, 0)
         return untimely
 
     def _notice_recreated(self) -> None:
-        """Read a topic that was made again from its start: the client would go on where it was in the old one."""
+        """Read a topic that was recreated from its start: the client would continue where it was in the old one."""
         for topic in self._positions.topics.recreated(self._consumer, self._settings.topics):
-            log.error("the topic was deleted and made again: it is read from its start", topic=topic)
+            message = "the topic was deleted and recreated: it is read from its start"
+            log.error("topic_recreated", message=message, topic=topic)
             self._recovery.recreated(topic)
             for partition in sorted(self._partitions.started(self._consumer)):
                 if partition.topic == topic:
                     self._partitions.void(partition)
                     self._partitions.start_again(partition)
 
-    def _survive(self, error: KafkaError) -> None:
+    def _handle(self, error: KafkaError) -> None:
         """React to an exception of `poll`, before the next one.
 
         Raises:
             SourceUnavailable: nothing can be read now.
-            ConfigError: another member goes by our `group_instance_id`.
+            ConfigError: another member has this `group_instance_id`.
         """
         self._positions.rewind(self._consumer)
         if isinstance(error, FencedInstanceIdError):
             raise self._fenced() from error
         try:
-            if self._recovery.heal(self._consumer, self._settings, error):
+            if self._recovery.recover(self._consumer, self._settings, error):
                 return
         except KafkaError as second:
             if second.retriable:
-                log.debug("poll failed, it is tried again", cause=str(error), then=str(second))
+                log.debug("poll_retried", message="poll failed, it is tried again", cause=str(error), then=str(second))
                 return
             error = second
         refused = any(word in type(error).__name__ for word in ("Authorization", "Authentication"))
         if refused:
             self._look_for_credentials()
         else:
-            self._give_up(why(error))
-        raise SourceUnavailable(f"Kafka refuses us: {error}" if refused else why(error)) from error
+            self._recreate_consumer(cause_of(error))
+        raise SourceUnavailable(f"Kafka refuses the daemon: {error}" if refused else cause_of(error)) from error
 
     def _look_for_credentials(self) -> None:
-        """Connect anew at the next poll if the settings have changed; the client uses the old ones for ever."""
-        self._renewed = self._ask() != self._settings
+        """Recreate the consumer at the next poll if the settings have changed: it uses those that it was made with."""
+        self._outdated = self._read_settings() != self._settings
 
     def _fenced(self) -> ConfigError:
         own = self._settings.group_instance_id
         return ConfigError(f"another member goes by kafka.group_instance_id {own!r}: give each process its own")
 
-    def _give_up(self, cause: str) -> None:
+    def _recreate_consumer(self, cause: str) -> None:
         """Close this consumer; the next one starts at the committed offsets."""
-        log.warning("consumer is made again", cause=cause)
+        log.warning("consumer_recreated", message="the consumer is closed, and another one connects", cause=cause)
         self.close()
-        # What the old one may still say is nobody's business.
+        # The old consumer keeps the old inbox: what it may still report there does not count.
         self._inbox = Inbox()
-        self._partitions.give_up()
+        self._partitions.withdraw_all()
         self._brokers.answered()
-        self.troubles.clear()
-        self._renewed = False
+        self._troubles.clear_all()
+        self._outdated = False

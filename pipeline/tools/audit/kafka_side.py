@@ -15,7 +15,7 @@ from kafka.structs import TopicPartition
 
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
-from pipeline.kafka.log_reader import NEAR, LogReader, answering, reading_logs
+from pipeline.kafka.log_reader import MAX_GAP_OFFSETS, LogReader, answering, reading_logs
 from pipeline.records import Partition
 from pipeline.tools.audit.account import Cause, Gap
 
@@ -125,7 +125,7 @@ class Kafka:
         while waiting:
             first = waiting[0][0]
             together = [waiting.popleft()]
-            while waiting and waiting[0][0] - together[-1][1] < NEAR:
+            while waiting and waiting[0][0] - together[-1][1] < MAX_GAP_OFFSETS:
                 together.append(waiting.popleft())
             wanted = deque(together)
             for record in self._reader.read(TopicPartition(*partition), first, together[-1][1] + 1):

@@ -146,7 +146,7 @@ def test_every_kind_of_client_takes_the_same_options(server: KafkaServer, client
         ),
         ("PLAINTEXT", {"security_protocol": "SSL"}, "does not speak TLS"),
         ("TLS", {"ssl_ca_file": None}, "not signed by kafka.ssl_ca_file"),
-        ("MTLS", {}, "refused our client certificate"),
+        ("MTLS", {}, "refused the client certificate"),
         ("PLAINTEXT", {"bootstrap_servers": ("127.0.0.1:1",)}, "connection refused"),
         ("PLAINTEXT", {"bootstrap_servers": ("no-such-host.invalid:9092",)}, "cannot be resolved"),
     ],

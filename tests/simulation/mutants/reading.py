@@ -70,17 +70,17 @@ def lost_in_a_join_not_told() -> list[Change]:
 
 def loss_not_told() -> list[Change]:
     """Go on at the log's start, and say nothing."""
-    return [(Recovery, "_tell_lost", lambda *_: None)]
+    return [(Recovery, "_report_lost", lambda *_: None)]
 
 
 def loss_told_from_a_mark_on() -> list[Change]:
     """Tell only what lies behind the last loss; what was read and not committed lies in front of it."""
-    tell_lost, marks = Recovery._tell_lost, WeakKeyDictionary[Any, dict[Any, int]]()
+    report_lost, marks = Recovery._report_lost, WeakKeyDictionary[Any, dict[Any, int]]()
 
     def changed(self: Recovery, partition: Any, first: int, last: int) -> None:
         below = marks.setdefault(self, {})
         if max(first, below.get(partition, 0)) <= last:
-            tell_lost(self, partition, max(first, below.get(partition, 0)), last)
+            report_lost(self, partition, max(first, below.get(partition, 0)), last)
             below[partition] = last + 1
 
-    return [(Recovery, "_tell_lost", changed)]
+    return [(Recovery, "_report_lost", changed)]

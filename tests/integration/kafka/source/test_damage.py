@@ -1,4 +1,4 @@
-"""Real Kafka with damaged batches in its log: what cannot be read is told by its place, and nothing else suffers."""
+"""Real Kafka with damaged batches in its log: what cannot be read is reported by its place, nothing else suffers."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def unread(reader: Reader) -> list[tuple[int, int]]:
 
 
 def keeping_order(reader: Reader) -> list[int | Change]:
-    """Return, in the order they came, the offsets of partition 0 and what was told meanwhile."""
+    """Return, in the order they came, the offsets of partition 0 and what was reported meanwhile."""
     seen: list[int | Change] = []
     poll, changes = reader.member.poll, reader.member.changes
 
@@ -38,7 +38,7 @@ def keeping_order(reader: Reader) -> list[int | Change]:
     return seen
 
 
-def test_a_damaged_batch_is_passed_over_and_told_in_its_place(private_world: PrivateWorld) -> None:
+def test_a_damaged_batch_is_passed_over_and_reported_in_its_place(private_world: PrivateWorld) -> None:
     one_by_one(private_world, b"good-0", b"good-1", b"broken", b"good-3")
     private_world.produce(b"other", partition=1)
     private_world.corrupt(b"broken")
@@ -46,16 +46,16 @@ def test_a_damaged_batch_is_passed_over_and_told_in_its_place(private_world: Pri
     seen = keeping_order(reader)
     reader.read(b"good-3", b"other")
     assert reader.values(0) == [b"good-0", b"good-1", b"good-3"]
-    (told,) = reader.told(Unreadable)
-    assert seen == [0, 1, told, 3]
-    assert isinstance(told, Unreadable)
-    assert (told.partition, told.first, told.last) == (private_world.partition(), 2, 2)
-    assert "at offset 2 failed crc check" in told.detail
+    (reported,) = reader.told(Unreadable)
+    assert seen == [0, 1, reported, 3]
+    assert isinstance(reported, Unreadable)
+    assert (reported.partition, reported.first, reported.last) == (private_world.partition(), 2, 2)
+    assert "at offset 2 failed crc check" in reported.detail
     assert not reader.member.halted
     reader.commit({private_world.partition(): 4})
 
 
-def test_all_of_a_batch_and_of_its_damaged_neighbours_is_told(private_world: PrivateWorld) -> None:
+def test_all_of_a_batch_and_of_its_damaged_neighbours_is_reported(private_world: PrivateWorld) -> None:
     producer = KafkaProducer(bootstrap_servers=private_world.bootstrap, linger_ms=2_000, compression_type=None)
     for value in (b"broken-1", b"x", b"y"):
         producer.send(private_world.topic, value=value, partition=0)
@@ -100,7 +100,7 @@ def test_a_damaged_batch_that_fills_a_fetch_to_its_end_is_fetched_with_what_foll
 def test_more_than_a_batch_can_hold_is_never_passed_over(
     private_world: PrivateWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "MOST_UNREADABLE", 1)
+    monkeypatch.setattr(recovery, "MAX_UNREADABLE_OFFSETS", 1)
     one_by_one(private_world, b"broken-1", b"broken-2", b"good")
     private_world.corrupt(b"broken-1", b"broken-2")
     reader = private_world.reader()

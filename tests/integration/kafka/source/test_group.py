@@ -84,7 +84,7 @@ def test_the_late_commit_of_a_frozen_member_is_refused_and_it_learns_that_it_los
     world.produce(*numbered(0, 10))
     zombie.read(*numbered(0, 10))
     successor = world.reader(session_timeout=1.0, heartbeat_interval=0.2)
-    # Nobody polls the zombie from here on, and its IO thread, which sends the heartbeats, stands still, as at SIGSTOP.
+    # The zombie is not polled from here on, and its IO thread, which sends the heartbeats, is blocked, as at SIGSTOP.
     net = zombie.member._consumer._manager._net
     net.call_soon(lambda: time.sleep(6))
     successor.until(lambda: len(successor.owned) == 2)
@@ -95,9 +95,9 @@ def test_the_late_commit_of_a_frozen_member_is_refused_and_it_learns_that_it_los
     zombie.until(lambda: zombie.told(Withdrawn) != [], successor)
     assert {change.lost for change in zombie.told(Withdrawn) if isinstance(change, Withdrawn)} == {True}
     zombie.until(lambda: len(zombie.owned) == len(successor.owned) == 1 and zombie.member.joined(), successor)
-    (ours,) = zombie.owned
+    (own,) = zombie.owned
     (theirs,) = successor.owned
-    zombie.until(lambda: zombie.member.commit({ours: 0, theirs: 0}) == {ours}, successor)
+    zombie.until(lambda: zombie.member.commit({own: 0, theirs: 0}) == {own}, successor)
 
 
 def test_a_member_that_is_put_out_while_it_joins_learns_that_it_lost_all(world: World) -> None:

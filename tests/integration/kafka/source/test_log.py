@@ -1,4 +1,4 @@
-"""Real Kafka whose log is not what it was: truncated, dropped, made again, damaged. Nothing is passed over silently."""
+"""Real Kafka whose log is not what it was: truncated, dropped, recreated, damaged. Nothing is passed over silently."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.support.source_rig import PrivateWorld, Reader, World, numbered
 
 
 def truncate(world: PrivateWorld, keep: Path, *values: bytes) -> None:
-    """Let the broker go back to the log it had once, as an unclean election does, and go on from there."""
+    """Let the broker go back to the log it had once, as an unclean election does, and continue from there."""
     with world.stopped() as folder:
         shutil.rmtree(folder)
         shutil.copytree(keep, folder)
@@ -59,8 +59,8 @@ def test_a_log_that_is_truncated_while_we_read_makes_the_owner_drop_what_it_has(
     reader.read(*numbered(200, 300))
     assert reader.values() == numbered(0, 100) + numbered(200, 300)
     partition = private_world.partition()
-    told = [change for change in reader.changes[began:] if change.partition == partition]
-    assert told[-2:] == [Withdrawn(partition, lost=True), Assigned(partition)]
+    reported = [change for change in reader.changes[began:] if change.partition == partition]
+    assert reported[-2:] == [Withdrawn(partition, lost=True), Assigned(partition)]
     reader.commit({partition: 150})
     assert private_world.committed() == 150
 
@@ -97,12 +97,12 @@ def test_a_topic_that_is_made_again_is_read_from_its_start_and_the_owner_drops_w
     world.produce(*numbered(0, 20))
     reader.read(*numbered(0, 20))
     began = len(reader.changes)
-    world.make_topic_again()
+    world.recreate_topic()
     world.produce_anew(*numbered(100, 160))
     reader.read(*numbered(100, 160))
     partition = world.partition()
-    told = [change for change in reader.changes[began:] if change.partition == partition]
-    assert told[-2:] == [Withdrawn(partition, lost=True), Assigned(partition)]
+    reported = [change for change in reader.changes[began:] if change.partition == partition]
+    assert reported[-2:] == [Withdrawn(partition, lost=True), Assigned(partition)]
 
 
 def test_an_offset_that_was_committed_before_anybody_noticed_does_not_hide_the_start_of_the_new_topic(
@@ -112,7 +112,7 @@ def test_an_offset_that_was_committed_before_anybody_noticed_does_not_hide_the_s
     world.produce(*numbered(0, 20))
     first.read(*numbered(0, 20))
     monkeypatch.setattr(first.member._positions.topics, "recreated", lambda *_: set())
-    world.make_topic_again()
+    world.recreate_topic()
     world.produce_anew(*numbered(100, 160))
     first.read(*numbered(120, 160))
     assert not set(numbered(100, 120)) & set(first.values())
@@ -143,7 +143,7 @@ def test_a_topic_that_is_deleted_is_named_and_read_from_its_start_when_it_is_the
 
 
 def lose(world: World, admin: KafkaAdminClient, committed: int, below: int) -> None:
-    """Let Kafka drop records that nobody has committed."""
+    """Let Kafka drop records that are not committed."""
     world.produce(*numbered(0, 10))
     first = world.assigned()
     first.read(*numbered(0, 10))
@@ -152,7 +152,7 @@ def lose(world: World, admin: KafkaAdminClient, committed: int, below: int) -> N
     admin.delete_records({TopicPartition(world.topic, 0): below})
 
 
-def test_lost_offsets_are_told_once_and_a_halted_partition_stays_halted(
+def test_lost_offsets_are_reported_once_and_a_halted_partition_stays_halted(
     world: World, kafka_admin: KafkaAdminClient
 ) -> None:
     lose(world, kafka_admin, 3, 7)
@@ -170,8 +170,8 @@ def test_lost_offsets_are_told_once_and_a_halted_partition_stays_halted(
     assert "offsets 3 to 6" in second.member.halted[world.partition(0)]
 
 
-@pytest.mark.parametrize("again", [KafkaSource.resume, lambda member, _: member._give_up("a test")])
-def test_lost_offsets_are_not_told_again_when_the_same_process_meets_them_again(
+@pytest.mark.parametrize("again", [KafkaSource.resume, lambda member, _: member._recreate_consumer("a test")])
+def test_lost_offsets_are_not_reported_again_when_the_same_process_meets_them_again(
     world: World, kafka_admin: KafkaAdminClient, again: Callable[..., None]
 ) -> None:
     lose(world, kafka_admin, 3, 7)
@@ -181,10 +181,13 @@ def test_lost_offsets_are_not_told_again_when_the_same_process_meets_them_again(
         for _ in range(2):
             reader.until(lambda: bool(reader.member.halted))
             again(reader.member, world.partition(0))
-    assert reader.told(OffsetsLost) == [OffsetsLost(world.partition(0), 3, 6), OffsetsLost(world.partition(0), 7, 8)]
+    assert reader.told(OffsetsLost) == [
+        OffsetsLost(world.partition(0), 3, 6),
+        OffsetsLost(world.partition(0), 7, 8),
+    ]
 
 
-def test_what_was_read_and_not_committed_is_told_too_when_it_is_lost_before_it_can_be_read_again(
+def test_what_was_read_and_not_committed_is_reported_too_when_it_is_lost_before_it_can_be_read_again(
     world: World, kafka_admin: KafkaAdminClient
 ) -> None:
     world.produce(*numbered(0, 5))
@@ -204,7 +207,7 @@ def test_what_was_read_and_not_committed_is_told_too_when_it_is_lost_before_it_c
     assert reader.told(OffsetsLost)[1:] == [OffsetsLost(world.partition(0), 1, 4)]
 
 
-def test_lost_offsets_that_were_told_are_committed_although_no_record_follows(
+def test_lost_offsets_that_were_reported_are_committed_although_no_record_follows(
     world: World, kafka_admin: KafkaAdminClient
 ) -> None:
     lose(world, kafka_admin, 3, 10)
