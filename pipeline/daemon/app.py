@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Metric
@@ -25,6 +25,7 @@ from pipeline.daemon.systemd import Notifier
 from pipeline.daemon.watchdog import Watchdog, Watched
 from pipeline.daemon.writer import Writer
 from pipeline.endpoints import Endpoints
+from pipeline.endpoints.status import BufferStatus, PartitionStatus, ProcessStatus, SinkStatus
 from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.kafka.source import KafkaSource
 from pipeline.metrics import Metrics
@@ -133,25 +134,25 @@ class Member:
         halted = list(self._source.halted.items())
         return causes + [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> ProcessStatus:
         """Return what /status shows."""
         causes, halted = self.ready(), dict(self._source.halted)
-        return {
-            "state": "waiting" if self._state == "running" and causes else self._state,
-            "causes": causes,
-            "partitions": self._processor.status(),
-            "buffer": {"rows": self._processor.buffered(), "writing": self._writer.busy},
-            "sink": {
-                "available": self._writer.sink_trouble is None,
-                "cause": self._writer.sink_trouble,
-                "breaker": self._writer.breaker.state,
-                "failures_in_a_row": self._writer.breaker.failures,
-                "most_rows": _finite(self._writer.insertion.appetite.most),
-            },
-            "halted": {f"{partition.topic}/{partition.number}": cause for partition, cause in halted.items()},
-            "last_error": self._last_errors(),
-            "counts": self.metrics.totals(),
-        }
+        return ProcessStatus(
+            state="waiting" if self._state == "running" and causes else self._state,
+            causes=causes,
+            partitions={name: PartitionStatus(**place) for name, place in self._processor.status().items()},
+            buffer=BufferStatus(rows=self._processor.buffered(), writing=self._writer.busy),
+            sink=SinkStatus(
+                available=self._writer.sink_trouble is None,
+                cause=self._writer.sink_trouble,
+                breaker=self._writer.breaker.state,
+                failures_in_a_row=self._writer.breaker.failures,
+                most_rows=_finite(self._writer.insertion.appetite.most),
+            ),
+            halted={f"{partition.topic}/{partition.number}": cause for partition, cause in halted.items()},
+            last_error=self._last_errors(),
+            counts=self.metrics.totals(),
+        )
 
     def _last_errors(self) -> dict[str, str]:
         settings = {} if self._reloadable.trouble is None else {"settings": self._reloadable.trouble}

@@ -4,16 +4,17 @@ A page never raises: a fault in the daemon's own report of its health is itself 
 """
 
 import gzip
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
+
+from pipeline.endpoints.status import ProcessStatus
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +37,8 @@ class Health(Protocol):
     def ready(self) -> list[str]:
         """Return why records are not being read and stored right now; empty while they are."""
 
-    def status(self) -> dict[str, Any]:
-        """Return state, partitions, buffer, sink, last errors and counts, as data for JSON."""
+    def status(self) -> ProcessStatus:
+        """Return state, partitions, buffer, sink, last errors and counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,7 @@ class Pages:
         return text(HTTPStatus.SERVICE_UNAVAILABLE, *causes) if causes else text(HTTPStatus.OK, "ok")
 
     def _status(self, _: Message) -> Answer:
-        body = json.dumps(self._health.status(), indent=2, default=str) + "\n"
-        return Answer(HTTPStatus.OK, body.encode(), "application/json")
+        return Answer(HTTPStatus.OK, self._health.status().json_text().encode(), "application/json")
 
 
 def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:

@@ -1,6 +1,6 @@
 """How a running daemon is asked over its endpoints: where it is, how its certificate is known, why it did not answer.
 
-Owns no meaning of the answers: `checks.daemon` judges them, `top` counts with them.
+Owns no meaning of the answers: `checks.daemon_answers` judges them, `top` counts with them.
 """
 
 import ssl
@@ -21,7 +21,7 @@ _LONGEST: Final = 10_000_000
 _ANYWHERE: Final = {"", "0.0.0.0", "[::]"}  # noqa: S104 - these are looked for, not listened on
 
 
-class Answer(NamedTuple):
+class Page(NamedTuple):
     """A page, whatever its status."""
 
     status: int
@@ -61,17 +61,17 @@ def opener(http: HttpSettings, *, trusting: bool) -> OpenerDirector:
     return build_opener(ProxyHandler({}), HTTPSHandler(context=context))
 
 
-def get(through: OpenerDirector, url: str) -> Answer:
+def get(through: OpenerDirector, url: str) -> Page:
     """Return a page of a daemon; see `UNANSWERED`."""
     try:
         with through.open(url, timeout=PATIENCE) as answer:
             text = answer.read(_LONGEST).decode(errors="replace")
             if answer.length:
                 raise ValueError("its answer is cut off")
-            return Answer(answer.status, text)
+            return Page(answer.status, text)
     except HTTPError as error:
         with error:
-            return Answer(error.code, error.read(_LONGEST).decode(errors="replace"))
+            return Page(error.code, error.read(_LONGEST).decode(errors="replace"))
 
 
 def reason(error: Exception) -> str:

@@ -5,12 +5,13 @@ and waits for a bounded time: of a worker that does not answer it shows what was
 """
 
 import threading
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
+from pipeline.endpoints.status import BufferStatus, ProcessStatus, SinkStatus, Status, WorkerStatus
 from pipeline.metrics import MergedMetrics
 from pipeline.workers.child import Child
 
@@ -102,38 +103,34 @@ class Overview(Collector):
         """Return what is in the way of records becoming rows, worker by worker; empty when nothing is."""
         causes = [] if self.state == "running" else [f"the daemon is {self.state}"]
         for child in self.children:
-            own = ["is starting"] if child.report is None else child.report["status"]["causes"]
+            own = ["is starting"] if child.report is None else child.report["status"].causes
             stuck = self._stuck(child)
             causes += [f"worker {child.name}: {cause}" for cause in dict.fromkeys([*own, *([stuck] if stuck else [])])]
         return causes + [f"worker {name}: {cause}" for name, cause in sorted(self.absent.items(), key=_number)]
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """Return what /status shows: the whole in the form that one process has, then every worker by itself."""
         self.refresh()
         causes = self.ready()
         workers = {child.name: child.report["status"] for child in self.children if child.report is not None}
-        return {
-            "state": "waiting" if self.state == "running" and causes else self.state,
-            "causes": causes,
-            "partitions": {name: place for each in workers.values() for name, place in each["partitions"].items()},
-            "buffer": {
-                "rows": sum(each["buffer"]["rows"] for each in workers.values()),
-                "writing": any(each["buffer"]["writing"] for each in workers.values()),
-            },
-            "sink": _sink(workers),
-            "halted": {name: cause for each in workers.values() for name, cause in each["halted"].items()},
-            "last_error": {name: error for each in workers.values() for name, error in each["last_error"].items()},
-            "counts": self.totals(),
-            "workers": [self._status(child) for child in self.children]
+        each = workers.values()
+        return Status(
+            state="waiting" if self.state == "running" and causes else self.state,
+            causes=causes,
+            partitions={name: place for own in each for name, place in own.partitions.items()},
+            buffer=BufferStatus(
+                rows=sum(own.buffer.rows for own in each), writing=any(own.buffer.writing for own in each)
+            ),
+            sink=_sink(workers),
+            halted={name: cause for own in each for name, cause in own.halted.items()},
+            last_error={name: error for own in each for name, error in own.last_error.items()},
+            counts=self.totals(),
+            workers=[_worker_status(child) for child in self.children]
             + [
-                {"worker": name, "pid": None, "state": cause}
+                WorkerStatus(worker=name, pid=None, state=cause)
                 for name, cause in sorted(self.absent.items(), key=_number)
             ],
-        }
-
-    def _status(self, child: Child) -> dict[str, Any]:
-        own = {"state": "starting"} if child.report is None else child.report["status"]
-        return {"worker": child.name, "pid": child.pid, "heard_seconds_ago": round(child.silent_for(), 1), **own}
+        )
 
     def _stuck(self, child: Child) -> str | None:
         silent = child.silent_for()
@@ -152,14 +149,20 @@ def _number(entry: tuple[str, str]) -> int:
     return int(entry[0])
 
 
-def _sink(workers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the sink as the worker sees it that has the most trouble with it."""
-    if not workers:
-        return {"available": False, "cause": None}
-    name, worst = max(workers.items(), key=lambda entry: _severity(entry[1]["sink"]))
-    cause = worst["sink"]["cause"]
-    return {**worst["sink"], "cause": None if cause is None else f"worker {name}: {cause}"}
+def _worker_status(child: Child) -> WorkerStatus:
+    own = ProcessStatus(state="starting") if child.report is None else child.report["status"]
+    process = {"worker": child.name, "pid": child.pid, "heard_seconds_ago": round(child.silent_for(), 1)}
+    return WorkerStatus(**process, **{name: getattr(own, name) for name in own.model_fields_set})
 
 
-def _severity(sink: dict[str, Any]) -> tuple[bool, int]:
-    return not sink["available"], sink["failures_in_a_row"]
+def _sink(workers: Mapping[str, ProcessStatus]) -> SinkStatus:
+    """Return the sink as the worker with the most failures sees it."""
+    sinks = {name: own.sink for name, own in workers.items() if own.sink is not None}
+    if not sinks:
+        return SinkStatus(available=False, cause=None)
+    name, worst = max(sinks.items(), key=lambda entry: _severity(entry[1]))
+    return worst.model_copy(update={"cause": None if worst.cause is None else f"worker {name}: {worst.cause}"})
+
+
+def _severity(sink: SinkStatus) -> tuple[bool, int]:
+    return not sink.available, sink.failures_in_a_row or 0

@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 from pipeline import logs
 from pipeline.config import Settings
 from pipeline.daemon.app import Member
+from pipeline.endpoints.status import ProcessStatus
 from pipeline.errors import ConfigError, RunstepError
 from pipeline.redaction import redact
 
@@ -47,7 +48,7 @@ class Report(TypedDict):
     """How a worker fares, as plain data: what its own endpoints would answer."""
 
     alive: str | None
-    status: dict[str, Any]
+    status: ProcessStatus
     metrics: dict[str, Any]
 
 

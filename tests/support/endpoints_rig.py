@@ -1,10 +1,11 @@
 """What the tests of the endpoints share: a health that can be set, endpoints on a free port, a plain client."""
 
 import http.client
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -28,14 +29,23 @@ class SetHealth:
     def ready(self) -> list[str]:
         return self._tell(self.causes)
 
-    def status(self) -> dict[str, Any]:
-        return self._tell(self.state)
+    def status(self) -> Any:
+        return _Written(self._tell(self.state))
 
     @staticmethod
     def _tell(answer: Any) -> Any:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+class _Written(NamedTuple):
+    """Any JSON as /status, such as a program writes that is not runstep."""
+
+    state: Any
+
+    def json_text(self) -> str:
+        return json.dumps(self.state)
 
 
 def registry_with_a_step() -> CollectorRegistry:

@@ -1,14 +1,16 @@
 """What a running daemon says of itself, over its own endpoints: is it alive, is it ready, and if not, why not."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
+
+from pydantic import ValidationError
 
 from pipeline.config import HttpSettings
+from pipeline.endpoints.status import PartitionStatus, SinkStatus, Status
 from pipeline.tools.checks.finding import Finding, away, bad, fine, warning
-from pipeline.tools.daemon_client import UNANSWERED, Answer, get, opener, own_address, reason, scheme
+from pipeline.tools.daemon_client import UNANSWERED, Page, get, opener, own_address, reason, scheme
 
 _ITSELF: Final = "fix that; the daemon goes on by itself"
 _FIX: Final = re.compile(r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow)\b.*)$")
@@ -49,25 +51,23 @@ def _asked(url: str, http: HttpSettings, *, required: bool) -> Iterator[Finding]
             yield warning(subject, f"{cause}; is it running here?", "start `runstep run`, or name it: --url host:port")
         return
     try:
-        told = json.loads(status.text)
-        state = told["state"]
-    except (ValueError, KeyError, TypeError):
+        said = Status.read(status.text)
+    except ValidationError:
         yield bad(
             subject, f"answers, but /status is not runstep's (HTTP {status.status})", "correct http.bind or --url"
         )
         return
-    yield from _troubles(subject, health, ready, told)
-    if not told.get("causes"):
-        yield fine(subject, f"{state}, {_ownership(told.get('partitions', {}))}")
-    yield from _remarks(subject, told)
+    yield from _causes(subject, health, ready, said)
+    if not said.causes:
+        yield fine(subject, f"{said.state}, {_ownership(said.partitions)}")
+    yield from _remarks(subject, said)
 
 
-def _troubles(subject: str, health: Answer, ready: Answer, told: Mapping[str, Any]) -> Iterator[Finding]:
+def _causes(subject: str, health: Page, ready: Page, said: Status) -> Iterator[Finding]:
     if health.status != HTTPStatus.OK:
         fix = "its log has the stacks of all threads: report them, and restart it"
         yield bad(subject, f"makes no progress: {health.text.strip()}", fix)
-    causes = told.get("causes") or (ready.text.splitlines() if ready.status != HTTPStatus.OK else [])
-    for cause in causes:
+    for cause in said.causes or (ready.text.splitlines() if ready.status != HTTPStatus.OK else []):
         if cause.strip() == health.text.strip():
             continue
         found = _FIX.search(cause)
@@ -75,20 +75,21 @@ def _troubles(subject: str, health: Answer, ready: Answer, told: Mapping[str, An
         yield bad(subject, f"is not ready: {detail}", found["fix"] if found else _ITSELF)
 
 
-def _ownership(partitions: Mapping[str, Mapping[str, Any]]) -> str:
-    lag = sum(partition.get("lag") or 0 for partition in partitions.values())
+def _ownership(partitions: Mapping[str, PartitionStatus]) -> str:
+    lag = sum(partition.lag or 0 for partition in partitions.values())
     return f"{len(partitions)} partition{'' if len(partitions) == 1 else 's'}, {lag:,} records behind"
 
 
-def _remarks(subject: str, told: Mapping[str, Any]) -> Iterator[Finding]:
-    sink = told.get("sink", {})
-    if sink.get("breaker", "closed") != "closed":
-        row = f"{sink.get('failures_in_a_row', 'some')} failures in a row"
-        yield warning(subject, f"its breaker is {sink['breaker']} after {row}", "it closes when a probe passes")
-    if sink.get("most_rows"):
+def _remarks(subject: str, said: Status) -> Iterator[Finding]:
+    sink = said.sink or SinkStatus()
+    if sink.breaker not in {"", "closed"}:
+        row = "some" if sink.failures_in_a_row is None else sink.failures_in_a_row
+        fix = "it closes when a probe passes"
+        yield warning(subject, f"its breaker is {sink.breaker} after {row} failures in a row", fix)
+    if sink.most_rows:
         fix = "give its user more memory, or set batch.max_rows to that"
-        yield warning(subject, f"ClickHouse refuses more than {sink['most_rows']:,} rows at once", fix)
-    if told["state"] == "running" and not told.get("partitions"):
+        yield warning(subject, f"ClickHouse refuses more than {sink.most_rows:,} rows at once", fix)
+    if said.state == "running" and not said.partitions:
         yield warning(subject, "has no partitions", "nothing, if the group has more members than partitions")
-    for kind, cause in sorted(told.get("last_error", {}).items()):
+    for kind, cause in sorted(said.last_error.items()):
         yield fine(subject, f"its last {kind} error: {cause}")

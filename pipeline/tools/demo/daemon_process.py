@@ -1,7 +1,7 @@
 """The real daemon in a thread of the demo's process, and the numbers the screen shows of it."""
 
 import threading
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -50,7 +50,7 @@ class DaemonThread:
 
     def numbers(self) -> Numbers:
         """Return how far it is. For any thread."""
-        counts = self._daemon.status()["counts"]
+        counts = self._daemon.status().counts
         inserts = seconds = 0.0
         for family in self._registry.collect():
             if family.name == _INSERTS:
@@ -64,9 +64,9 @@ class DaemonThread:
             seconds / inserts if inserts else 0.0,
         )
 
-    def status(self) -> dict[str, Any]:
-        """Return what /status shows. For any thread."""
-        return self._daemon.status()
+    def causes(self) -> list[str]:
+        """Return what is in the way of records becoming rows. For any thread."""
+        return self._daemon.status().causes
 
     def stop(self) -> None:
         """Drain and end. Bounded in time."""
