@@ -20,7 +20,7 @@ from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file, settings_from_context
 from pipeline.config import load
 from pipeline.daemon.app import Daemon
-from pipeline.workers import Supervisor, WorkersFailed
+from pipeline.workers import Supervisor
 
 log = structlog.get_logger(__name__)
 
@@ -84,17 +84,10 @@ def run(
     settings = settings_from_context()
     load_again = partial(load, config_file.get())
     if workers > 1:
-        _supervise(Supervisor(settings, workers, load_again))
+        supervisor = Supervisor(settings, workers, load_again)
+        with stopping(supervisor.stop, abandon=supervisor.kill):
+            supervisor.run()
         return
     daemon = Daemon(settings, load_again)
     with stopping(daemon.stop):
         daemon.run()
-
-
-def _supervise(supervisor: Supervisor) -> None:
-    try:
-        with stopping(supervisor.stop, abandon=supervisor.kill):
-            supervisor.run()
-    except WorkersFailed as error:
-        typer.echo(f"runstep: {error}", err=True)
-        raise typer.Exit(_exit_codes.BUG) from None

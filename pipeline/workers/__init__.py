@@ -4,6 +4,6 @@
 of them together answer to Prometheus and to probes. What happens inside a worker is in `pipeline.workers.process`.
 """
 
-from pipeline.workers.supervisor import Supervisor, WorkersFailed
+from pipeline.workers.supervisor import Supervisor
 
-__all__ = ("Supervisor", "WorkersFailed")
+__all__ = ("Supervisor",)

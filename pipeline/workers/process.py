@@ -26,7 +26,7 @@ from pipeline import logs
 from pipeline.config import Settings
 from pipeline.daemon.app import Member
 from pipeline.endpoints.status import ProcessStatus
-from pipeline.errors import ConfigError, RunstepError
+from pipeline.errors import RunstepError
 from pipeline.redaction import redact
 
 log = structlog.get_logger(__name__)
@@ -132,12 +132,8 @@ def main() -> int:
         log.debug("worker failed", exc_info=error)
         with suppress(OSError):
             connection.send(_in_words(error))
-        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+        return error.exit_code if isinstance(error, RunstepError) else os.EX_SOFTWARE
     return os.EX_OK
-
-
-_EXIT_CODES: Final = ((ConfigError, os.EX_CONFIG), (RunstepError, os.EX_UNAVAILABLE), (Exception, os.EX_SOFTWARE))
-"""As those of `runstep run`."""
 
 
 def _in_words(error: Exception) -> str:

@@ -47,6 +47,8 @@ _KILLED: Final = 5.0
 class WorkersFailed(RunstepError):
     """Workers die again and again right after their start."""
 
+    exit_code = os.EX_SOFTWARE
+
 
 class Supervisor:
     """Some workers and the endpoints that speak for all of them.
@@ -156,7 +158,7 @@ class Supervisor:
     def _follow_end(self, child: Child, code: int, how: str) -> None:
         if self._stopping:
             log.info("worker ended", worker=child.name, how=how)
-        elif code == os.EX_CONFIG:
+        elif code == ConfigError.exit_code:
             self._give_up(ConfigError(child.failure or f"worker {child.name} {how}"))
         else:
             early = time.monotonic() - child.started_at < EARLY
