@@ -29,8 +29,6 @@ _LIBRARY_LEVELS: Final = {
     "kafka": logging.WARNING,
     # What it retries, the sink says better; its warnings come between the lines of an answer.
     "urllib3": logging.ERROR,
-    # Its debug lines hold what every source gave, secrets included.
-    "pydantic_settings": logging.WARNING,
 }
 _LONGEST_TEXT: Final = 10_000
 _LONGEST_LIST: Final = 100

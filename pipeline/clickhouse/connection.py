@@ -9,7 +9,7 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import clickhouse_connect
@@ -19,9 +19,6 @@ from pipeline import __version__
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkUnavailable
-
-EMBEDDED: Final = "chdb:"
-"""How the url of an embedded ClickHouse begins; the path of its data directory follows."""
 
 
 def connect(settings: ClickHouseSettings, database: str | None = None) -> Client:
@@ -40,21 +37,16 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
     """
     # The driver logs, with stack traces that quote values, what it also raises; we say it once and without values.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-    options = _embedded(settings) if is_embedded(settings) else _http(settings)
+    options = _embedded(settings) if settings.is_embedded else _http(settings)
     try:
         return clickhouse_connect.get_client(database=database, **options)
     except Exception as error:  # noqa: BLE001 - the driver lets foreign exceptions through; all are classified
         raise sink_error(error, address(settings)) from None
 
 
-def is_embedded(settings: ClickHouseSettings) -> bool:
-    """Return whether ClickHouse runs within our process."""
-    return settings.url.get_secret_value().startswith(EMBEDDED)
-
-
 def address(settings: ClickHouseSettings) -> str:
     """Return where ClickHouse is, for messages: the url without user and password."""
-    if is_embedded(settings):
+    if settings.is_embedded:
         return settings.url.get_secret_value()
     url = _split(settings)
     host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
@@ -79,11 +71,10 @@ def _port(url: SplitResult) -> int:
 
 
 def _embedded(settings: ClickHouseSettings) -> dict[str, Any]:
-    path = settings.url.get_secret_value().removeprefix(EMBEDDED)
-    if not path:
+    if not settings.directory:
         raise ConfigError("clickhouse.url names no directory: write chdb:PATH")
-    _require_unlocked(Path(path))
-    return {"interface": "chdb", "path": path, "tz_mode": "aware"}
+    _require_unlocked(Path(settings.directory))
+    return {"interface": "chdb", "path": settings.directory, "tz_mode": "aware"}
 
 
 def _require_unlocked(directory: Path) -> None:

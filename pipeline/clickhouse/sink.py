@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertContext
 
 from pipeline.clickhouse import deduplication
-from pipeline.clickhouse.connection import address, connect, is_embedded
+from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
@@ -123,7 +123,7 @@ class ClickHouseSink:
             # Set where a value did not fit but the broken-off request was seen first: then that is not the cause.
             unfit = context.insert_exception
             raise self._failed(unfit or error, getattr(context, "column_name", None)) from None
-        if any(columns) and not (summary.get("query_id") or is_embedded(self._settings)):
+        if any(columns) and not (summary.get("query_id") or self._settings.is_embedded):
             # Whoever said 200, the rows are nowhere: a proxy's own page; ClickHouse names the query in its answer.
             message = (
                 f"{address(self._settings)} answered an insert, but not as ClickHouse does: is a proxy in between?"

@@ -1,7 +1,6 @@
 """From settings to a listening socket and a TLS context, or to one sentence about what is wrong with them."""
 
 import errno
-import re
 import socket
 import ssl
 from pathlib import Path
@@ -9,13 +8,11 @@ from typing import Final
 
 import structlog
 
-from pipeline.config import HttpSettings
+from pipeline.config import HttpSettings, host_port
 from pipeline.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 
-_BIND: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
-_HIGHEST_PORT: Final = 65_535
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 _FIXES: Final = {
     errno.EADDRINUSE: "another process listens there; stop it, or choose another port (0 takes a free one)",
@@ -30,10 +27,10 @@ def listen(bind: str) -> socket.socket:
     Raises:
         ConfigError: naming the address and the fix.
     """
-    match = _BIND.fullmatch(bind)
-    if match is None or int(match["port"]) > _HIGHEST_PORT:
+    given = host_port(bind)
+    if given is None:
         raise ConfigError(f"http.bind = {bind!r} is not an address; write host:port, [ipv6]:port or :port")
-    host, port = match["six"] or match["host"], int(match["port"])
+    host, port = given.host.strip("[]"), given.port
     try:
         if not host:
             return _everywhere(port)

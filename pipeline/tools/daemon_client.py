@@ -35,10 +35,8 @@ def scheme(http: HttpSettings) -> str:
 
 def own_address(http: HttpSettings) -> str | None:
     """Return host:port under which this host finds the daemon of these settings; None where it takes any free port."""
-    host, _, port = http.bind.rpartition(":")
-    if int(port) == 0:
-        return None
-    return f"{'localhost' if host in _ANYWHERE else host}:{port}"
+    host, _, _ = http.bind.rpartition(":")
+    return f"{'localhost' if host in _ANYWHERE else host}:{http.port}" if http.port else None
 
 
 def opener(http: HttpSettings, *, trusting: bool) -> OpenerDirector:

@@ -68,7 +68,7 @@ class Supervisor:
         Raises:
             ConfigError: several processes cannot share what the settings name.
         """
-        if settings.clickhouse.url.get_secret_value().startswith("chdb:"):
+        if settings.clickhouse.is_embedded:
             raise ConfigError("clickhouse.url: chdb: is for one process alone; use a server, or --workers 1")
         self._settings = settings
         self._load = load
