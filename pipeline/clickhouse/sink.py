@@ -202,7 +202,7 @@ class ClickHouseSink:
             self._lack(faults)
         doubt = faults or verdict.doubt
         if doubt is not None and doubt != self._doubt:
-            log.warning("deduplication is in doubt", cause=doubt)
+            log.warning("deduplication_unverified", message="a repeated insert may be stored twice", cause=doubt)
         self._doubt = doubt
 
     def _rows(self, query: str, parameters: dict[str, Any] | None = None) -> Any:

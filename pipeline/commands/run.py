@@ -19,12 +19,12 @@ import typer
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file, settings_from_context
 from pipeline.config import load
-from pipeline.daemon.app import Daemon
+from pipeline.daemon.app import Service
 from pipeline.workers import Supervisor
 
 log = structlog.get_logger(__name__)
 
-MOST_WORKERS: Final = 64
+MAX_WORKERS: Final = 64
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def stopping(stop: Callable[[], None], abandon: Callable[[], None] = lambda: Non
         threading.Thread(target=drain, args=(signal.Signals(number).name,), name="runstep-stop", daemon=True).start()
 
     def drain(name: str) -> None:
-        log.info("draining", signal=name, again="ends at once")
+        log.info("draining", message="a second signal ends the process at once", signal=name)
         stop()
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -64,7 +64,7 @@ def run(
     workers: Annotated[
         int,
         typer.Option(
-            "--workers", "-w", min=1, max=MOST_WORKERS, metavar="N", help="Processes that share the partitions."
+            "--workers", "-w", min=1, max=MAX_WORKERS, metavar="N", help="Processes that share the partitions."
         ),
     ] = 1,
 ) -> None:
@@ -88,6 +88,6 @@ def run(
         with stopping(supervisor.stop, abandon=supervisor.kill):
             supervisor.run()
         return
-    daemon = Daemon(settings, load_again)
-    with stopping(daemon.stop):
-        daemon.run()
+    service = Service(settings, load_again)
+    with stopping(service.stop):
+        service.run()

@@ -73,10 +73,11 @@ class Tls:
             self._seen = stamps
             try:
                 self._context = _context(*self._files)
-                log.info("http certificates changed and were read again")
+                log.info("http_certificates_changed", message="the endpoints' certificates changed and were read again")
             except ConfigError as error:
                 # Seen between two writes, perhaps; the next write changes the stamps again.
-                log.warning("http certificates changed but cannot be used; the former ones stay", cause=str(error))
+                message = "the endpoints' certificates changed but cannot be used; the former ones stay"
+                log.warning("http_certificates_rejected", message=message, cause=str(error))
         return self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
     def _stamps(self) -> list[tuple[int, int] | None]:

@@ -1,7 +1,7 @@
-"""What all workers together answer: one daemon, to Prometheus, to probes and to people.
+"""What all workers together answer to Prometheus, to probes and to people, as if they were one process.
 
-Counters and histograms are sums, kept when a worker is restarted; gauges say whose they are. A scrape asks every worker
-and waits for a bounded time: of a worker that does not answer it shows what was heard last.
+Counters and histograms are sums, kept when a worker is restarted; gauges carry the worker as a label. A scrape asks
+every worker and waits for a bounded time: for a worker that does not answer it shows the last report.
 """
 
 import threading
@@ -15,7 +15,7 @@ from pipeline.endpoints.status import BufferStatus, ProcessStatus, SinkStatus, S
 from pipeline.metrics import MergedMetrics
 from pipeline.workers.child import Child
 
-_WAIT: Final = 1.0
+_REPORT_TIMEOUT_S: Final = 1.0
 """Seconds that a scrape waits for the workers' reports; scrapes and probes of others time out after 10 and 1."""
 
 
@@ -34,7 +34,7 @@ class Overview(Collector):
 
         Args:
             workers: their names.
-            stalled_after: seconds without an answer after which a worker counts as stuck.
+            stalled_after: seconds without an answer after which a worker counts as stalled.
         """
         self.state = "starting"
         self.absent = dict.fromkeys(workers, "is not started yet")
@@ -56,7 +56,7 @@ class Overview(Collector):
 
     def remove(self, child: Child, cause: str) -> None:
         """Keep what an ended process has counted, and forget the rest of it; `cause` says how it ended."""
-        # First, so that at no moment a worker is missed by nobody.
+        # First, so that at every moment the worker is either a child or absent.
         self.miss(child.name, cause)
         with self._counting:
             self._count(child)
@@ -69,16 +69,17 @@ class Overview(Collector):
         self.absent = self.absent | {worker: cause}
 
     def heard(self) -> None:
-        """Note that a report came, or that one will not come any more."""
+        """Note that a report came, or that none can come any more."""
         with self._heard:
             self._heard.notify_all()
 
     def refresh(self) -> None:
-        """Get a report of now from every worker that can give one; takes a second at most."""
+        """Get a report from every worker that can give one now; takes a second at most."""
         asked = [(child, child.ask()) for child in self.children if child.is_responsive()]
         with self._heard:
             self._heard.wait_for(
-                lambda: all(child.has_answered(number) or not child.is_responsive() for child, number in asked), _WAIT
+                lambda: all(child.has_answered(number) or not child.is_responsive() for child, number in asked),
+                _REPORT_TIMEOUT_S,
             )
 
     def collect(self) -> Iterable[Metric]:
@@ -96,16 +97,18 @@ class Overview(Collector):
 
     def alive(self) -> str | None:
         """Return which workers make no progress, and why; None while all do."""
-        stuck = [f"worker {child.name}: {cause}" for child in self.children if (cause := self._stuck(child))]
-        return "; ".join(stuck) or None
+        stalled = [f"worker {child.name}: {cause}" for child in self.children if (cause := self._stalled(child))]
+        return "; ".join(stalled) or None
 
     def ready(self) -> list[str]:
-        """Return what is in the way of records becoming rows, worker by worker; empty when nothing is."""
+        """Return why records are not read and stored right now, worker by worker; empty while they are."""
         causes = [] if self.state == "running" else [f"the daemon is {self.state}"]
         for child in self.children:
             own = ["is starting"] if child.report is None else child.report["status"].causes
-            stuck = self._stuck(child)
-            causes += [f"worker {child.name}: {cause}" for cause in dict.fromkeys([*own, *([stuck] if stuck else [])])]
+            stalled = self._stalled(child)
+            causes += [
+                f"worker {child.name}: {cause}" for cause in dict.fromkeys([*own, *([stalled] if stalled else [])])
+            ]
         return causes + [f"worker {name}: {cause}" for name, cause in sorted(self.absent.items(), key=_number)]
 
     def status(self) -> Status:
@@ -132,7 +135,7 @@ class Overview(Collector):
             ],
         )
 
-    def _stuck(self, child: Child) -> str | None:
+    def _stalled(self, child: Child) -> str | None:
         silent = child.silent_for()
         if silent > self._stalled_after:
             return f"has not answered for {silent:.0f} s"

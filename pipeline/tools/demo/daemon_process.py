@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry
 
 from pipeline.config import Settings
-from pipeline.daemon.app import Daemon
+from pipeline.daemon.app import Service
 
 _INSERTS: Final = "runstep_insert_duration_seconds"
 
@@ -38,7 +38,7 @@ class DaemonThread:
         self.failure: BaseException | None = None
         self._drain_timeout = settings.drain_timeout
         self._registry = CollectorRegistry()
-        self._daemon = Daemon(settings, registry=self._registry)
+        self._daemon = Service(settings, registry=self._registry)
         # As a daemon thread it cannot keep the process from ending, whatever it waits for.
         self._thread = threading.Thread(target=self._run, name="runstep-owner", daemon=True)
         self._thread.start()

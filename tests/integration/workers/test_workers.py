@@ -218,7 +218,7 @@ def test_a_second_signal_ends_everything_at_once(nowhere: Place) -> None:
 
 
 def test_a_worker_that_does_not_drain_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.workers.supervisor.ENDING", 0.5)
+    monkeypatch.setattr("pipeline.workers.supervisor.END_TIMEOUT_S", 0.5)
     with supervising(settings(drain_timeout=0.5)) as supervisor:
         workers = reporting(lambda: json.loads(supervisor.status().json_text()))
         ended = [ends(pid) for pid in workers.values()]

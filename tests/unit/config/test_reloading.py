@@ -11,7 +11,6 @@ from pipeline.config import Reloadable, Section, Settings, load
 from pipeline.config.names import all_names
 from pipeline.config.reloading import rotating
 
-
 STAY = {
     "http.cert_file": "the endpoints look at the file itself again; its path stays",
     "http.key_file": "as http.cert_file",

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 from pipeline.config import Settings
-from pipeline.daemon.app import Member
+from pipeline.daemon.app import Pipeline
 from pipeline.endpoints.status import BufferStatus, PartitionStatus, ProcessStatus, SinkStatus, Status
 from pipeline.metrics import Metrics
 from pipeline.workers.overview import Overview
@@ -126,7 +126,7 @@ def _child(name: str, pid: int, silent: float, report: dict[str, Any] | None) ->
 
 
 def test_one_process_that_starts() -> None:
-    assert Member(Settings(), CollectorRegistry()).status().json_text() == STARTING
+    assert Pipeline(Settings(), CollectorRegistry()).status().json_text() == STARTING
 
 
 def test_one_process_with_every_field_set() -> None:
