@@ -1,7 +1,7 @@
 """The HTTP server: one short-lived thread for each request, and a limit on all that a client can do to it.
 
 One request a connection. Whatever a client does (sends nothing, sends slowly, does not read), its connection is ended
-after `_CONNECTION_TIMEOUT_S`. When all places are taken the oldest connection is ended, so that clients who hold theirs
+after `connection_timeout`. When all places are taken the oldest connection is ended, so that clients who hold theirs
 cannot shut out Prometheus. TLS handshakes happen in the request's thread, never in the one that accepts.
 """
 
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -24,27 +25,41 @@ from pipeline.endpoints.pages import Health, Pages, Response, text
 
 log = structlog.get_logger(__name__)
 
-_CONNECTION_TIMEOUT_S: Final = 10.0
-"""Seconds from accept to the last byte; Prometheus gives up after 10 by default."""
 
-_MAX_OPEN: Final = 16
-"""Connections at once. A few scrapers and probes need two or three."""
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What clients may do to the server.
 
-_MAX_ENDING: Final = 16
-"""More connections, ended but whose threads are still at work, before new ones are refused."""
+    Attributes:
+        connection_timeout: seconds from accept to the last byte; Prometheus gives up after 10 by default.
+        max_open: connections at once; a few scrapers and probes need two or three.
+        max_ending: more connections, ended but whose threads are still at work, before new ones are refused.
+        check_interval: seconds between checks for overdue connections.
+        close_timeout: seconds that `close` waits for answers under way, and again for the threads it then ends.
+    """
 
-_CHECK_INTERVAL_S: Final = 0.25
-"""Seconds between checks for overdue connections."""
+    connection_timeout: float = 10.0
+    max_open: int = 16
+    max_ending: int = 16
+    check_interval: float = 0.25
+    close_timeout: float = 1.0
 
-_CLOSE_TIMEOUT_S: Final = 1.0
-"""Seconds that `close` waits for answers under way, and again for the threads of connections it then ends."""
+
+DEFAULT_LIMITS: Final = ServerLimits()
 
 
 class Endpoints:
     """The endpoints, listening from `start` to `close`. Runs in threads of its own; may be used from any."""
 
-    def __init__(self, settings: HttpSettings, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        registry: CollectorRegistry,
+        health: Health,
+        limits: ServerLimits = DEFAULT_LIMITS,
+    ) -> None:
         self._settings = settings
+        self._limits = limits
         self._pages = Pages(registry, health)
         self._server: _Server | None = None
 
@@ -55,9 +70,9 @@ class Endpoints:
             ConfigError: the address cannot be listened on, or the TLS files cannot be used.
         """
         secured = tls(self._settings)
-        self._server = _Server(listen(self._settings.bind), secured, self._pages)
+        self._server = _Server(listen(self._settings.bind), secured, self._pages, self._limits)
         threading.Thread(
-            target=self._server.serve_forever, args=(_CHECK_INTERVAL_S,), name="runstep-http", daemon=True
+            target=self._server.serve_forever, args=(self._limits.check_interval,), name="runstep-http", daemon=True
         ).start()
 
     def close(self) -> None:
@@ -66,9 +81,9 @@ class Endpoints:
         if server is not None:
             server.shutdown()
             # An answer that is under way may be the last scrape.
-            server.wait_until_idle(_CLOSE_TIMEOUT_S)
+            server.wait_until_idle(self._limits.close_timeout)
             server.server_close()
-            server.wait_until_idle(_CLOSE_TIMEOUT_S)
+            server.wait_until_idle(self._limits.close_timeout)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -82,12 +97,13 @@ class Endpoints:
 class _Server(ThreadingHTTPServer):
     """Accepts connections and knows which are open. Each is served in a thread of its own, all else is in one."""
 
-    def __init__(self, listening: socket.socket, secured: Tls | None, pages: Pages) -> None:
+    def __init__(self, listening: socket.socket, secured: Tls | None, pages: Pages, limits: ServerLimits) -> None:
         super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
         self.pages = pages
         self._tls = secured
+        self._limits = limits
         self._lock = threading.Condition()
         self._open: dict[socket.socket, float] = {}
         self._ended: set[socket.socket] = set()
@@ -97,9 +113,9 @@ class _Server(ThreadingHTTPServer):
         try:
             connection, peer = self.socket.accept()
         except OSError:
-            time.sleep(_CHECK_INTERVAL_S)  # out of file descriptors: it would fail at once, again and again
+            time.sleep(self._limits.check_interval)  # out of file descriptors: it would fail at once, again and again
             raise
-        connection.settimeout(_CONNECTION_TIMEOUT_S)
+        connection.settimeout(self._limits.connection_timeout)
         if self._tls is not None:
             try:
                 connection = self._tls.wrap(connection)
@@ -113,7 +129,7 @@ class _Server(ThreadingHTTPServer):
         if self._place(request):
             super().process_request(request, client_address)
         else:
-            limit = _MAX_OPEN + _MAX_ENDING
+            limit = self._limits.max_open + self._limits.max_ending
             log.warning("http_overloaded", message="a connection was refused: all threads are busy", threads=limit)
             self.shutdown_request(request)
 
@@ -123,8 +139,8 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """End overdue connections. Called by `serve_forever` after each request, and every `_CHECK_INTERVAL_S`."""
-        overdue = time.monotonic() - _CONNECTION_TIMEOUT_S
+        """End overdue connections. Called by `serve_forever` after each request, and every `check_interval`."""
+        overdue = time.monotonic() - self._limits.connection_timeout
         with self._lock:
             for connection in [connection for connection, since in self._open.items() if since < overdue]:
                 self._end(connection)
@@ -143,9 +159,9 @@ class _Server(ThreadingHTTPServer):
 
     def _place(self, connection: socket.socket) -> bool:
         with self._lock:
-            if len(self._open) + len(self._ended) >= _MAX_OPEN + _MAX_ENDING:
+            if len(self._open) + len(self._ended) >= self._limits.max_open + self._limits.max_ending:
                 return False
-            if len(self._open) >= _MAX_OPEN:
+            if len(self._open) >= self._limits.max_open:
                 self._end(next(iter(self._open)))
             self._open[connection] = time.monotonic()
             return True

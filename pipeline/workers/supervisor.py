@@ -57,13 +57,21 @@ class Supervisor:
         endpoints: the HTTP server; its `address` is known once `run` has started it.
     """
 
-    def __init__(self, settings: Settings, count: int, load: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        count: int,
+        load: Callable[[], Settings] | None = None,
+        *,
+        end_timeout: float = END_TIMEOUT_S,
+    ) -> None:
         """Wire the parts; nothing is opened or started before `run`.
 
         Args:
             settings: as read at the start.
             count: of workers.
             load: reads the settings again, in each worker; see `pipeline.daemon.app.Pipeline`. It can be pickled.
+            end_timeout: seconds beyond `drain_timeout` before a worker that drains is killed.
 
         Raises:
             ConfigError: several processes cannot share what the settings name.
@@ -72,6 +80,7 @@ class Supervisor:
             raise ConfigError("clickhouse.url: chdb: is for one process alone; use a server, or --workers 1")
         self._settings = settings
         self._load = load
+        self._drain_timeout = settings.drain_timeout + end_timeout
         self._due = {str(number): 0.0 for number in range(1, count + 1)}
         self._overview = Overview(self._due, settings.http.stalled_after)
         self._last_scrape = LastScrape()
@@ -195,7 +204,7 @@ class Supervisor:
         self._notifier.hint()
         for child in self._overview.children:
             child.stop()
-        self._wait_for_end(self._settings.drain_timeout + END_TIMEOUT_S)
+        self._wait_for_end(self._drain_timeout)
         for child in self._overview.children:
             message = "the worker did not drain in time and is killed; what it read is read again"
             log.error("drain_timed_out", message=message, worker=child.name)

@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 from prometheus_client import CollectorRegistry
 
 from pipeline.config import HttpSettings
-from pipeline.endpoints import Endpoints
+from pipeline.endpoints import Endpoints, ServerLimits
 from pipeline.metrics import Metrics
 from pipeline.metrics.counts import Counts, Duration
+
+QUICK = ServerLimits(check_interval=0.02)
+"""They close soon."""
 
 
 class SetHealth:
@@ -30,7 +33,7 @@ class SetHealth:
         return self._tell(self.causes)
 
     def status(self) -> Any:
-        return _Written(self._tell(self.state))
+        return Written(self._tell(self.state))
 
     @staticmethod
     def _tell(answer: Any) -> Any:
@@ -39,7 +42,7 @@ class SetHealth:
         return answer
 
 
-class _Written(NamedTuple):
+class Written(NamedTuple):
     """Any JSON as /status, such as a program writes that is not runstep."""
 
     state: Any
@@ -57,9 +60,11 @@ def registry_with_a_step() -> CollectorRegistry:
 
 
 @contextmanager
-def serving(registry: CollectorRegistry, health: SetHealth, **settings: Any) -> Iterator[Endpoints]:
+def serving(
+    registry: CollectorRegistry, health: SetHealth, limits: ServerLimits = QUICK, **settings: Any
+) -> Iterator[Endpoints]:
     """Run endpoints, on a free port of the loopback where the settings do not say otherwise."""
-    endpoints = Endpoints(HttpSettings(**{"bind": "127.0.0.1:0", **settings}), registry, health)
+    endpoints = Endpoints(HttpSettings(**{"bind": "127.0.0.1:0", **settings}), registry, health, limits)
     with closing(endpoints):
         endpoints.start()
         yield endpoints

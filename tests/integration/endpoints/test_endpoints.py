@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from structlog.testing import capture_logs
 
 from pipeline.config import HttpSettings
-from pipeline.endpoints import Endpoints, server
+from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError
 from tests.support.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving
 
@@ -20,9 +20,8 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Close soon, and keep the server's threads from writing to the stdout that pytest is swapping."""
-    monkeypatch.setattr(server, "_TICK", 0.02)
+def quiet():
+    """Keep the server's threads from writing to the stdout that pytest is swapping."""
     with capture_logs():
         yield
 

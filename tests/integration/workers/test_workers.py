@@ -86,9 +86,9 @@ def settings(**given: Any) -> Settings:
 
 
 @contextmanager
-def supervising(given: Settings) -> Iterator[Supervisor]:
+def supervising(given: Settings, **more: float) -> Iterator[Supervisor]:
     """Run two workers whose supervisor is in this process, and see them end."""
-    supervisor = Supervisor(given, 2)
+    supervisor = Supervisor(given, 2, **more)
     running = threading.Thread(target=supervisor.run)
     running.start()
     try:
@@ -217,9 +217,8 @@ def test_a_second_signal_ends_everything_at_once(nowhere: Place) -> None:
         until(lambda: all(gone() for gone in ended), "workers are left behind")
 
 
-def test_a_worker_that_does_not_drain_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.workers.supervisor.END_TIMEOUT_S", 0.5)
-    with supervising(settings(drain_timeout=0.5)) as supervisor:
+def test_a_worker_that_does_not_drain_in_time_is_killed() -> None:
+    with supervising(settings(drain_timeout=0.5), end_timeout=0.5) as supervisor:
         workers = reporting(lambda: json.loads(supervisor.status().json_text()))
         ended = [ends(pid) for pid in workers.values()]
         os.kill(workers["2"], signal.SIGSTOP)
