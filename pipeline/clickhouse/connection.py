@@ -1,7 +1,7 @@
 """Connections to ClickHouse: the settings turned into a client, over HTTP(S) or embedded (`chdb:PATH`).
 
-Owns what every connection of ours has in common: no session (it would stay locked after a time-out), a pool of its own
-(so that each new client reads certificates and addresses again), bounded waits, and errors that name the cause.
+Owns what all connections have in common: no session (it would stay locked after a time-out), a pool of its own (so that
+each new client reads certificates and addresses again), bounded waits, and errors that name the cause.
 """
 
 import fcntl
@@ -28,14 +28,14 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
     `connect_timeout` plus `insert_timeout` seconds.
 
     Args:
-        settings: where ClickHouse is, and who we are.
+        settings: where ClickHouse is, and the credentials.
         database: what unqualified table names refer to. It has to exist.
 
     Raises:
         SinkUnavailable: naming the cause, without credentials.
         ConfigError: the url is no url.
     """
-    # The driver logs, with stack traces that quote values, what it also raises; we say it once and without values.
+    # The driver also logs what it raises, with stack traces that quote values; the daemon logs it without values.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     options = _embedded(settings) if settings.is_embedded else _http(settings)
     try:
@@ -78,7 +78,7 @@ def _embedded(settings: ClickHouseSettings) -> dict[str, Any]:
 
 
 def _require_unlocked(directory: Path) -> None:
-    """Look at the engine's own lock first: it would write its complaint past us to standard error, without a fix.
+    """Look at the engine's own lock first: the engine itself would write to standard error, without a fix.
 
     Raises:
         SinkUnavailable: another process has the directory open.
@@ -92,7 +92,7 @@ def _require_unlocked(directory: Path) -> None:
         message = f"embedded ClickHouse {directory} is in use by process {holder}; stop that one first"
         raise SinkUnavailable(message, ErrorClass.ENVIRONMENT, 76) from None
     except OSError:
-        # Nobody has it open, or ever had; what else is wrong the engine says better.
+        # No process has it open; what else is wrong the engine reports better.
         return
 
 

@@ -31,8 +31,8 @@ MAX_WORKERS: Final = 64
 def stopping(stop: Callable[[], None], abandon: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Call `stop` at the first SIGTERM or SIGINT, end the process at the second; the old handlers come back.
 
-    `stop` runs on a thread of its own: a handler interrupts code that may hold the very lock which `stop`, or a line of
-    the log, would wait for.
+    `stop` runs on a thread of its own: a handler interrupts code that may hold the very lock that `stop`, or logging,
+    would wait for.
 
     Args:
         stop: asks for a clean end.
@@ -70,16 +70,16 @@ def run(
 ) -> None:
     """Run the daemon: Kafka in, ClickHouse and Prometheus out.
 
-    It starts and waits when a service is away, and goes on by itself when it is back; /readyz names what is missing.
+    It also starts while Kafka or ClickHouse is away, waits, and recovers by itself; /readyz names what is missing.
     SIGTERM or Ctrl-C drains: what was read is written and committed, within `drain_timeout`. A second one ends at once.
 
-    One process uses one core. `--workers N` runs N of them behind one address: counters are their sums, gauges say
-    whose they are, and a worker that dies is started again. More than the topics have partitions is of no use.
+    One process uses one core. `--workers N` runs N of them behind one address: counters are their sums, gauges have a
+    label `worker`, and a worker that dies is restarted. More workers than the topics have partitions are of no use.
 
     A secret that is rotated in its file is read again when a login with the old one fails; no restart is needed.
 
     Settings come from runstep.toml, the environment (RUNSTEP_KAFKA__BOOTSTRAP_SERVERS, ...) and secret files; see
-    `runstep config`. Exit codes: 0 drained, 70 a fault of ours, 78 a setting is wrong.
+    `runstep config`. Exit codes: 0 drained, 70 a bug of runstep, 78 a setting is wrong.
     """
     settings = settings_from_context()
     load_again = partial(load, config_file.get())

@@ -122,7 +122,7 @@ def http_access(settings: Settings) -> Iterator[str]:
     """Yield what is wrong with the certificates of the endpoints."""
     yield from _pair("http", "cert_file", "key_file", settings.http)
     if settings.http.client_ca_file is not None and settings.http.cert_file is None:
-        yield "http.client_ca_file needs http.cert_file: clients can only be told apart over HTTPS"
+        yield "http.client_ca_file needs http.cert_file: clients can only be identified over HTTPS"
 
 
 def _pair(section: str, cert: str, key: str, values: Section) -> Iterator[str]:

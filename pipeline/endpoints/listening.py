@@ -54,7 +54,7 @@ def _everywhere(port: int) -> socket.socket:
 
 
 class Tls:
-    """The TLS context of three files, read again when they change: certificates live shorter than daemons."""
+    """The TLS context of three files, which are read again when they change: certificates expire before daemons end."""
 
     def __init__(self, cert: Path, key: Path | None, client_ca: Path | None) -> None:
         """Read the files; without `client_ca` any client may ask.
@@ -129,5 +129,5 @@ def _context(cert: Path, key: Path | None, client_ca: Path | None) -> ssl.SSLCon
 
 
 def _no_password() -> str:
-    """Refuse encrypted keys: OpenSSL would ask the terminal and wait."""
+    """Reject encrypted keys: OpenSSL would ask the terminal and wait."""
     raise ConfigError("http.key_file is encrypted; give a key without a password, readable by the daemon only")

@@ -1,8 +1,8 @@
 """The document that `/status` answers with: one model, written by the daemon and read by `top`, `doctor` and `demo`.
 
 Owns the JSON's keys, their order and types. The daemon sets every field it knows, and only fields that were set are
-written; a worker that has just started says nothing but its state. Whoever reads an answer from elsewhere uses `read`:
-it makes text safe for a terminal and refuses numbers that no daemon counts.
+written; a worker that has just started has only its state. A program that reads an answer uses `Status.read`: it makes
+text safe for a terminal and rejects numbers that no daemon counts.
 """
 
 import json
@@ -21,7 +21,7 @@ def _safe_text(value: str, info: ValidationInfo) -> str:
 
 
 def _safe_number(value: int, info: ValidationInfo) -> int:
-    # Of the daemon's own numbers a wrong one is worth seeing; it must not take the page away.
+    # A wrong number of the daemon's own must be shown, not end the page.
     if info.context and not 0 <= value <= _MAX_NUMBER:
         raise ValueError("is no number of records")
     return value
@@ -48,7 +48,7 @@ class BufferStatus(BaseModel):
 
 
 class SinkStatus(BaseModel):
-    """How ClickHouse takes the inserts; `most_rows` is None while no insert was too large."""
+    """State of the inserts into ClickHouse; `most_rows` is None while no insert was rejected as too large."""
 
     available: bool = False
     cause: Text | None = None
@@ -58,7 +58,7 @@ class SinkStatus(BaseModel):
 
 
 class ProcessStatus(BaseModel):
-    """How one process fares; one that has just begun says nothing but its state."""
+    """State of one process; one that has just started has only `state`."""
 
     state: Text
     causes: list[Text] = []

@@ -71,7 +71,7 @@ class Worker:
             self._report(LAST)
 
     def stop(self) -> None:
-        """Drain, and let the kernel end the process if that takes too long; from any thread, and from a signal handler."""
+        """Drain; the kernel ends the process if that takes too long. From any thread, and from a signal handler."""
         if not self._stopped:
             self._stopped = True
             # If it hangs by then, no supervisor may be left to end it.

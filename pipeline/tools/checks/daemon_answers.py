@@ -1,4 +1,4 @@
-"""What a running daemon says of itself, over its own endpoints: is it alive, is it ready, and if not, why not."""
+"""The running daemons, over their own endpoints: whether each is alive and ready, and if not, why."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,19 +12,21 @@ from pipeline.endpoints.status import PartitionStatus, SinkStatus, Status
 from pipeline.tools.checks.finding import Finding, away, bad, fine, warning
 from pipeline.tools.daemon_client import UNANSWERED, Page, get, opener, own_address, reason, scheme
 
-_ITSELF: Final = "fix that; the daemon goes on by itself"
-_FIX: Final = re.compile(r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow)\b.*)$")
+_RECOVERS: Final = "fix that; the daemon recovers by itself"
+_FIX: Final = re.compile(
+    r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow|recreate)\b.*)$"
+)
 """Most causes end with their fix."""
 
 
 def daemon_findings(http: HttpSettings, urls: tuple[str, ...] = ()) -> Iterator[Finding]:
-    """Yield how the daemons fare.
+    """Yield the state of the daemons.
 
-    Takes up to 15 seconds for one that is stuck.
+    Takes up to 15 seconds for one that hangs.
 
     Args:
         http: where the daemon of these settings listens, and the certificates of its endpoints.
-        urls: where daemons are to be, instead; then it is bad news if one is not.
+        urls: where daemons have to be, instead; one that is not there is a fault then.
     """
     for url in urls:
         given = url if "://" in url else f"{scheme(http)}://{url}"
@@ -33,7 +35,7 @@ def daemon_findings(http: HttpSettings, urls: tuple[str, ...] = ()) -> Iterator[
         return
     address = own_address(http)
     if address is None:
-        yield warning("daemon", "http.bind takes any free port, so it cannot be asked", "name it: --url host:port")
+        yield warning("daemon", "http.bind takes any free port, so its address is unknown", "name it: --url host:port")
         return
     yield from _asked(f"{scheme(http)}://{address}", http, required=False)
 
@@ -72,7 +74,7 @@ def _causes(subject: str, health: Page, ready: Page, said: Status) -> Iterator[F
             continue
         found = _FIX.search(cause)
         detail = cause[: found.start()] if found else cause
-        yield bad(subject, f"is not ready: {detail}", found["fix"] if found else _ITSELF)
+        yield bad(subject, f"is not ready: {detail}", found["fix"] if found else _RECOVERS)
 
 
 def _ownership(partitions: Mapping[str, PartitionStatus]) -> str:
@@ -88,7 +90,7 @@ def _remarks(subject: str, said: Status) -> Iterator[Finding]:
         yield warning(subject, f"its breaker is {sink.breaker} after {row} failures in a row", fix)
     if sink.most_rows:
         fix = "give its user more memory, or set batch.max_rows to that"
-        yield warning(subject, f"ClickHouse refuses more than {sink.most_rows:,} rows at once", fix)
+        yield warning(subject, f"ClickHouse rejects inserts of more than {sink.most_rows:,} rows", fix)
     if said.state == "running" and not said.partitions:
         yield warning(subject, "has no partitions", "nothing, if the group has more members than partitions")
     for kind, cause in sorted(said.last_error.items()):

@@ -42,7 +42,7 @@ def test_everything_is_there(environ: dict[str, str], capsys: pytest.CaptureFixt
     assert findings[f"topic {topic}"]["detail"] == "3 partitions"
     assert findings[f"reading {topic}"]["detail"].startswith("allowed; 0 offsets")
     assert findings[f"topic {dead_letters}"]["ok"]
-    assert findings[f"group {environ['RUNSTEP_KAFKA__GROUP_ID']}"]["detail"] == "nobody is in it"
+    assert findings[f"group {environ['RUNSTEP_KAFKA__GROUP_ID']}"]["detail"] == "has no members"
     assert findings["tables"]["detail"] == "all tables and views are as shipped"
     assert findings["grant INSERT"]["ok"]
     assert findings["grant SELECT"]["ok"]

@@ -148,7 +148,7 @@ class TestUsers:
         answer = doctor()
         assert not answer.about("insert settings", "bad")
         (told,) = answer.about("deduplication", "warning")
-        assert told.startswith("cannot tell whether runsteps.run_steps recognizes")
+        assert told.startswith("unknown whether runsteps.run_steps recognizes")
         assert "GRANT SHOW TABLES" in told
         for name in ("disks", "parts", "mutations", "replicas", "metrics"):
             assert any(f"GRANT SELECT ON system.{name} TO this user" in text for text in answer.about("")), name
