@@ -21,7 +21,7 @@ _MAX_ANSWER_BYTES: Final = 10_000_000
 _ANYWHERE: Final = {"", "0.0.0.0", "[::]"}  # noqa: S104 - these are looked for, not listened on
 
 
-class Page(NamedTuple):
+class HttpAnswer(NamedTuple):
     """A page that was answered, whatever its status."""
 
     status: int
@@ -59,17 +59,17 @@ def opener(http: HttpSettings, *, trusting: bool) -> OpenerDirector:
     return build_opener(ProxyHandler({}), HTTPSHandler(context=context))
 
 
-def get(through: OpenerDirector, url: str) -> Page:
+def get(through: OpenerDirector, url: str) -> HttpAnswer:
     """Return a page of a daemon; see `UNANSWERED`."""
     try:
         with through.open(url, timeout=PATIENCE) as answer:
             text = answer.read(_MAX_ANSWER_BYTES).decode(errors="replace")
             if answer.length:
                 raise ValueError("its answer is cut off")
-            return Page(answer.status, text)
+            return HttpAnswer(answer.status, text)
     except HTTPError as error:
         with error:
-            return Page(error.code, error.read(_MAX_ANSWER_BYTES).decode(errors="replace"))
+            return HttpAnswer(error.code, error.read(_MAX_ANSWER_BYTES).decode(errors="replace"))
 
 
 def reason(error: Exception) -> str:

@@ -47,7 +47,7 @@ def read(client: Client, layout: Layout) -> dict[int, Entry]:
     return {entry.version: entry for entry in entries}
 
 
-def write(client: Client, layout: Layout, migration: Migration) -> None:
+def record(client: Client, layout: Layout, migration: Migration) -> None:
     """Record a migration as applied. Doing it twice leaves one row."""
     texts = ", ".join(f"'{text}'" for text in (migration.name, migration.checksum, layout.variant, __version__))
     with explaining(f"entering {migration.name} in {layout.database}.{TABLE}"):

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 
 from pipeline.clickhouse.migrations import applied, retention
-from pipeline.clickhouse.migrations.session import Client, Statement, layout_of, run, tables
+from pipeline.clickhouse.migrations.session import Client, Statement, layout_of, run_statements, tables
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout, Migration
@@ -43,12 +43,12 @@ def migrate(
     done: list[Applied] = []
     for migration in _pending(client, layout, migrations):
         statements = _statements(layout, migration)
-        run(client, statements)
+        run_statements(client, statements)
         # After its statements: a file that broke off is not recorded, and is applied again as a whole.
-        applied.write(client, layout, migration)
+        applied.record(client, layout, migration)
         done.append(Applied(migration.name, len(statements)))
     changes = retention.changes(tables(client, layout.database), layout, settings)
-    run(client, changes)
+    run_statements(client, changes)
     return [*done, Applied(retention.SOURCE, len(changes))] if changes else done
 
 

@@ -74,7 +74,7 @@ def tables(client: Client, database: str) -> dict[str, TableSchema]:
     return {name: TableSchema(*shown) for name, *shown in rows}
 
 
-def run(client: Client, statements: Iterable[Statement]) -> None:
+def run_statements(client: Client, statements: Iterable[Statement]) -> None:
     """Run the statements one after the other.
 
     Raises:

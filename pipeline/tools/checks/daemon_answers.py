@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pipeline.config import HttpSettings
 from pipeline.endpoints.status import PartitionStatus, SinkStatus, Status
 from pipeline.tools.checks.finding import Finding, away, bad, fine, warning
-from pipeline.tools.daemon_client import UNANSWERED, Page, get, opener, own_address, reason, scheme
+from pipeline.tools.daemon_client import UNANSWERED, HttpAnswer, get, opener, own_address, reason, scheme
 
 _RECOVERS: Final = "fix that; the daemon recovers by itself"
 _FIX: Final = re.compile(
@@ -65,7 +65,7 @@ def _asked(url: str, http: HttpSettings, *, required: bool) -> Iterator[Finding]
     yield from _remarks(subject, said)
 
 
-def _causes(subject: str, health: Page, ready: Page, said: Status) -> Iterator[Finding]:
+def _causes(subject: str, health: HttpAnswer, ready: HttpAnswer, said: Status) -> Iterator[Finding]:
     if health.status != HTTPStatus.OK:
         fix = "its log has the stacks of all threads: report them, and restart it"
         yield bad(subject, f"makes no progress: {health.text.strip()}", fix)
