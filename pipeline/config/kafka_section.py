@@ -22,13 +22,15 @@ class KafkaSettings(Section):
     group_instance_id: str | None = None
     """Static membership: a name unique to each process. A restart within `session_timeout` then moves no partition."""
     start: Literal["earliest", "latest"] = "earliest"
-    """Where a new group begins. Partitions that are added later are always read from their first record."""
+    """Where a new group begins: at the first record that Kafka holds, or at the next one to come. Partitions that are added
+    later are always read from their first record."""
     on_lost_offsets: Literal["continue", "halt"] = "continue"
     """After Kafka deleted records that were not read: `continue` at the oldest one left, or `halt` the partition."""
     on_unreadable: Literal["skip", "halt"] = "skip"
     """At a damaged batch in Kafka's log: `skip` it and dead-letter its offsets, or `halt` the partition."""
     session_timeout: Seconds = 45.0
-    """Seconds without a heartbeat after which Kafka gives this process's partitions to another member of the group."""
+    """Seconds without a heartbeat after which Kafka gives this process's partitions to another. Longer tolerates pauses,
+    shorter notices a dead process sooner."""
     heartbeat_interval: Seconds = 3.0
     """Seconds between heartbeats; at most a third of `session_timeout`."""
     max_poll_interval: Seconds = 300.0
@@ -49,7 +51,7 @@ class KafkaSettings(Section):
     metadata_max_age: Seconds = 30.0
     """Seconds after which new partitions, and moved or recreated topics, are noticed."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How to connect to the brokers: with `SSL` encrypted, with `SASL_` logged in."""
+    """How to connect to the brokers: `SSL` encrypts, `SASL_` logs in."""
     ssl_ca_file: Annotated[Path | None, Rotates()] = None
     """PEM file of the authorities that sign the brokers' certificates; by default the system's own."""
     ssl_cert_file: Annotated[Path | None, Rotates()] = None

@@ -139,7 +139,7 @@ class BatchSettings(Section):
     max_bytes: Bytes = 67_108_864
     """Bytes of record values that make a batch full; it bounds the memory of a batch."""
     max_age: Seconds = 1.0
-    """Seconds after which a batch is written however small it is: the delay of rows of a quiet topic."""
+    """Seconds after which a batch is written however small it is. Less means fresher rows, more means fewer inserts."""
 
 
 class DeadLetterSettings(Section):
@@ -162,7 +162,7 @@ class NormalizeSettings(Section):
     """What is kept of an event, and what is too old to be counted as news."""
 
     content: Literal["full", "structure", "none"] = "full"
-    """How much of step_details is stored: `full`, the `structure` without texts, or `none`."""
+    """How much of step_details is stored: `full`, the `structure` without texts (which may be confidential), or `none`."""
     max_event_bytes: Bytes = 26_214_400
     """Largest record value in bytes that is read; a larger one becomes a dead letter."""
     max_text: Annotated[int, Field(ge=64)] = 8_192

@@ -35,7 +35,7 @@ class Settings(BaseModel):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     drain_timeout: Seconds = 25.0
-    """Seconds after SIGTERM to write and commit what was read. Whatever stops the daemon must wait longer."""
+    """Seconds after SIGTERM to write and commit what was read. Allow more than that before the process is killed."""
 
     @property
     def dead_letter_topic(self) -> str:
