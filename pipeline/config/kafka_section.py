@@ -22,15 +22,15 @@ class KafkaSettings(Section):
     group_instance_id: str | None = None
     """Static membership: a name unique to each process. A restart within `session_timeout` then moves no partition."""
     start: Literal["earliest", "latest"] = "earliest"
-    """Where a new group begins: at the first record that Kafka holds, or at the next one to come. Partitions that are added
-    later are always read from their first record."""
+    """Where a new group begins: at the first record that Kafka holds, or at the next one to come. Partitions that are
+    added later are always read from their first record."""
     on_lost_offsets: Literal["continue", "halt"] = "continue"
     """After Kafka deleted records that were not read: `continue` at the oldest one left, or `halt` the partition."""
     on_unreadable: Literal["skip", "halt"] = "skip"
     """At a damaged batch in Kafka's log: `skip` it and dead-letter its offsets, or `halt` the partition."""
     session_timeout: Seconds = 45.0
-    """Seconds without a heartbeat after which Kafka gives this process's partitions to another. Longer tolerates pauses,
-    shorter notices a dead process sooner."""
+    """Seconds without a heartbeat after which Kafka gives this process's partitions to another. Longer tolerates
+    pauses, shorter notices a dead process sooner."""
     heartbeat_interval: Seconds = 3.0
     """Seconds between heartbeats; at most a third of `session_timeout`."""
     max_poll_interval: Seconds = 300.0

@@ -162,7 +162,7 @@ class NormalizeSettings(Section):
     """What is kept of an event, and what is too old to be counted as news."""
 
     content: Literal["full", "structure", "none"] = "full"
-    """How much of step_details is stored: `full`, the `structure` without texts (which may be confidential), or `none`."""
+    """How much of step_details is stored: `full`, the `structure` without texts (they may be confidential), `none`."""
     max_event_bytes: Bytes = 26_214_400
     """Largest record value in bytes that is read; a larger one becomes a dead letter."""
     max_text: Annotated[int, Field(ge=64)] = 8_192
