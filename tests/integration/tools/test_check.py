@@ -79,7 +79,10 @@ def test_a_group_that_shares_partitions_otherwise(
     finally:
         consumer.close(timeout_ms=2000)
     assert code == 1
-    assert findings[f"group {group}"]["detail"] == "its 1 members share partitions by range, we by cooperative-sticky"
+    assert (
+        findings[f"group {group}"]["detail"]
+        == "its 1 members assign partitions by range, runstep by cooperative-sticky"
+    )
 
 
 def test_a_database_that_was_never_migrated(
