@@ -20,7 +20,7 @@ from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file, settings_from_context
 from pipeline.config import load
 from pipeline.daemon.app import Service
-from pipeline.workers import Supervisor
+from pipeline.workers.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
 
