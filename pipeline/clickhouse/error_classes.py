@@ -225,7 +225,9 @@ def _from_driver(error: ProgrammingError) -> SinkError:
         return SinkUnavailable(_embedded(text), _ENVIRONMENT)
     if "is readonly" in text:
         return SinkUnavailable(f"ClickHouse user may not change settings: {text}; {_FIXES[472]}", _ENVIRONMENT, 472)
-    return SinkUnavailable(f"the ClickHouse driver refuses: {_safe_line(text, ErrorClass.UNKNOWN)}", ErrorClass.UNKNOWN)
+    return SinkUnavailable(
+        f"the ClickHouse driver rejects the call: {_safe_line(text, ErrorClass.UNKNOWN)}", ErrorClass.UNKNOWN
+    )
 
 
 def _embedded(text: str) -> str:

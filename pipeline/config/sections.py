@@ -205,6 +205,11 @@ class HttpSettings(Section):
     """Upper bounds of the duration histogram in seconds."""
 
     @property
+    def host(self) -> str:
+        """The host to listen on; empty is every address, and an IPv6 address stands in brackets."""
+        return self.bind.rpartition(":")[0]
+
+    @property
     def port(self) -> int:
         """The port to listen on; 0 is any free one."""
         return int(self.bind.rpartition(":")[2])

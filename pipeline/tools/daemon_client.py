@@ -14,7 +14,7 @@ from pipeline.config import HttpSettings
 UNANSWERED: Final = (OSError, ValueError, HTTPException)
 """What `get` and `opener` raise where there is no daemon to ask."""
 
-PATIENCE: Final = 5.0
+ANSWER_TIMEOUT_S: Final = 5.0
 """Seconds to wait for each part of an answer."""
 
 _MAX_ANSWER_BYTES: Final = 10_000_000
@@ -35,8 +35,8 @@ def scheme(http: HttpSettings) -> str:
 
 def own_address(http: HttpSettings) -> str | None:
     """Return host:port at which this host reaches the daemon of these settings; None where it takes any free port."""
-    host, _, _ = http.bind.rpartition(":")
-    return f"{'localhost' if host in _ANYWHERE else host}:{http.port}" if http.port else None
+    host = "localhost" if http.host in _ANYWHERE else http.host
+    return f"{host}:{http.port}" if http.port else None
 
 
 def opener(http: HttpSettings, *, trusting: bool) -> OpenerDirector:
@@ -62,7 +62,7 @@ def opener(http: HttpSettings, *, trusting: bool) -> OpenerDirector:
 def get(through: OpenerDirector, url: str) -> HttpAnswer:
     """Return a page of a daemon; see `UNANSWERED`."""
     try:
-        with through.open(url, timeout=PATIENCE) as answer:
+        with through.open(url, timeout=ANSWER_TIMEOUT_S) as answer:
             text = answer.read(_MAX_ANSWER_BYTES).decode(errors="replace")
             if answer.length:
                 raise ValueError("its answer is cut off")

@@ -190,7 +190,7 @@ class Supervisor:
             )
             return
         self._due[name] = now + delay
-        self._overview.miss(name, f"{how}; is started again")
+        self._overview.miss(name, f"{how}; it will be restarted")
         message = "a worker died and will be restarted"
         log.error("worker_died", message=message, worker=name, how=how, restarted_in_s=round(delay, 1))
 

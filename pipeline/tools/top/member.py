@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pipeline.endpoints.status import ProcessStatus, Status, WorkerStatus
-from pipeline.tools.daemon_client import PATIENCE
+from pipeline.tools.daemon_client import ANSWER_TIMEOUT_S
 from pipeline.tools.top.counters import Samples, Tally, grouped, labels, total
 from pipeline.tools.top.figures import AWAY, Member, Partition
 from pipeline.tools.top.partition_owners import PACE, Claim
@@ -178,7 +178,7 @@ class Watched:
 def _silence(worker: WorkerStatus) -> str:
     """Return for how long a process is silent, "" where it is not, or not for long: its supervisor waits far longer."""
     silent = worker.heard_seconds_ago
-    is_silent = worker.pid is not None and worker.state != "starting" and silent > PATIENCE
+    is_silent = worker.pid is not None and worker.state != "starting" and silent > ANSWER_TIMEOUT_S
     return f"no answer for {silent:.0f} s" if is_silent else ""
 
 

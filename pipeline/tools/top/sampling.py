@@ -20,7 +20,7 @@ from pipeline.config import HttpSettings
 from pipeline.endpoints.status import Status
 from pipeline.errors import RunstepError
 from pipeline.text import visible_line
-from pipeline.tools.daemon_client import PATIENCE, UNANSWERED, get, opener, reason
+from pipeline.tools.daemon_client import ANSWER_TIMEOUT_S, UNANSWERED, get, opener, reason
 from pipeline.tools.top.addresses import Address
 from pipeline.tools.top.counters import Labels, Samples
 
@@ -122,7 +122,7 @@ class Sampler:
             del self._open[name]
             return question.future.result()
         silent = time.monotonic() - question.asked_at
-        return Silent(name, time.monotonic(), f"no answer for {silent:.0f} s") if silent > PATIENCE else None
+        return Silent(name, time.monotonic(), f"no answer for {silent:.0f} s") if silent > ANSWER_TIMEOUT_S else None
 
 
 class _Question(Generic[T]):
