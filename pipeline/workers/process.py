@@ -62,7 +62,7 @@ class Worker:
         self._stopped = False
 
     def run(self) -> None:
-        """Run until told to stop, or until the supervisor is gone; drain, and send the last report."""
+        """Run until asked to stop, or until the supervisor is gone; drain, and send the last report."""
         self._follow_signals()
         threading.Thread(target=self._answer, name="runstep-worker", daemon=True).start()
         try:
