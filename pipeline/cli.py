@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from pipeline import __version__
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file
-from pipeline.errors import ConfigError, RunstepError
+from pipeline.errors import RunstepError
 from pipeline.redaction import redact
 
 COMMANDS: Final = {
@@ -130,10 +130,8 @@ def execute(arguments: Sequence[str]) -> int:
         return _wrong_usage(error)
     except (typer.Abort, KeyboardInterrupt):
         return _exit_codes.INTERRUPTED
-    except ConfigError as error:
-        return _tell(error, _exit_codes.CONFIGURATION)
     except RunstepError as error:
-        return _tell(error, _exit_codes.UNAVAILABLE)
+        return _tell(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a stack unasked
         return _fault(error)
     return result if isinstance(result, int) else _exit_codes.OK
@@ -164,10 +162,10 @@ def _wrong_usage(error: Any) -> int:
     return _exit_codes.USAGE
 
 
-def _tell(error: RunstepError, code: int) -> int:
+def _tell(error: RunstepError) -> int:
     for line in str(error).splitlines() or [type(error).__name__]:
         typer.echo(f"runstep: {redact(line)}", err=True)
-    return code
+    return error.exit_code
 
 
 def _fault(error: Exception) -> int:

@@ -1,18 +1,21 @@
 """Everything that can go wrong outside the data, as exceptions; bad data is a value (`records.InvalidRecord`).
 
     RunstepError
-    ├── ConfigError              a setting is wrong; exit 78
-    ├── ServiceUnavailable       a command gives up on a service; exit 69
-    ├── SourceUnavailable        Kafka cannot be reached or refuses us
-    ├── DeadLetterUnavailable    a dead letter was not acknowledged
-    └── SinkError                ClickHouse did not take an insert
-        ├── SinkUnavailable      try the same bytes again (ambiguous, transient, environment, unknown)
-        └── SinkRefused          these rows, as they are, never pass (shape, schema)
+    ├── ConfigError                  a setting is wrong; a command exits with 78
+    └── ServiceUnavailable           a service does not do what was asked of it; a command exits with 69
+        ├── SourceUnavailable        Kafka cannot be reached, or rejects the daemon's credentials
+        ├── DeadLetterUnavailable    a dead letter was not acknowledged
+        └── SinkError                ClickHouse did not accept an insert
+            ├── SinkUnavailable      the same bytes can pass later (ambiguous, transient, environment, unknown)
+            └── SinkRefused          these rows never pass as they are (shape, schema)
 
-Retryability is a property of the class. Foreign exceptions are mapped at the seam: `source`, `sink`, `dead_letter`.
+Retryability is a property of the class. Exceptions of the client libraries are mapped where they are raised: in `kafka`
+and `clickhouse`.
 """
 
+import os
 from enum import StrEnum
+from typing import ClassVar
 
 
 class ErrorClass(StrEnum):
@@ -27,27 +30,38 @@ class ErrorClass(StrEnum):
 
 
 class RunstepError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose.
+
+    Attributes:
+        exit_code: what the process ends with if nothing catches the exception; see `commands/_exit_codes.py`.
+    """
+
+    exit_code: ClassVar[int] = os.EX_UNAVAILABLE
 
 
 class ConfigError(RunstepError):
     """A setting is missing, malformed or contradicts another; the message names it and the fix."""
 
+    exit_code = os.EX_CONFIG
+
 
 class ServiceUnavailable(RunstepError):
-    """A service that a command cannot do without is away; the message says which, and why."""
+    """Kafka or ClickHouse does not answer or does not comply; the message says which, and why.
+
+    The daemon waits and tries again. A command that cannot do without the service ends.
+    """
 
 
-class SourceUnavailable(RunstepError):
-    """Kafka cannot be reached or refuses us; the message names the cause, never a credential."""
+class SourceUnavailable(ServiceUnavailable):
+    """Kafka cannot be reached, or rejects the credentials; the message names the cause, never a credential."""
 
 
-class DeadLetterUnavailable(RunstepError):
+class DeadLetterUnavailable(ServiceUnavailable):
     """A dead letter was not acknowledged; its record must not be committed."""
 
 
-class SinkError(RunstepError):
-    """ClickHouse did not take an insert.
+class SinkError(ServiceUnavailable):
+    """ClickHouse did not accept an insert.
 
     Attributes:
         error_class: what the failure means, hence what to do.
@@ -61,8 +75,8 @@ class SinkError(RunstepError):
 
 
 class SinkUnavailable(SinkError):
-    """The same bytes can pass later: pause, keep the batch, try again with the same token."""
+    """The same bytes can pass later: keep the batch, wait, try again with the same token."""
 
 
 class SinkRefused(SinkError):
-    """These rows never pass as they are: split them (shape), or find the guilty one (schema)."""
+    """These rows never pass as they are: split the batch (shape), or find the row at fault (schema)."""

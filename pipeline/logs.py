@@ -29,8 +29,6 @@ _LIBRARY_LEVELS: Final = {
     "kafka": logging.WARNING,
     # The sink reports better what it retries; its warnings come between the lines of an answer.
     "urllib3": logging.ERROR,
-    # Its debug lines hold what every source gave, secrets included.
-    "pydantic_settings": logging.WARNING,
 }
 _MAX_TEXT_CHARS: Final = 10_000
 _MAX_LIST_ITEMS: Final = 100

@@ -13,7 +13,7 @@ from pydantic_core import SchemaValidator, core_schema
 
 
 def _gate(pattern: str) -> Callable[[str], bool]:
-    """Return a search that only tells whether there may be something, 2 to 50 times as fast as `re`.
+    """Return a search that only says whether there may be a secret, 2 to 50 times as fast as `re`.
 
     It is the search of pydantic's core, which runs in one pass whatever the pattern. With plain words of three letters
     and more it compares many bytes at once: 0.2 us for 500 characters, else about 1 us.
@@ -78,7 +78,7 @@ _assignment: Final = re.compile(
     r"""(?:[^"\\]|\\\\(?:\\\\|\\"|[^"\\])|\\[^"\\])++"""
     # a Python or shell string
     r"""|(?P<single>'\s{0,8}:\s{0,8}'|[=:]\s{0,4}')(?!\[redacted:)(?:[^'"\\]|\\.)++"""
-    # deeper nesting; its escapes are not told apart, so a value ends at the first of them
+    # deeper nesting; its escapes are not distinguished, so a value ends at the first of them
     r"""|(?P<deep>\\{2,9}"\s{0,8}:\s{0,8}\\{2,9}")(?!\[redacted:)[^"\\]++"""
     # a number in the place of a string
     r"""|(?P<number>(?P<quote>\\?")\s{0,8}:\s{0,8})-?[0-9][0-9.eE+-]*+"""
@@ -97,9 +97,9 @@ _local_backwards: Final = re.compile(r"[\w.%+-]{1,256}").match
 _escape_at_end: Final = re.compile(r"\\(?:[bfnrt]|u[0-9a-fA-F]{4})\Z").search
 _half_escape: Final = re.compile(r"\\u[0-9a-fA-F]{1,3}\Z").search
 _escape_at_start: Final = re.compile(r"u[0-9a-fA-F]{4}|.").match
-_LONGEST_LOCAL: Final = 256  # 64 by the standard
-_MOST_ROUNDS: Final = 4  # what is taken out can uncover what stood right behind it
-_LONGEST_ESCAPE: Final = 6
+_MAX_LOCAL_CHARS: Final = 256  # 64 by the standard
+_MAX_ROUNDS: Final = 4  # what is taken out can uncover what stood right behind it
+_MAX_ESCAPE_CHARS: Final = 6
 
 
 def redact(text: str) -> str:
@@ -111,7 +111,7 @@ def redact(text: str) -> str:
     """
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         before = text
         if _may_hold_key(text):
             text = _without_keys(text)
@@ -140,7 +140,7 @@ def _without_keys(text: str) -> str:
 
 def _redacted_token(found: re.Match[str]) -> str:
     whole = found[0]
-    if _half_escape(found.string, max(0, found.start() - _LONGEST_ESCAPE), found.start()):
+    if _half_escape(found.string, max(0, found.start() - _MAX_ESCAPE_CHARS), found.start()):
         return whole  # its first letter ends an escape: \u00eeyJ
     if whole.startswith("sk-"):
         # task-, risk-, sk-learn-pipeline
@@ -155,7 +155,7 @@ def _starts_word(text: str, at: int) -> bool:
     before = text[at - 1 : at]
     if not before.isalnum() and before not in ("_", "-"):
         return True
-    return _escape_at_end(text, max(0, at - _LONGEST_ESCAPE), at) is not None
+    return _escape_at_end(text, max(0, at - _MAX_ESCAPE_CHARS), at) is not None
 
 
 def _redacted_assignment(found: re.Match[str]) -> str:
@@ -181,7 +181,7 @@ def _without_addresses(text: str) -> str:
     end = 0
     for domain in _domains(text):
         at = domain.start()
-        before = text[max(end, at - _LONGEST_LOCAL - 1) : at]
+        before = text[max(end, at - _MAX_LOCAL_CHARS - 1) : at]
         start = at - _local_length(before)
         if start < at:
             kept += (text[end:start], "[redacted:email]")
@@ -193,7 +193,7 @@ def _local_length(before: str) -> int:
     """Count the characters of an address before its `@`, leaving alone the escape that may stand in front of it."""
     local = _local_backwards(before[::-1])
     length = local.end() if local else 0
-    if not length or length == _LONGEST_LOCAL:
+    if not length or length == _MAX_LOCAL_CHARS:
         return 0
     if before[-length - 1 : -length] != "\\":
         return length

@@ -79,7 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _logging_as_before() -> Iterator[None]:
     """Give back the loggers as they were: commands that run in this process set them up."""
     root = logging.getLogger()
-    names = ("", "pipeline", "kafka", "urllib3", "pydantic_settings")
+    names = ("", "pipeline", "kafka", "urllib3")
     levels = {name: logging.getLogger(name).level for name in names}
     handlers = list(root.handlers)
     yield

@@ -1,6 +1,7 @@
-"""ClickHouse, the only place where `clickhouse_connect` is spoken to by the daemon.
+"""ClickHouse: everything of the daemon that uses `clickhouse_connect`.
 
-`client` makes connections, over HTTP(S) or embedded, `clickhouse` is the `Sink`, `classify` says what a failure means.
+`connection` connects, over HTTP(S) or embedded; `sink` is the `Sink`; `error_classes` classifies failures;
+`deduplication` checks that a repeated insert is recognized; `migrations` creates the tables.
 """
 
 from pipeline.clickhouse.connection import connect

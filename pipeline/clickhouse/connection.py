@@ -1,7 +1,7 @@
 """Connections to ClickHouse: the settings turned into a client, over HTTP(S) or embedded (`chdb:PATH`).
 
-Owns what every connection of ours has in common: no session (it would stay locked after a time-out), a pool of its own
-(so that each new client reads certificates and addresses again), bounded waits, and errors that name the cause.
+Owns what all connections have in common: no session (it would stay locked after a time-out), a pool of its own (so that
+each new client reads certificates and addresses again), bounded waits, and errors that name the cause.
 """
 
 import fcntl
@@ -9,7 +9,7 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import clickhouse_connect
@@ -20,9 +20,6 @@ from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkUnavailable
 
-EMBEDDED: Final = "chdb:"
-"""How the url of an embedded ClickHouse begins; the path of its data directory follows."""
-
 
 def connect(settings: ClickHouseSettings, database: str | None = None) -> Client:
     """Return a client that has spoken to the server.
@@ -31,30 +28,25 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
     `connect_timeout` plus `insert_timeout` seconds.
 
     Args:
-        settings: where ClickHouse is, and who we are.
+        settings: where ClickHouse is, and the credentials.
         database: what unqualified table names refer to. It has to exist.
 
     Raises:
         SinkUnavailable: naming the cause, without credentials.
         ConfigError: the url is no url.
     """
-    # The driver logs, with stack traces that quote values, what it also raises; we say it once and without values.
+    # The driver also logs what it raises, with stack traces that quote values; the daemon logs it without values.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-    options = _embedded(settings) if is_embedded(settings) else _http(settings)
+    options = _embedded(settings) if settings.is_embedded else _http(settings)
     try:
         return clickhouse_connect.get_client(database=database, **options)
     except Exception as error:  # noqa: BLE001 - the driver lets foreign exceptions through; all are classified
         raise sink_error(error, address(settings)) from None
 
 
-def is_embedded(settings: ClickHouseSettings) -> bool:
-    """Return whether ClickHouse runs within our process."""
-    return settings.url.get_secret_value().startswith(EMBEDDED)
-
-
 def address(settings: ClickHouseSettings) -> str:
     """Return where ClickHouse is, for messages: the url without user and password."""
-    if is_embedded(settings):
+    if settings.is_embedded:
         return settings.url.get_secret_value()
     url = _split(settings)
     host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
@@ -79,15 +71,14 @@ def _port(url: SplitResult) -> int:
 
 
 def _embedded(settings: ClickHouseSettings) -> dict[str, Any]:
-    path = settings.url.get_secret_value().removeprefix(EMBEDDED)
-    if not path:
+    if not settings.directory:
         raise ConfigError("clickhouse.url names no directory: write chdb:PATH")
-    _require_unlocked(Path(path))
-    return {"interface": "chdb", "path": path, "tz_mode": "aware"}
+    _require_unlocked(Path(settings.directory))
+    return {"interface": "chdb", "path": settings.directory, "tz_mode": "aware"}
 
 
 def _require_unlocked(directory: Path) -> None:
-    """Look at the engine's own lock first: it would write its complaint past us to standard error, without a fix.
+    """Look at the engine's own lock first: the engine itself would write to standard error, without a fix.
 
     Raises:
         SinkUnavailable: another process has the directory open.
@@ -101,7 +92,7 @@ def _require_unlocked(directory: Path) -> None:
         message = f"embedded ClickHouse {directory} is in use by process {holder}; stop that one first"
         raise SinkUnavailable(message, ErrorClass.ENVIRONMENT, 76) from None
     except OSError:
-        # Nobody has it open, or ever had; what else is wrong the engine says better.
+        # No process has it open; what else is wrong the engine reports better.
         return
 
 

@@ -1,6 +1,6 @@
-"""Whether this server can keep what our inserts rely on: tables that recognize a repeated insert, settings that arrive.
+"""Checks what exactly-once inserts rely on: tables that recognize a repeated insert, settings that reach the server.
 
-Asks only, with the few rights that the daemon has. Says what is so; what to do about it is the sink's and `checks`'.
+Reads only, with the few rights that the daemon has. Reports what is so; the sink and `checks` decide what to do.
 """
 
 import re
@@ -16,7 +16,7 @@ TARGETS: Final = ("run_steps", "run_step_ledger")
 _WANTED: Final = 1000
 _MARK: Final = "runstep-is-asking"
 _TRANSPORT: Final = frozenset({"send_progress_in_http_headers"})
-"""The driver says this one by itself in a question."""
+"""The driver sets this one by itself in a query."""
 
 _ENGINES: Final = """
 SELECT name, engine, engine_full FROM system.tables
@@ -27,11 +27,11 @@ _IN_FORCE: Final = "SELECT name, value FROM system.settings WHERE name IN {names
 
 
 class Window(NamedTuple):
-    """For how many inserts a table remembers their tokens.
+    """How many inserts a table remembers by their tokens.
 
     Attributes:
         table: its name, without the database.
-        setting: the one that says so for its engine.
+        setting: the name of the limit for its engine.
         inserts: 0 stores a repeated insert twice.
     """
 
@@ -60,12 +60,12 @@ class Targets(NamedTuple):
     hidden: list[str]
 
     def doubt(self, database: str) -> str | None:
-        """Return what cannot be told for want of a grant, with the fix."""
+        """Return what is unknown for want of a grant, with the fix."""
         if not self.hidden:
             return None
         names = " and ".join(f"{database}.{name}" for name in self.hidden)
         return (
-            f"cannot tell whether {names} recognizes an insert that is sent twice; "
+            f"unknown whether {names} recognizes an insert that is sent twice; "
             f"GRANT SHOW TABLES, SHOW COLUMNS ON {database}.* TO this user"
         )
 
@@ -98,14 +98,14 @@ def _window(client: Client, name: str, engine: str, engine_full: str) -> Window:
 
 
 def _by_default(client: Client, setting: str) -> int:
-    """Return what holds for a table that does not say it: the server's configuration, or what it was born with."""
+    """Return what holds for a table without a limit of its own: the server's configuration, or its built-in default."""
     try:
         rows = client.query(_SERVER_DEFAULT, {"name": setting}).result_rows
     except Error as error:
         if error.code is None:
             raise
         rows = []
-    # A plain table forgets every token unless told otherwise; a replicated one remembers unless told otherwise.
+    # Without a setting a plain table forgets every token, and a replicated one remembers.
     return int(rows[0][0]) if rows else int(not setting.startswith("non_"))
 
 
@@ -118,10 +118,10 @@ def fixed(client: Client, pinned: Mapping[str, Any]) -> Iterator[str]:
 
 
 def lost(client: Client, pinned: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the settings of ours that do not reach the server: a proxy in between keeps them for itself.
+    """Yield the insert settings that do not reach the server, because a proxy in between drops them.
 
     Raises:
-        Error: the driver's; the server refuses a setting, and names it.
+        Error: the driver's; the server rejects a setting, and names it.
     """
     asked = {**pinned, "insert_deduplication_token": _MARK}
     compared = [name for name in asked if name not in _TRANSPORT]
@@ -133,11 +133,11 @@ def lost(client: Client, pinned: Mapping[str, Any]) -> Iterator[str]:
 
 
 class Verdict(NamedTuple):
-    """What is to be thought of a server.
+    """Whether a server stores a repeated insert once.
 
     Attributes:
         faults: why it would store a repeated insert twice although it answers OK, each with its fix.
-        doubt: what cannot be told, with its fix.
+        doubt: what is unknown, with its fix.
     """
 
     faults: list[str]
@@ -145,15 +145,15 @@ class Verdict(NamedTuple):
 
 
 def judge(client: Client, database: str, pinned: Mapping[str, Any]) -> Verdict:
-    """Look at everything that can make a repeated insert be stored twice, with two questions.
+    """Check everything that can make a repeated insert be stored twice, with two queries.
 
     Raises:
-        Error: the driver's; the server refuses one of our settings, and names it.
+        Error: the driver's; the server rejects one of the insert settings, and names it.
     """
     found = []
     kept = ", ".join(lost(client, pinned))
     if kept:
-        found.append(f"settings of ours do not reach the server ({kept}); let the proxy in between pass them on")
+        found.append(f"insert settings do not reach the server ({kept}); let the proxy in between pass them on")
     seen = targets(client, database)
     found += [f"{window.fault(database)}; {window.fix(database)}" for window in seen.windows if window.inserts == 0]
     return Verdict(found, seen.doubt(database))

@@ -1,7 +1,7 @@
-"""What a failure of ClickHouse means: the table of server codes, and the reading of everything that is no code.
+"""Classifies failures of ClickHouse: by the table of server codes, and without a code by the exception.
 
-Owns the seam: exceptions of the driver come in, `SinkUnavailable` and `SinkRefused` go out. Their messages name the
-cause and, for the environment, the fix; row values and credentials never get into them.
+Owns the boundary: exceptions of the driver come in, `SinkUnavailable` and `SinkRefused` go out. Their messages name the
+cause and, for the environment, the fix; they never contain row values or credentials.
 """
 
 import re
@@ -24,7 +24,7 @@ _SHAPE = ErrorClass.SHAPE
 _SCHEMA = ErrorClass.SCHEMA
 
 CODES: Final[dict[int, tuple[str, ErrorClass]]] = {
-    # The insert, or its first target, may have been written: the second view failed, or nobody heard the answer.
+    # The insert, or its first target, may have been written: the second view failed, or the answer was lost.
     159: ("TIMEOUT_EXCEEDED", _AMBIGUOUS),
     160: ("TOO_SLOW", _AMBIGUOUS),
     209: ("SOCKET_TIMEOUT", _AMBIGUOUS),
@@ -36,7 +36,7 @@ CODES: Final[dict[int, tuple[str, ErrorClass]]] = {
     394: ("QUERY_WAS_CANCELLED", _AMBIGUOUS),
     395: ("FUNCTION_THROW_IF_VALUE_IS_NON_ZERO", _AMBIGUOUS),
     735: ("QUERY_WAS_CANCELLED_BY_CLIENT", _AMBIGUOUS),
-    # The server is busy, or a part of it is away; it passes.
+    # The server is busy, or a part of it is away; a retry passes.
     3: ("UNEXPECTED_END_OF_FILE", _TRANSIENT),
     107: ("FILE_DOESNT_EXIST", _TRANSIENT),
     198: ("DNS_ERROR", _TRANSIENT),
@@ -59,7 +59,7 @@ CODES: Final[dict[int, tuple[str, ErrorClass]]] = {
     749: ("TCP_CONNECTION_LIMIT_REACHED", _TRANSIENT),
     762: ("HTTP_CONNECTION_LIMIT_REACHED", _TRANSIENT),
     999: ("KEEPER_EXCEPTION", _TRANSIENT),
-    # A human has to do something. The list of columns we send is fixed, so a missing one is never the fault of a row.
+    # An operator has to act. The columns of an insert are fixed, so a missing one is never the fault of a row.
     8: ("THERE_IS_NO_COLUMN", _ENVIRONMENT),
     10: ("NOT_FOUND_COLUMN_IN_BLOCK", _ENVIRONMENT),
     16: ("NO_SUCH_COLUMN_IN_TABLE", _ENVIRONMENT),
@@ -120,7 +120,7 @@ _STATUSES: Final[dict[int, ErrorClass]] = {
     429: _TRANSIENT,
     503: _TRANSIENT,
 }
-"""Meaning of an HTTP status that no ClickHouse sent (it always gives a code): a proxy between us and it."""
+"""Meaning of an HTTP status that no ClickHouse sent (it always gives a code): a proxy in between sent it."""
 
 _CREDENTIALS = "check clickhouse.username and clickhouse.password"
 _MIGRATE = "run `runstep migrate`"
@@ -134,10 +134,10 @@ _FIXES: Final[dict[int, str]] = {
     76: "stop the other process that has this data directory open",
     81: _MIGRATE,
     164: "give the user a profile that may write",
-    192: "the views belong to a user who is gone: make it again, or do what `runstep doctor` names",
+    192: "the views belong to a user who is gone: recreate that user, or do what `runstep doctor` names",
     193: _CREDENTIALS,
     194: _CREDENTIALS,
-    195: "allow our address in the user's networks",
+    195: "allow this host's address in the user's networks",
     218: _MIGRATE,
     243: "make room on the server's disk",
     452: "lift the constraint in the user's profile",
@@ -149,7 +149,7 @@ _FIXES: Final[dict[int, str]] = {
 _ENCODING = (DataError, TypeError, ValueError, AttributeError, OverflowError, struct.error)
 """What the driver raises for a value that does not fit its column; most are not exceptions of its own."""
 
-_LONGEST: Final = 300
+_MAX_TEXT_CHARS: Final = 300
 _SERVER_TEXT = re.compile(r"DB::Exception:\s*(?P<text>[^\n]*)")
 _TRAILER = re.compile(r"\s*(\([A-Z][A-Z0-9_]+\)|\(version .*|\(for url .*|Stack trace:.*|[Ii]n scope .*)\s*$")
 _VALUES = re.compile(r"\s*(Column values:|before:|While executing|while converting source).*$", re.DOTALL)
@@ -158,7 +158,7 @@ _STATUS = re.compile(r"HTTP driver received HTTP status (\d{3})")
 
 
 def sink_error(error: Exception, address: str, column: str | None = None) -> SinkError:
-    """Say what a failed call means, as the error to raise in its place.
+    """Return the error to raise in place of what the driver raised.
 
     Raise it `from None`: the driver's own message may quote row values, and log formatters print causes.
 
@@ -193,11 +193,11 @@ def _from_server(error: Exception, code: int) -> SinkError:
     if code == 252 and "Too many partitions" in text:  # noqa: PLR2004 - the one code with two meanings
         error_class = _SHAPE
     fix = f"; {_FIXES[code]}" if code in _FIXES else ""
-    return _make(f"ClickHouse error {code} ({name}): {_speakable(text, error_class)}{fix}", error_class, code)
+    return _make(f"ClickHouse error {code} ({name}): {_safe_line(text, error_class)}{fix}", error_class, code)
 
 
-def _speakable(text: str, error_class: ErrorClass) -> str:
-    """Return the server's first line, bounded, without credentials and without what could be a row's value."""
+def _safe_line(text: str, error_class: ErrorClass) -> str:
+    """Return the server's first line, shortened, without credentials and without what could be a row's value."""
     line = _VALUES.sub("", server_line(text))
     if error_class is not _ENVIRONMENT:
         line = _QUOTED.sub("'…'", line)
@@ -215,17 +215,19 @@ def server_line(text: str) -> str:
 
 
 def _bounded(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= _MAX_TEXT_CHARS else text[: _MAX_TEXT_CHARS - 1] + "…"
 
 
 def _from_driver(error: ProgrammingError) -> SinkError:
-    """Read what the driver refuses by itself, before any server is asked."""
+    """Classify what the driver rejects by itself, before it asks a server."""
     text = str(error)
     if "chdb engine" in text:
         return SinkUnavailable(_embedded(text), _ENVIRONMENT)
     if "is readonly" in text:
         return SinkUnavailable(f"ClickHouse user may not change settings: {text}; {_FIXES[472]}", _ENVIRONMENT, 472)
-    return SinkUnavailable(f"the ClickHouse driver refuses: {_speakable(text, ErrorClass.UNKNOWN)}", ErrorClass.UNKNOWN)
+    return SinkUnavailable(
+        f"the ClickHouse driver rejects the call: {_safe_line(text, ErrorClass.UNKNOWN)}", ErrorClass.UNKNOWN
+    )
 
 
 def _embedded(text: str) -> str:
@@ -233,11 +235,11 @@ def _embedded(text: str) -> str:
     place = f"embedded ClickHouse {found['path']}" if found else "embedded ClickHouse"
     if "already initialized" in text:
         return f"{place}: this process has another data directory open; one process can have one"
-    return f"{place} cannot be opened: {_speakable(text, _ENVIRONMENT)}"
+    return f"{place} cannot be opened: {_safe_line(text, _ENVIRONMENT)}"
 
 
 def _from_transport(error: Exception, address: str) -> SinkError:
-    """Read a failure of the way to the server; whatever may have happened behind it is ambiguous."""
+    """Classify a failure of the connection; what may have happened on the server is ambiguous."""
     status = _STATUS.search(str(error))
     if status is not None:
         number = int(status[1])
@@ -245,7 +247,7 @@ def _from_transport(error: Exception, address: str) -> SinkError:
     chain = tuple(_chain(error))
     if _find(chain, FileNotFoundError, PermissionError):
         return SinkUnavailable(f"cannot use a certificate or key for {address}: {_cause(chain)}", _ENVIRONMENT)
-    # A TLS connection that is cut in mid-sentence is a broken connection, not a fault of TLS.
+    # A TLS connection that is cut is a broken connection, not a fault of TLS.
     if _find(chain, ssl.SSLError, Urllib3SSLError) and not _find(chain, ssl.SSLEOFError):
         return SinkUnavailable(f"TLS with {address} fails: {_tls_cause(chain)}", _ENVIRONMENT)
     if _find(chain, NewConnectionError, ConnectTimeoutError, ConnectionRefusedError):

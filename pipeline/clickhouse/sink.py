@@ -1,7 +1,7 @@
-"""The `Sink` on ClickHouse: one insert a batch that can be repeated without effect, and what is read back.
+"""The `Sink` on ClickHouse: one idempotent insert for each batch, and what is read back.
 
-Owns the settings that make an insert repeatable. Each is said with every insert, since servers' defaults moved and
-profiles change: the token that the server remembers, and one block an insert, so that the token covers all of it.
+Owns the settings that make an insert idempotent: the token that the server remembers, and one block for each insert, so
+that the token covers all of it. Every insert carries all of them, since servers' defaults and profiles change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertContext
 
 from pipeline.clickhouse import deduplication
-from pipeline.clickhouse.connection import address, connect, is_embedded
+from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
@@ -52,14 +52,14 @@ _PINNED: Final[Mapping[str, Any]] = {
     "materialized_views_ignore_errors": 0,
     # On a cluster: the answer means that every shard has its rows.
     "distributed_foreground_insert": 1,
-    # Progress headers would keep a hung insert alive for ever: the time-out counts from the last byte received.
+    # Progress headers would keep a hung insert alive without end: the time-out counts from the last byte received.
     "send_progress_in_http_headers": 0,
 }
 
 _SECURED: Final[Mapping[str, Any]] = {
     # Without a quorum a repeated token on another replica answers OK and holds nothing.
     "insert_quorum_parallel": 1,
-    # The default of 20 waits for Keeper longer than we wait for the answer.
+    # The default of 20 waits for Keeper longer than `insert_timeout` allows.
     "insert_keeper_max_retries": 3,
     "insert_keeper_retry_max_backoff_ms": 500,
 }
@@ -78,20 +78,20 @@ SETTINGS optimize_read_in_order = 1
 
 
 def insert_settings(settings: ClickHouseSettings, client: Client) -> dict[str, Any]:
-    """Return what every insert says; a server that does not know a setting has not the trap either."""
+    """Return the settings of every insert; a server that does not know a setting needs none."""
     pinned = dict(_PINNED)
     if settings.variant != "single":
-        # Half of our own time-out, so that the server's answer (319, nobody knows) is heard.
+        # Half of the client's time-out, so that the server's answer (319, unknown status) still arrives.
         wait = int(settings.insert_timeout * 500)
         pinned |= {**_SECURED, "insert_quorum": settings.insert_quorum, "insert_quorum_timeout": wait}
     return {name: value for name, value in pinned.items() if name in client.server_settings}
 
 
 class ClickHouseSink:
-    """ClickHouse over HTTP(S) or embedded. Connects when first used, and again after whatever a human has to fix.
+    """ClickHouse over HTTP(S) or embedded. Connects when first used, and again after every fault of the environment.
 
     Attributes:
-        asked_at: monotonic seconds of the last question or insert, for /healthz: one call can be many of them.
+        last_heartbeat: monotonic seconds of the last query or insert, for /healthz: one call can be many of them.
     """
 
     def __init__(self, settings: Callable[[], ClickHouseSettings]) -> None:
@@ -106,7 +106,7 @@ class ClickHouseSink:
     def insert(self, columns: Columns, token: str) -> None:
         """Insert all rows as one block under a token, see `contracts.Sink`.
 
-        The columns stay the caller's and are not changed; the types are ours, so nothing is asked of the server first.
+        The columns stay the caller's and are not changed. Their types are known, so the server is not asked for them.
         """
         client = self._connected()
         context = InsertContext(
@@ -123,8 +123,8 @@ class ClickHouseSink:
             # Set where a value did not fit but the broken-off request was seen first: then that is not the cause.
             unfit = context.insert_exception
             raise self._failed(unfit or error, getattr(context, "column_name", None)) from None
-        if any(columns) and not (summary.get("query_id") or is_embedded(self._settings)):
-            # Whoever said 200, the rows are nowhere: a proxy's own page; ClickHouse names the query in its answer.
+        if any(columns) and not (summary.get("query_id") or self._settings.is_embedded):
+            # A proxy's own page with status 200: the rows are stored nowhere. ClickHouse names the query in its answer.
             message = (
                 f"{address(self._settings)} answered an insert, but not as ClickHouse does: is a proxy in between?"
             )
@@ -146,7 +146,7 @@ class ClickHouseSink:
         return rows
 
     def probe(self) -> None:
-        """Make sure that the tables are there, that we may use them, and that they recognize an insert sent twice.
+        """Make sure that the tables exist, that this user may use them, and that they recognize an insert sent twice.
 
         Grants come first: what a user may not use, the server does not show.
         """
@@ -171,19 +171,19 @@ class ClickHouseSink:
             try:
                 self._client = connect(self._settings)
             except SinkError as error:
-                # Short of memory, say, the server refuses us already here; that is no fault of rows.
+                # The server can reject the connection itself, for want of memory, say; no row is at fault then.
                 raise self._unanswered(error) from None
             self._insert_settings = insert_settings(self._settings, self._client)
             try:
                 self._require_deduplication()
             except SinkError:
-                # Nobody may use a connection that has not been found good.
+                # A connection that failed the check must not be used.
                 self.close()
                 raise
         return self._client
 
     def _require_deduplication(self) -> None:
-        """Refuse to go on where the server would store a repeated insert twice; where that cannot be told, say so.
+        """Fail where the server would store a repeated insert twice; warn where that is unknown.
 
         Raises:
             SinkUnavailable: naming the table or the setting, and the fix.
@@ -202,7 +202,7 @@ class ClickHouseSink:
             self._lack(faults)
         doubt = faults or verdict.doubt
         if doubt is not None and doubt != self._doubt:
-            log.warning("deduplication is in doubt", cause=doubt)
+            log.warning("deduplication_unverified", message="a repeated insert may be stored twice", cause=doubt)
         self._doubt = doubt
 
     def _rows(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
@@ -213,8 +213,8 @@ class ClickHouseSink:
         except Exception as error:  # noqa: BLE001 - as for insert
             raise self._unanswered(error) from None
 
-    def _asked(self, question: str) -> bool:
-        return bool(self._rows(question)[0][0])
+    def _asked(self, query: str) -> bool:
+        return bool(self._rows(query)[0][0])
 
     def _lack(self, message: str, code: int | None = None) -> None:
         self.close()
@@ -228,7 +228,7 @@ class ClickHouseSink:
         return failure
 
     def _unanswered(self, error: Exception) -> SinkUnavailable:
-        """Classify a failed question: it holds no rows, so none can be at fault."""
+        """Classify a failed query: it holds no rows, so none can be at fault."""
         failure = self._failed(error)
         if isinstance(failure, SinkUnavailable):
             return failure

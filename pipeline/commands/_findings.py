@@ -1,4 +1,4 @@
-"""How commands show findings: a line each for people, JSON for programs, and the exit code they make together."""
+"""How commands print findings: a line each for people, JSON for programs; and the exit code they make together."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ _WORDS: Final = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "bad": ("
 
 
 def load_quietly(*, as_json: bool) -> Loaded:
-    """Read the settings, and silence the clients: every cause becomes a line of the answer; theirs would be worse.
+    """Read the settings, and silence the clients' logs: every cause becomes a finding instead.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -48,7 +48,7 @@ def print_json(findings: Iterable[Finding], **more: object) -> list[Finding]:
 
 
 def print_lines(findings: Iterable[Finding]) -> list[Finding]:
-    """Print each finding as it comes, since a service that is away takes its time-out; return them."""
+    """Print each finding as it comes, since a service that is away takes its whole time-out; return them."""
     console = Console(highlight=False, soft_wrap=True)
     seen = []
     for finding in findings:

@@ -1,4 +1,4 @@
-"""`runstep check`: says, line by line, whether everything the daemon needs is there, and what to do where it is not."""
+"""`runstep check`: whether everything the daemon needs is present, line by line, and what to do where it is not."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -13,16 +13,16 @@ from pipeline.tools.checks import Finding, clickhouse_findings, kafka_findings, 
 def check(
     *,
     live: Annotated[
-        bool, typer.Option("--live", help="Ask Kafka and ClickHouse too; nothing is changed there.")
+        bool, typer.Option("--live", help="Check Kafka and ClickHouse too; nothing is changed there.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON: `ok`, and `checks` one by one.")] = False,
 ) -> None:
-    """Say whether everything the daemon needs is there.
+    """Check that everything the daemon needs is present.
 
-    Without `--live` it looks at the settings and packages only. With it: Kafka, topics, dead-letter topic, group,
-    ClickHouse, tables, grants; it changes nothing anywhere.
+    Without `--live` it checks the settings and packages only. With it also Kafka, topics, dead-letter topic, group,
+    ClickHouse, tables and grants; it changes nothing there.
 
-    Exit codes: 0 all is well, 1 something is not, 69 a service does not answer, 78 a setting is wrong.
+    Exit codes: 0 all checks passed, 1 a check failed, 69 a service does not answer, 78 a setting is wrong.
 
     Examples: `runstep check`, `runstep check --live`, `runstep check --live --json`.
     """

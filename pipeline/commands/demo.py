@@ -132,7 +132,7 @@ class _Demo:
             if accounted > seen:
                 seen, since = accounted, time.monotonic()
             if time.monotonic() - since > _PATIENCE:
-                causes = "; ".join(daemon.status()["causes"]) or "it does not say why"
+                causes = "; ".join(daemon.causes()) or "it does not say why"
                 raise ServiceUnavailable(f"the pipeline has read nothing for {_PATIENCE:.0f} s: {causes}")
             time.sleep(_REFRESH)
         self._look(producer, daemon, screen)

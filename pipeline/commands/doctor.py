@@ -1,4 +1,4 @@
-"""`runstep doctor`: why is it stuck? Asks the daemons, Kafka and ClickHouse, and puts first what explains the rest."""
+"""`runstep doctor`: why do records not become rows? Asks the daemons, Kafka and ClickHouse, likeliest cause first."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -29,13 +29,13 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON: `ok`, `cause`, and `checks` one by one.")] = False,
 ) -> None:
-    """Say why records do not become rows, with a fix for everything that is found.
+    """Find out why records do not become rows, with a fix for every finding.
 
-    Asks the daemon at `http.bind` (or those named by `--url`) how it fares; Kafka about the group: members, partitions
-    without an owner, lag, offsets that are gone, other programs in it; ClickHouse about tables, grants, deduplication,
-    settings, views, disks, parts, replicas. It changes nothing anywhere. What explains the rest comes first.
+    Asks the daemon at `http.bind` (or those named by `--url`) for its state; Kafka about the group: members, partitions
+    without an owner, lag, deleted offsets, other programs in the group; ClickHouse about tables, grants, deduplication,
+    settings, views, disks, parts, replicas. It changes nothing there. The likeliest cause comes first.
 
-    What the ClickHouse user may not see is said, with the grant that it takes; that alone is not bad news.
+    What the ClickHouse user may not see is a warning, with the grant that it takes; a warning is no failure.
 
     Exit codes: 0 nothing is wrong, 1 something is, 69 a service does not answer, 78 a setting is wrong.
 
@@ -55,7 +55,7 @@ def doctor(
 
 
 def _findings(loaded: Loaded, urls: tuple[str, ...]) -> Iterator[Finding]:
-    """Yield causes before what they cause: the services, what we have in them, at last the daemons that use both."""
+    """Yield causes before what they cause: the services, what is in them, then the daemons that use both."""
     settings = loaded.settings
     yield from offline_findings(settings, loaded.origins)
     store = list(clickhouse_findings(settings.clickhouse))
@@ -70,14 +70,14 @@ def _findings(loaded: Loaded, urls: tuple[str, ...]) -> Iterator[Finding]:
 
 
 def _by_weight(findings: Iterable[Finding]) -> list[Finding]:
-    """Order by how bad it is: a service that is away hides the rest; among equals a cause is before its effect."""
+    """Order by severity: a service that is away hides the rest; among equals a cause comes before its effect."""
     found = list(findings)
-    told = [finding for finding in found if not _said_better(finding, found)]
-    return sorted(told, key=lambda finding: (not finding.unavailable, _LEVELS.index(finding.level)))
+    shown = [finding for finding in found if not _contradicted(finding, found)]
+    return sorted(shown, key=lambda finding: (not finding.unavailable, _LEVELS.index(finding.level)))
 
 
-def _said_better(finding: Finding, others: Iterable[Finding]) -> bool:
-    """Return whether a closer look at the same found that it is not as well as it seemed."""
+def _contradicted(finding: Finding, others: Iterable[Finding]) -> bool:
+    """Return whether a closer look at the same subject found a fault after all."""
     return finding.level == "ok" and any(
         other.subject == finding.subject and other.level != "ok" and other.detail.startswith(finding.detail)
         for other in others

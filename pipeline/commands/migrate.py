@@ -1,4 +1,4 @@
-"""`runstep migrate`: makes the tables, and on request the topics; tells what there is and what it would do."""
+"""`runstep migrate`: creates the tables, and on request the topics; shows what there is and what it would do."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from pipeline.commands._settings import settings_from_context
 from pipeline.config import ClickHouseSettings
 from pipeline.kafka.topics import BROKER_DEFAULT, create_topics, topics
 
-Answer: TypeAlias = dict[str, Any]
+Json: TypeAlias = dict[str, Any]
 """What `--json` prints; the text is made from it."""
 
 
@@ -38,7 +38,8 @@ def migrate(
     ] = False,
     status: Annotated[bool, typer.Option("--status", help="Show which migrations were applied, and when.")] = False,
     with_topics: Annotated[
-        bool, typer.Option("--topics", help="Make the Kafka topics that are missing, too, with the dead-letter topic.")
+        bool,
+        typer.Option("--topics", help="Also create the Kafka topics that are missing, the dead-letter topic included."),
     ] = False,
     partitions: Annotated[
         int, typer.Option(help="Partitions of each new topic; -1 leaves it to the broker.")
@@ -48,11 +49,11 @@ def migrate(
     ] = BROKER_DEFAULT,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Make the ClickHouse tables, or bring them to this version; do nothing where nothing is missing.
+    """Create the ClickHouse tables, or update them to this version; do nothing where nothing is missing.
 
     It applies the SQL files that come with runstep, in order, to `clickhouse.url` or to each of `clickhouse.hosts`, and
-    sets the retention. It may be run again at any time, also after it broke off. The user of the url needs the rights
-    of runstep_migrator in deploy/clickhouse/users.xml, and must not be dropped afterwards.
+    sets the retention. It may be run again at any time, also after it was interrupted. The user of the url needs the
+    rights of runstep_migrator in deploy/clickhouse/users.xml, and must not be dropped afterwards.
 
     Exit codes: 0 done, 1 the tables are not as shipped (each finding names its fix), 69 a service is away,
     78 a setting is wrong or something is not allowed.
@@ -61,13 +62,13 @@ def migrate(
         raise typer.BadParameter("--dry-run and --status exclude each other")
     if not all(number == BROKER_DEFAULT or number > 0 for number in (partitions, replication_factor)):
         raise typer.BadParameter("--partitions and --replication-factor are at least 1, or -1 for the broker's default")
-    # Of an outage of Kafka kafka-python says dozens of lines; ours says it in one.
+    # kafka-python logs an outage in dozens of lines; this command names it in one.
     settings = settings_from_context(kafka_log_level=logging.CRITICAL)
     ask = _status if status else _plan if dry_run else _apply
     with ExitStack() as stack:
-        # All of them before the first is changed: one that is away stops it while nothing has happened yet.
+        # Connect to all before the first is changed: one that is away ends the command while nothing has happened yet.
         hosts = [Host(address(one), one, stack.enter_context(connected(one))) for one in each_host(settings.clickhouse)]
-        answer: Answer = {"hosts": ask(hosts)}
+        answer: Json = {"hosts": ask(hosts)}
     if with_topics:
         found = topics(settings) if status or dry_run else create_topics(settings, partitions, replication_factor)
         answer["topics"] = [topic._asdict() for topic in found]
@@ -84,34 +85,34 @@ def _is_bad_news(host: Mapping[str, Any]) -> bool:
     return bool(host.get("findings")) or not states <= {"applied", "pending"}
 
 
-def _status(hosts: Sequence[Host]) -> list[Answer]:
+def _status(hosts: Sequence[Host]) -> list[Json]:
     return [
         {"host": host.address, "migrations": [asdict(one) for one in migrations.status(host.client, host.settings)]}
         for host in hosts
     ]
 
 
-def _plan(hosts: Sequence[Host]) -> list[Answer]:
+def _plan(hosts: Sequence[Host]) -> list[Json]:
     return [
         {"host": host.address, "statements": [one._asdict() for one in migrations.plan(host.client, host.settings)]}
         for host in hosts
     ]
 
 
-def _apply(hosts: Sequence[Host]) -> list[Answer]:
+def _apply(hosts: Sequence[Host]) -> list[Json]:
     for host in hosts:
-        # What forbids to go on, on any of them, before the first is changed.
+        # What forbids to continue on any of them has to be found before the first is changed.
         migrations.plan(host.client, host.settings)
     return [_applied(host) for host in hosts]
 
 
-def _applied(host: Host) -> Answer:
+def _applied(host: Host) -> Json:
     applied = migrations.migrate(host.client, host.settings)
     findings = check_schema(host.client, host.settings.database)
     return {"host": host.address, "applied": [one._asdict() for one in applied], "findings": findings}
 
 
-def _show(answer: Answer) -> None:
+def _show(answer: Json) -> None:
     console = Console(soft_wrap=True)
     for host in answer["hosts"]:
         if "migrations" in host:

@@ -20,7 +20,7 @@ from rich.text import Text
 from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import server_line, sink_error
 from pipeline.commands import _exit_codes
-from pipeline.commands._store import store_settings
+from pipeline.commands._settings import store_settings
 from pipeline.commands._times import moment
 from pipeline.config import ClickHouseSettings
 from pipeline.text import visible

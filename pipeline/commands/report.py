@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.clickhouse.connection import connect
-from pipeline.commands._store import store_settings
+from pipeline.commands._settings import store_settings
 from pipeline.commands._times import moment
 from pipeline.tools.html_report import Period, need_library, need_place, report_on, write
 

@@ -4,16 +4,17 @@ Sources, the later ones win: `runstep.toml`, the environment (`RUNSTEP_SECTION__
 in seconds, sizes in bytes. Everything is frozen and checked at start, and but for credentials stays as it was then;
 secrets are `SecretStr` and never printed.
 
-`kafka`, `sections`, `settings` say what there is; `names` how it is called; `layers` reads the sources; `relations`
-checks what fields alone cannot; `loading` puts it together; `reloading` follows credentials
-that change; `reference` writes the README's table.
+`kafka_section`, `sections` and `settings` define the settings; `names` names them and writes the table of them all;
+`layers` reads the sources; `relations` and `security` check what a field alone cannot; `loading` merges and validates;
+`reloading` follows credentials that change. To add a setting, add a field with a docstring to its section.
 """
 
 from pipeline.config.kafka_section import KafkaSettings
 from pipeline.config.loading import Loaded, load, load_with_origins
-from pipeline.config.reference import settings_table
+from pipeline.config.names import settings_table
 from pipeline.config.reloading import Reloadable
 from pipeline.config.sections import (
+    EMBEDDED,
     BatchSettings,
     ClickHouseSettings,
     DeadLetterSettings,
@@ -21,15 +22,16 @@ from pipeline.config.sections import (
     LogSettings,
     NormalizeSettings,
     RetrySettings,
+    Section,
+    host_port,
 )
 from pipeline.config.settings import MASK, Settings, mask_url
-from pipeline.config.values import CommaList, Seconds, Section
 
 __all__ = [
+    "EMBEDDED",
     "MASK",
     "BatchSettings",
     "ClickHouseSettings",
-    "CommaList",
     "DeadLetterSettings",
     "HttpSettings",
     "KafkaSettings",
@@ -38,9 +40,9 @@ __all__ = [
     "NormalizeSettings",
     "Reloadable",
     "RetrySettings",
-    "Seconds",
     "Section",
     "Settings",
+    "host_port",
     "load",
     "load_with_origins",
     "mask_url",

@@ -5,75 +5,78 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from pipeline.config.values import Bytes, CommaList, Seconds, Section
+from pipeline.config.sections import Bytes, CommaList, Rotates, Seconds, Section
 
 
 class KafkaSettings(Section):
     """Where the records come from."""
 
     bootstrap_servers: CommaList = ("localhost:9092",)
-    """Brokers to ask for the cluster first, as host:port."""
+    """Brokers to contact first, as host:port; the others are found through them."""
     topics: CommaList = ("run-steps",)
-    """Topics to read."""
+    """Topics to read, all of their partitions."""
     group_id: str = "runstep"
-    """Consumer group; all processes of one pipeline share it."""
+    """Consumer group. All processes of one pipeline share it; another group reads everything again."""
     client_id: str = "runstep"
-    """Name of this client in the brokers' logs and quotas."""
+    """Name of this client in the brokers' logs, metrics and quotas."""
     group_instance_id: str | None = None
-    """Static membership: a name of its own for each process, so that a restart moves no partition."""
+    """Static membership: a name unique to each process. A restart within `session_timeout` then moves no partition."""
     start: Literal["earliest", "latest"] = "earliest"
-    """Where the group begins at its first start; partitions that are added later are read from their first record."""
+    """Where a new group begins: at the first record that Kafka holds, or at the next one to come. Partitions that are
+    added later are always read from their first record."""
     on_lost_offsets: Literal["continue", "halt"] = "continue"
-    """After Kafka dropped records that were not read: go on at the log start, or halt that partition."""
+    """After Kafka deleted records that were not read: `continue` at the oldest one left, or `halt` the partition."""
     on_unreadable: Literal["skip", "halt"] = "skip"
-    """Where a batch is damaged in Kafka's log: dead-letter its offsets and go on behind it, or halt that partition."""
+    """At a damaged batch in Kafka's log: `skip` it and dead-letter its offsets, or `halt` the partition."""
     session_timeout: Seconds = 45.0
-    """Seconds without a heartbeat after which the group gives our partitions away."""
+    """Seconds without a heartbeat after which Kafka gives this process's partitions to another. Longer tolerates
+    pauses, shorter notices a dead process sooner."""
     heartbeat_interval: Seconds = 3.0
-    """Seconds between heartbeats; at most a third of the session timeout."""
+    """Seconds between heartbeats; at most a third of `session_timeout`."""
     max_poll_interval: Seconds = 300.0
-    """Seconds between two polls after which this member leaves the group."""
+    """Seconds without a poll after which this process leaves the group. The daemon polls while it waits, so only a hang
+    takes that long."""
     request_timeout: Seconds = 30.0
     """Seconds to wait for a broker's answer."""
     bootstrap_timeout: Seconds = 8.0
-    """Seconds to try to reach the cluster before the cause is named and the attempt starts anew."""
+    """Seconds that one attempt to reach the cluster may take. Then /readyz shows the cause, and the next one begins."""
     poll_timeout: Seconds = 0.3
-    """Longest wait of one poll in seconds; also how long a stop can take to be noticed."""
+    """Longest wait of one poll in seconds. A stop is noticed within it."""
     poll_records: Annotated[int, Field(ge=1)] = 20_000
-    """Most records of one poll; below 10,000 a busy partition stalls beside idle ones."""
+    """Most records that one poll returns. Below 10,000 a busy partition stalls beside idle ones."""
     fetch_max_bytes: Bytes = 33_554_432
-    """Most bytes of one fetch from one broker."""
+    """Most bytes that one broker returns at once."""
     max_partition_fetch_bytes: Bytes = 4_194_304
-    """Most bytes of one fetch from one partition."""
+    """Most bytes of one partition that a broker returns at once."""
     metadata_max_age: Seconds = 30.0
-    """Seconds after which new partitions and moved or recreated topics are noticed."""
+    """Seconds after which new partitions, and moved or recreated topics, are noticed."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How to talk to the brokers."""
-    ssl_ca_file: Path | None = None
-    """PEM file of the authorities that sign the brokers' certificates; the system's own by default."""
-    ssl_cert_file: Path | None = None
-    """PEM file of our client certificate (mTLS)."""
-    ssl_key_file: Path | None = None
-    """PEM file of the client certificate's key."""
-    ssl_key_password: SecretStr | None = None
-    """Password of that key."""
-    ssl_crl_file: Path | None = None
+    """How to connect to the brokers: `SSL` encrypts, `SASL_` logs in."""
+    ssl_ca_file: Annotated[Path | None, Rotates()] = None
+    """PEM file of the authorities that sign the brokers' certificates; by default the system's own."""
+    ssl_cert_file: Annotated[Path | None, Rotates()] = None
+    """PEM file of the client certificate, where the brokers ask for one (mTLS)."""
+    ssl_key_file: Annotated[Path | None, Rotates()] = None
+    """PEM file of the client certificate's private key."""
+    ssl_key_password: Annotated[SecretStr | None, Rotates()] = None
+    """Password of `ssl_key_file`, if that is encrypted."""
+    ssl_crl_file: Annotated[Path | None, Rotates()] = None
     """PEM file of revoked broker certificates."""
     ssl_check_hostname: bool = True
-    """Whether a broker's certificate must carry the name it is reached by."""
-    sasl_mechanism: (
-        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM", "GSSAPI"] | None
-    ) = None
-    """How to log in, with a SASL_ protocol."""
-    sasl_username: str | None = None
-    """User of PLAIN and SCRAM."""
-    sasl_password: SecretStr | None = None
-    """Password of PLAIN and SCRAM."""
-    sasl_oauth_token: SecretStr | None = None
-    """Token of OAUTHBEARER, if it never expires."""
-    sasl_oauth_token_file: Path | None = None
-    """File with the token of OAUTHBEARER, read again at each login: let the issuer renew it there."""
+    """Whether a broker's certificate must name the host it is reached by; `false` allows impersonation."""
+    sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM", "GSSAPI"] | None, Rotates()
+    ] = None
+    """How to log in, with a `SASL_` protocol."""
+    sasl_username: Annotated[str | None, Rotates()] = None
+    """User for `PLAIN` and `SCRAM`."""
+    sasl_password: Annotated[SecretStr | None, Rotates()] = None
+    """Password for `PLAIN` and `SCRAM`."""
+    sasl_oauth_token: Annotated[SecretStr | None, Rotates()] = None
+    """Token for `OAUTHBEARER`, if it never expires."""
+    sasl_oauth_token_file: Annotated[Path | None, Rotates()] = None
+    """File with the token for `OAUTHBEARER`, read at each login; the issuer can renew it in place."""
     sasl_kerberos_service_name: str = "kafka"
-    """Service name of the brokers' principals (GSSAPI)."""
+    """Service name in the brokers' Kerberos principals (`GSSAPI`)."""
     sasl_kerberos_domain_name: str | None = None
-    """Domain of the brokers' principals (GSSAPI); the broker's host by default."""
+    """Domain in the brokers' Kerberos principals (`GSSAPI`); by default the broker's host."""

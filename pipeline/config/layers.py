@@ -32,7 +32,7 @@ class Layer:
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     files: dict[str, tuple[Path, str]] = field(default_factory=dict)
-    """Key to the file that holds its value, and to who named that file."""
+    """Key to the file that holds its value, and to the name of the source that names the file."""
     problems: list[str] = field(default_factory=list)
 
     def put(self, key: str, value: Any, origin: str) -> None:
@@ -47,14 +47,6 @@ class Layer:
             return
         if target is not None and target in self.values:
             self.problems.append(f"{origin}: {target} is given twice, here and by {self.origins[target]}; remove one")
-
-    def nested(self) -> dict[str, Any]:
-        """Return the values as sections."""
-        tree: dict[str, Any] = {}
-        for key, value in self.values.items():
-            section, _, name = key.rpartition(".")
-            (tree.setdefault(section, {}) if section else tree)[name] = value
-        return tree
 
 
 def toml_layer(path: Path | None) -> Layer:
@@ -94,7 +86,7 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
 def secrets_layer(directory: Path | None) -> Layer:
     """Read a directory of files named after settings, as Docker and Kubernetes mount secrets.
 
-    Files that are not named like one of our sections are other people's and stay unread.
+    Files that are not named like one of the sections belong to other programs and stay unread.
     """
     layer = Layer()
     if directory is None:
@@ -161,8 +153,8 @@ def _read_value(path: Path) -> str:
 
 
 def _is_foreign(name: str) -> bool:
-    ours = name in {CONFIG_VARIABLE, SECRETS_VARIABLE, REVISION_VARIABLE} or name.startswith("RUNSTEP_TEST_")
-    return ours or _KUBERNETES.fullmatch(name) is not None
+    is_known = name in {CONFIG_VARIABLE, SECRETS_VARIABLE, REVISION_VARIABLE} or name.startswith("RUNSTEP_TEST_")
+    return is_known or _KUBERNETES.fullmatch(name) is not None
 
 
 def _nearest_variable(name: str, known: Mapping[str, str]) -> str:

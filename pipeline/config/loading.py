@@ -1,7 +1,7 @@
 """Reading the settings: all sources, one on top of the other, validated once, with a line for every problem."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from pipeline.config.layers import (
 )
 from pipeline.config.names import all_names, nearest, variable
 from pipeline.config.relations import broken_relations
-from pipeline.config.settings import Settings, mask_url, reading
+from pipeline.config.settings import Settings, mask_url
 from pipeline.errors import ConfigError
 
 
@@ -47,7 +47,7 @@ def load(config_file: Path | None = None, environ: Mapping[str, str] | None = No
 def load_with_origins(
     config_file: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any
 ) -> Loaded:
-    """Read all sources and check them; also tell where each value came from.
+    """Read all sources and check them; also return where each value came from.
 
     Raises:
         ConfigError: as for `load`.
@@ -56,8 +56,7 @@ def load_with_origins(
     origins = {key: origin for layer in layers for key, origin in layer.origins.items()}
     problems = [problem for layer in layers for problem in layer.problems]
     try:
-        with reading(tuple(layer.nested() for layer in reversed(layers))):
-            settings = Settings(**overrides)
+        settings = Settings(**_merged(layers, overrides))
     except ValidationError as error:
         problems += [_line(details, origins) for details in error.errors(include_url=False)]
     else:
@@ -72,6 +71,17 @@ def _layers(config_file: Path | None, environ: Mapping[str, str]) -> tuple[Layer
     toml, environment = toml_layer(named), environment_layer(environ)
     secrets = secrets_layer(_path(environ.get(SECRETS_VARIABLE)))
     return toml, environment, secrets, files_layer(toml.files | environment.files)
+
+
+def _merged(layers: Iterable[Layer], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values as sections; later layers win over earlier ones, and overrides over all."""
+    tree: dict[str, Any] = {}
+    for key, value in ((key, value) for layer in layers for key, value in layer.values.items()):
+        section, _, name = key.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[name] = value
+    for name, value in overrides.items():
+        tree[name] = {**tree.get(name, {}), **value} if isinstance(value, Mapping) else value
+    return tree
 
 
 def _path(text: str | None) -> Path | None:

@@ -1,4 +1,7 @@
-"""The names of all settings: in `runstep.toml`, in the environment, in a secrets directory; and what is like a typo."""
+"""The names of all settings: in `runstep.toml`, in the environment, in a secrets directory; and the table of them all.
+
+Owns what a name looks like, which known name is nearest to a typo, and the Markdown of `runstep config --markdown`.
+"""
 
 import difflib
 import types
@@ -6,7 +9,8 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -16,6 +20,17 @@ from pipeline.config.settings import Settings
 PREFIX: Final = "RUNSTEP_"
 FILE: Final = "_file"
 _USERNAMES: Final = frozenset({"username", "sasl_username"})
+_WORDS: Final[dict[Any, str]] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    Path: "file",
+    SecretStr: "secret",
+    tuple[str, ...]: "list",
+    tuple[float, ...]: "list of numbers",
+}
+"""Types in the words of a user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +107,39 @@ def _holds(annotation: Any, wanted: type) -> bool:
     if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
         return any(_holds(part, wanted) for part in typing.get_args(annotation))
     return annotation is wanted
+
+
+def settings_table() -> str:
+    """Return a Markdown table: name in TOML, environment variable, type, default, description."""
+    head = "| `runstep.toml` | environment | type | default | what it does |\n|---|---|---|---|---|"
+    return "\n".join((head, *(_row(name) for name in all_names().values())))
+
+
+def _row(name: Name) -> str:
+    description = (name.field.description or "").replace("\n", " ").replace("|", "\\|")
+    if name.from_file:
+        description += f" Also `{name.key.rpartition('.')[2]}{FILE}`."
+    cells = (f"`{name.key}`", f"`{name.variable}`", _type_words(name.field.annotation), _default(name), description)
+    return f"| {' | '.join(cells)} |"
+
+
+def _type_words(annotation: Any) -> str:
+    """Return a type in the words of a user."""
+    if typing.get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        return _type_words(next(part for part in typing.get_args(annotation) if part is not types.NoneType))
+    return _WORDS[annotation]
+
+
+def _default(name: Name) -> str:
+    default = name.default
+    if default is None or default == ():
+        return ""
+    if isinstance(default, SecretStr):
+        return f"`{default.get_secret_value()}`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, tuple):
+        return f"`{','.join(f'{item:g}' if isinstance(item, float | int) else item for item in default)}`"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from pipeline.config.sections import host_port
 from pipeline.config.security import clickhouse_access, http_access, kafka_access
 from pipeline.config.settings import Settings
 
-_CONNECTIONS_MAX_IDLE = 540
+_MAX_IDLE_S = 540
 """Seconds after which kafka-python closes an idle connection; a request must not be allowed to take longer."""
-
-_LAST_PORT = 65_535
 
 CODECS: Final = ("crc32c", "lz4.frame", "zstandard", "snappy", "cramjam")
 """Without crc32c reading is ten times slower; a missing codec stops the partition that needs it."""
@@ -49,9 +48,9 @@ def _group_times(settings: Settings) -> Iterator[str]:
             f"kafka.session_timeout ({kafka.session_timeout:g}) must not be above "
             f"kafka.max_poll_interval ({kafka.max_poll_interval:g})"
         )
-    if kafka.request_timeout >= _CONNECTIONS_MAX_IDLE:
+    if kafka.request_timeout >= _MAX_IDLE_S:
         yield (
-            f"kafka.request_timeout ({kafka.request_timeout:g}) must be below {_CONNECTIONS_MAX_IDLE}, "
+            f"kafka.request_timeout ({kafka.request_timeout:g}) must be below {_MAX_IDLE_S}, "
             "after which idle connections are closed"
         )
 
@@ -88,7 +87,8 @@ def _sizes(settings: Settings) -> Iterator[str]:
     if normalize.max_event_bytes > dead_letters.max_request_size:
         yield (
             f"normalize.max_event_bytes ({normalize.max_event_bytes}) must not be above "
-            f"dead_letter.max_request_size ({dead_letters.max_request_size}): a refused record must fit into a dead letter"
+            f"dead_letter.max_request_size ({dead_letters.max_request_size}): "
+            "a rejected record must fit into a dead letter"
         )
 
 
@@ -105,7 +105,7 @@ def _names(settings: Settings) -> Iterator[str]:
     if kafka.topics and settings.dead_letter_topic in kafka.topics:
         yield (
             f"dead_letter.topic ({settings.dead_letter_topic}) must not be one of kafka.topics: "
-            "refused records would be read again for ever"
+            "dead letters would be read as events, without end"
         )
     if not kafka.group_id:
         yield "kafka.group_id is empty; all processes of one pipeline share a name"
@@ -166,9 +166,9 @@ def _codecs(_: Settings) -> Iterator[str]:
 
 
 def is_address(text: str, lowest_port: int) -> bool:
-    """Tell whether text is host:port; an IPv6 host stands in brackets."""
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/@]+):(\d{1,5})", text)
-    return match is not None and lowest_port <= int(match[2]) <= _LAST_PORT
+    """Return whether text is host:port, with a host."""
+    address = host_port(text)
+    return address is not None and bool(address.host) and address.port >= lowest_port
 
 
 def _is_topic(text: str) -> bool:

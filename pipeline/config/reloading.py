@@ -1,40 +1,26 @@
 """Settings whose credentials follow their sources: a rotated secret is used without a restart.
 
-Owns what may change while the daemon runs: user, password, token, certificates, on both sides. All else stays as it was
-at the start, since a topic or a limit that changed half-way would be true for one part and not for another.
+Fields with the mark `Rotates` follow: user, password, token, certificates, of Kafka and of ClickHouse. All else stays
+as it was at the start: a topic or a limit that changed half-way would be true for one part and not for another.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 from pydantic import SecretStr
 
 from pipeline.config.relations import broken_relations
-from pipeline.config.sections import ClickHouseSettings
+from pipeline.config.sections import Rotates, Section
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 
-_CLICKHOUSE: Final = ("username", "password", "access_token", "access_token_file", "ca_file", "cert_file", "key_file")
-_KAFKA: Final = (
-    "sasl_mechanism",
-    "sasl_username",
-    "sasl_password",
-    "sasl_oauth_token",
-    "sasl_oauth_token_file",
-    "ssl_ca_file",
-    "ssl_cert_file",
-    "ssl_key_file",
-    "ssl_key_password",
-    "ssl_crl_file",
-)
-
 
 class Reloadable:
-    """The settings as they are now. For any thread; nobody waits for another's reading.
+    """The settings as they are now. For any thread; none waits while another reads.
 
     Attributes:
         failures: how often the sources could not be used.
@@ -67,17 +53,23 @@ class Reloadable:
             self._keep(str(error))
             return self._current
         if self.trouble is not None:
-            log.info("settings can be read again")
+            log.info("settings_reloaded", message="settings can be read again")
             self.trouble = None
         if renewed != self._current:
-            log.info("credentials changed and were read again", changed=_changed(self._current, renewed))
+            log.info(
+                "credentials_changed",
+                message="credentials changed and were read again",
+                changed=list(_changed(self._current, renewed)),
+            )
             self._current = renewed
         return renewed
 
     def _keep(self, trouble: str) -> None:
         self.failures += 1
         if self.trouble != trouble:
-            log.error("settings cannot be read again; the former ones stay", cause=trouble)
+            log.error(
+                "settings_reload_failed", message="settings cannot be read again; the former ones stay", cause=trouble
+            )
         self.trouble = trouble
 
 
@@ -87,14 +79,10 @@ def with_credentials(old: Settings, new: Settings) -> Settings:
     Raises:
         ConfigError: they do not go together.
     """
-    kafka = {name: getattr(new.kafka, name) for name in _KAFKA}
-    clickhouse = {name: getattr(new.clickhouse, name) for name in _CLICKHOUSE} | {
-        "url": _with_login(old.clickhouse, new.clickhouse)
-    }
     renewed = old.model_copy(
         update={
-            "kafka": old.kafka.model_copy(update=kafka),
-            "clickhouse": old.clickhouse.model_copy(update=clickhouse),
+            name: section.model_copy(update=_rotated(section, getattr(new, name)))
+            for name, section in _sections(old).items()
         }
     )
     problems = broken_relations(renewed)
@@ -103,25 +91,36 @@ def with_credentials(old: Settings, new: Settings) -> Settings:
     return renewed
 
 
-def _with_login(old: ClickHouseSettings, new: ClickHouseSettings) -> SecretStr:
-    """Return the old url with user and password of the new one."""
-    ours, theirs = (urlsplit(settings.url.get_secret_value()) for settings in (old, new))
-    if ours.scheme not in {"http", "https"} or theirs.scheme not in {"http", "https"}:
-        return old.url
-    login, found, _ = theirs.netloc.rpartition("@")
-    host = ours.netloc.rpartition("@")[2]
-    return SecretStr(ours._replace(netloc=f"{login}{found}{host}").geturl())
+def rotating(section: type[Section]) -> Mapping[str, Rotates]:
+    """Return the fields of a section that follow their sources."""
+    marks = ((name, mark) for name, field in section.model_fields.items() for mark in field.metadata)
+    return {name: mark for name, mark in marks if isinstance(mark, Rotates)}
 
 
-def _changed(old: Settings, new: Settings) -> list[str]:
-    """Return the names of the settings that changed."""
-    sections: Mapping[str, tuple[Any, Any]] = {
-        "kafka": (old.kafka, new.kafka),
-        "clickhouse": (old.clickhouse, new.clickhouse),
+def _rotated(old: Section, new: Section) -> dict[str, Any]:
+    return {
+        name: _with_login(getattr(old, name), getattr(new, name)) if mark.login_only else getattr(new, name)
+        for name, mark in rotating(type(old)).items()
     }
-    return [
-        f"{section}.{name}"
-        for section, (before, after) in sections.items()
-        for name in type(before).model_fields
-        if getattr(before, name) != getattr(after, name)
-    ]
+
+
+def _with_login(old: SecretStr, new: SecretStr) -> SecretStr:
+    """Return the old url with user and password of the new one."""
+    before, after = urlsplit(old.get_secret_value()), urlsplit(new.get_secret_value())
+    if before.scheme not in {"http", "https"} or after.scheme not in {"http", "https"}:
+        return old
+    login, found, _ = after.netloc.rpartition("@")
+    host = before.netloc.rpartition("@")[2]
+    return SecretStr(before._replace(netloc=f"{login}{found}{host}").geturl())
+
+
+def _sections(settings: Settings) -> dict[str, Section]:
+    return {name: value for name, value in settings if isinstance(value, Section)}
+
+
+def _changed(old: Settings, new: Settings) -> Iterator[str]:
+    """Yield the names of the settings that changed."""
+    for section, before in _sections(old).items():
+        for name, value in before:
+            if value != getattr(getattr(new, section), name):
+                yield f"{section}.{name}"

@@ -1,145 +1,224 @@
-"""The settings of every section but `kafka`, and what a section is for."""
+"""The sections of the settings but `kafka`, the kinds of values they have, and what follows from a section alone.
 
+The docstring under a field is its description in the table of settings. A field with the mark `Rotates` may change
+while the daemon runs; see `reloading`.
+"""
+
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from pipeline.config.values import Bytes, CommaList, NumberList, Seconds, Section
+MODEL_CONFIG: Final = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+"""Frozen, no unknown keys, and no value in an error message: it could be a secret."""
+
+EMBEDDED: Final = "chdb:"
+"""How the url of the embedded ClickHouse begins; the path of its directory follows."""
+
+_ADDRESS: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/@]*):(?P<port>\d{1,5})")
+_MAX_PORT: Final = 65_535
+
+
+def _split_commas(value: Any) -> Any:
+    """Turn `a, b` into `a` and `b`; anything but text is left to the validation."""
+    if isinstance(value, str):
+        return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(ge=1024)]
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+NumberList = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
+
+
+@dataclass(frozen=True, slots=True)
+class Rotates:
+    """Mark of a field whose value is read again while the daemon runs; all others stay as they were at the start.
+
+    Attributes:
+        login_only: of a url only user and password follow, the address stays.
+    """
+
+    login_only: bool = False
+
+
+class HostPort(NamedTuple):
+    """An address; an IPv6 host stands in brackets, and an empty one is every address of the host."""
+
+    host: str
+    port: int
+
+
+def host_port(text: str) -> HostPort | None:
+    """Return the parts of `host:port`; None if the text is none."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match["port"]) > _MAX_PORT:
+        return None
+    return HostPort(match["host"], int(match["port"]))
+
+
+class Section(BaseModel):
+    """A group of settings."""
+
+    model_config = MODEL_CONFIG
 
 
 class ClickHouseSettings(Section):
     """Where the rows go."""
 
-    url: SecretStr = SecretStr("http://localhost:8123")
-    """`http[s]://user:password@host:port`, or `chdb:PATH` for the embedded ClickHouse."""
+    url: Annotated[SecretStr, Rotates(login_only=True)] = SecretStr("http://localhost:8123")
+    """`http[s]://user:password@host:port` of a server, or `chdb:PATH` for the embedded ClickHouse in that directory."""
     database: str = "runsteps"
-    """Database of all tables."""
-    username: str | None = None
+    """Database of all tables; `runstep migrate` creates it."""
+    username: Annotated[str | None, Rotates()] = None
     """User, where the url names none."""
-    password: SecretStr | None = None
+    password: Annotated[SecretStr | None, Rotates()] = None
     """Password, where the url has none."""
-    access_token: SecretStr | None = None
-    """Bearer token instead of user and password."""
-    access_token_file: Path | None = None
-    """File with the bearer token, read again whenever a connection is made: let the issuer renew it there."""
-    ca_file: Path | None = None
-    """PEM file of the authorities that sign the server's certificate; the system's own by default."""
-    cert_file: Path | None = None
-    """PEM file of our client certificate (mTLS)."""
-    key_file: Path | None = None
-    """PEM file of the client certificate's key."""
+    access_token: Annotated[SecretStr | None, Rotates()] = None
+    """Bearer token that replaces user and password."""
+    access_token_file: Annotated[Path | None, Rotates()] = None
+    """File with the bearer token, read for each connection; the issuer can renew it in place."""
+    ca_file: Annotated[Path | None, Rotates()] = None
+    """PEM file of the authorities that sign the server's certificate; by default the system's own."""
+    cert_file: Annotated[Path | None, Rotates()] = None
+    """PEM file of the client certificate (mTLS). It is the login of a user without password and token."""
+    key_file: Annotated[Path | None, Rotates()] = None
+    """PEM file of the client certificate's private key."""
     server_host_name: str | None = None
-    """Name to expect in the server's certificate where it is not the url's host."""
+    """Name to expect in the server's certificate, where it is not the url's host."""
     verify: bool = True
-    """Whether the server's certificate is checked."""
+    """Whether the server's certificate is checked; `false` allows impersonation."""
     connect_timeout: Seconds = 10.0
     """Seconds to wait for a connection."""
     insert_timeout: Seconds = 60.0
-    """Seconds to wait for an insert, after which its outcome counts as unknown and it is sent again."""
+    """Seconds to wait for the answer to an insert; then the same insert is sent again, which ClickHouse recognizes."""
     compression: Literal["lz4", "zstd", "none"] = "lz4"
-    """Compression of inserts: lz4 within a zone, zstd across zones."""
+    """Compression of inserts: `lz4` within a zone, `zstd` across zones (fewer bytes, more CPU)."""
     variant: Literal["single", "replicated", "cluster"] = "single"
-    """What `runstep migrate` builds: one server, replicas, or shards."""
+    """Tables that `runstep migrate` creates: for one server, for replicas, or for a cluster of shards."""
     cluster: str = "runstep"
-    """Name of the cluster in the servers' configuration."""
+    """Name of the cluster in the servers' `remote_servers`."""
     hosts: Annotated[CommaList, Field(repr=False)] = ()
-    """URLs of all servers that `runstep migrate` applies the tables to; the url alone by default."""
+    """URLs of all servers that `runstep migrate` creates tables on; by default only that of `url`."""
     on_cluster: bool = False
-    """Whether `runstep migrate` lets one server spread each statement with ON CLUSTER; else it goes to all `hosts`."""
+    """Whether `runstep migrate` sends each statement to one server, with ON CLUSTER, instead of to each of `hosts`."""
     replica_path: str = "/clickhouse/tables/{shard}/{database}/{table}"
-    """Place of the replicated tables in Keeper, with the servers' macros; `name:/path` for an auxiliary Keeper."""
+    """Path of the replicated tables in Keeper, with the servers' macros; `name:/path` for an auxiliary Keeper."""
     replica_name: str = "{replica}"
-    """Name of a replica among its like, as a rule the servers' macro."""
+    """Name of a replica in Keeper, usually the servers' macro."""
     shard_replicas: bool = True
-    """Whether the shards of a cluster have replicas; each is a single server else."""
+    """Whether each shard of a cluster has replicas; `false` for shards of one server."""
     insert_quorum: str = "auto"
     """Replicas that must have an insert before it counts: `auto` (a majority) or a number."""
     require_deduplication: bool = True
-    """Whether nothing is written to tables that would store a repeated insert twice; else a warning has to do."""
+    """Refuse to write to tables without insert deduplication; `false` only warns."""
     retention_days: Annotated[int, Field(ge=0)] = 0
-    """Days after which a step is deleted; 0 keeps it for ever."""
+    """Days that steps and their ledger rows are kept; 0 is without limit. `runstep migrate` applies it."""
     details_retention_days: Annotated[int, Field(ge=0)] = 0
-    """Days after which step_details are emptied; 0 keeps them as long as the step."""
+    """Days that step_details and extra_fields are kept; 0 is as long as the step. `runstep migrate` applies it."""
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether ClickHouse runs within this process."""
+        return self.url.get_secret_value().startswith(EMBEDDED)
+
+    @property
+    def directory(self) -> str:
+        """The embedded ClickHouse's data directory; empty if the url names none."""
+        return self.url.get_secret_value().removeprefix(EMBEDDED)
 
 
 class BatchSettings(Section):
     """When a batch is full."""
 
     max_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
-    """Rows that make a batch full."""
+    """Rows that make a batch full. More rows mean fewer inserts and more memory."""
     max_bytes: Bytes = 67_108_864
-    """Bytes of record values that make a batch full."""
+    """Bytes of record values that make a batch full; it bounds the memory of a batch."""
     max_age: Seconds = 1.0
-    """Seconds after which a batch is written however small it is; it bounds the delay of quiet topics."""
+    """Seconds after which a batch is written however small it is. Less means fresher rows, more means fewer inserts."""
 
 
 class DeadLetterSettings(Section):
-    """Where refused records go."""
+    """Where rejected records go, and how many of them halt a partition."""
 
     topic: str | None = None
-    """Topic of the dead letters; the first topic with `.dlq` behind it by default."""
+    """Topic of the dead letters; by default the first of `kafka.topics` with `.dlq` appended."""
     delivery_timeout: Seconds = 30.0
-    """Seconds to wait for the acknowledgement of a dead letter."""
+    """Seconds to wait until Kafka acknowledges dead letters; then they are sent again."""
     max_request_size: Bytes = 33_554_432
-    """Largest dead letter in bytes; the topic's max.message.bytes must allow it."""
+    """Largest dead letter in bytes. The topic's `max.message.bytes` must allow it."""
     max_consecutive: Annotated[int, Field(ge=0)] = 1_000
-    """Refused records in a row beyond which a partition is halted, not emptied into the dead letters; 0: no limit."""
+    """Rejected records in a row beyond which their partition is halted, so that a broken producer does not fill the
+    dead-letter topic; 0 is no limit."""
     max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of refused records, among the latest 1,000 or more, beyond which a partition is halted; 1: no limit."""
+    """Share of rejected records, of the latest 1,000 or more, beyond which their partition is halted; 1 is no limit."""
 
 
 class NormalizeSettings(Section):
-    """What is kept of an event, and what is too old to be news."""
+    """What is kept of an event, and what is too old to be counted as news."""
 
     content: Literal["full", "structure", "none"] = "full"
-    """How much of step_details is stored: all, the structure without texts, or nothing."""
+    """How much of step_details is stored: `full`, the `structure` without texts (they may be confidential), `none`."""
     max_event_bytes: Bytes = 26_214_400
-    """Largest record value that is read; larger ones are dead-lettered."""
+    """Largest record value in bytes that is read; a larger one becomes a dead letter."""
     max_text: Annotated[int, Field(ge=64)] = 8_192
-    """Characters kept of an error message."""
+    """Characters of an error message that are stored; the rest is cut off."""
     backfill_after: Seconds = 86_400.0
-    """Seconds after its end from which on a step counts as backfill only."""
+    """A step that ended longer ago than this many seconds when read is counted as backfill only."""
     counted_steps: Annotated[int, Field(ge=1)] = 100_000
-    """Ended steps remembered for each partition, so that a repeated event is not counted twice."""
+    """Ended steps remembered for each partition, so that the metrics count a repeated event once."""
 
 
 class RetrySettings(Section):
-    """How long to wait between attempts; there is no limit to their number while the environment is at fault."""
+    """How long to wait between attempts. Their number is not limited while Kafka or ClickHouse is away."""
 
     first_delay: Seconds = 0.2
-    """Seconds before the first repetition; doubled each time, with jitter."""
+    """Seconds before the first retry. Each further delay is twice as long, with jitter."""
     max_delay: Seconds = 15.0
-    """Longest wait between two attempts in seconds."""
+    """Longest delay between two attempts in seconds."""
     unknown_attempts: Annotated[int, Field(ge=1)] = 10
-    """Failures in a row that nobody understands after which the partitions that have them are halted."""
+    """Consecutive unclassified insert failures before the affected partitions are halted."""
     halted_delay: Seconds = 300.0
-    """Seconds after which a halted partition is read again from its committed offset, to see whether it is fixed."""
+    """Seconds after which a halted partition is tried again, from its committed offset."""
 
 
 class HttpSettings(Section):
     """The endpoints: /metrics, /healthz, /readyz, /status."""
 
     bind: str = "127.0.0.1:9464"
-    """host:port to listen on; port 0 takes a free one."""
+    """host:port to listen on. `0.0.0.0:9464` is every address of the host; port 0 takes a free one."""
     cert_file: Path | None = None
-    """PEM file of the endpoints' certificate; with it they speak HTTPS."""
+    """PEM file of the endpoints' certificate; with it they speak HTTPS. A renewed file needs no restart."""
     key_file: Path | None = None
-    """PEM file of that certificate's key."""
+    """PEM file of that certificate's private key, without a password."""
     client_ca_file: Path | None = None
-    """PEM file of the authorities whose clients may ask (mTLS)."""
+    """PEM file of authorities; only clients with a certificate from one of them are answered (mTLS)."""
     stalled_after: Seconds = 60.0
-    """Seconds without progress of the loop, or of the writer beyond its time-outs, after which /healthz says so."""
+    """Seconds without progress after which /healthz fails: of the loop, or of the writer beyond its time-outs."""
     final_scrape: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds that a drained daemon waits for one more scrape, so that a restart loses no number; 0: not at all."""
+    """Longest wait in seconds of a drained daemon for one more scrape, which gets the last counts; 0 is none."""
     buckets: NumberList = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900)
     """Upper bounds of the duration histogram in seconds."""
 
+    @property
+    def host(self) -> str:
+        """The host to listen on; empty is every address, and an IPv6 address stands in brackets."""
+        return self.bind.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        """The port to listen on; 0 is any free one."""
+        return int(self.bind.rpartition(":")[2])
+
 
 class LogSettings(Section):
-    """How the daemon tells what it does."""
+    """How the daemon logs."""
 
     format: Literal["console", "json"] = "console"
-    """For people, or for a log collector."""
+    """`console` is for people, `json` for log collectors."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is told; debug adds a line for every batch."""
+    """Lowest level that is logged; `debug` adds a line for every batch."""

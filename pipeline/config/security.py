@@ -1,4 +1,4 @@
-"""Relations between the settings of transport and credentials, of Kafka, ClickHouse and our own endpoints."""
+"""Relations between the settings of transport and credentials, of Kafka, ClickHouse and the endpoints."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -6,9 +6,8 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from pipeline.config.kafka_section import KafkaSettings
-from pipeline.config.sections import ClickHouseSettings
+from pipeline.config.sections import ClickHouseSettings, Section
 from pipeline.config.settings import Settings, mask_url
-from pipeline.config.values import Section
 
 _SSL_FILES: Final = ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password", "ssl_crl_file")
 _SASL: Final = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_oauth_token", "sasl_oauth_token_file")
@@ -64,23 +63,30 @@ def clickhouse_access(settings: Settings) -> Iterator[str]:
     """Yield what is wrong with the way to ClickHouse."""
     store = settings.clickhouse
     url = store.url.get_secret_value()
-    yield from _address(url, "clickhouse.url")
+    if not store.is_embedded:
+        yield from _address(url, "clickhouse.url")
     for host in store.hosts:
         # An entry may leave out what is as in the url.
         yield from _address(host if "://" in host else f"http://{host}", "clickhouse.hosts")
     yield from _pair("clickhouse", "cert_file", "key_file", store)
-    embedded = url.startswith("chdb:")
-    if embedded:
-        useless = ("username", "password", "access_token", "access_token_file", "hosts")
-        yield from (f"clickhouse.{name} has no effect with a chdb: url; remove one" for name in _given(store, useless))
-        if store.variant != "single":
-            yield f"clickhouse.variant {store.variant} needs a server; clickhouse.url is the embedded {url}"
+    if store.is_embedded:
+        yield from _embedded(store)
     if not url.lower().startswith("https:"):
         tls = list(_given(store, ("ca_file", "cert_file", "key_file", "server_host_name")))
         for name in tls + ([] if store.verify else ["verify"]):
             yield f"clickhouse.{name} has no effect unless clickhouse.url begins with https:"
-    if not embedded:
+    if not store.is_embedded:
         yield from _credentials(store, _split(url))
+
+
+def _embedded(store: ClickHouseSettings) -> Iterator[str]:
+    if not store.directory:
+        yield "clickhouse.url: chdb: needs a path, such as chdb:./data"
+    for name in _given(store, ("username", "password", "access_token", "access_token_file", "hosts")):
+        yield f"clickhouse.{name} has no effect with a chdb: url; remove one"
+    if store.variant != "single":
+        url = store.url.get_secret_value()
+        yield f"clickhouse.variant {store.variant} needs a server; clickhouse.url is the embedded {url}"
 
 
 def _credentials(store: ClickHouseSettings, url: SplitResult | None) -> Iterator[str]:
@@ -97,10 +103,6 @@ def _credentials(store: ClickHouseSettings, url: SplitResult | None) -> Iterator
 
 
 def _address(url: str, name: str) -> Iterator[str]:
-    if url.startswith("chdb:") and name == "clickhouse.url":
-        if not url.removeprefix("chdb:"):
-            yield "clickhouse.url: chdb: needs a path, such as chdb:./data"
-        return
     split = _split(url)
     if split is None or split.scheme not in {"http", "https"} or not split.hostname:
         shown = mask_url(url) if "://" in url else "the value"
@@ -117,10 +119,10 @@ def _split(url: str) -> SplitResult | None:
 
 
 def http_access(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with the certificates of our own endpoints."""
+    """Yield what is wrong with the certificates of the endpoints."""
     yield from _pair("http", "cert_file", "key_file", settings.http)
     if settings.http.client_ca_file is not None and settings.http.cert_file is None:
-        yield "http.client_ca_file needs http.cert_file: clients can only be told apart over HTTPS"
+        yield "http.client_ca_file needs http.cert_file: clients can only be identified over HTTPS"
 
 
 def _pair(section: str, cert: str, key: str, values: Section) -> Iterator[str]:

@@ -1,16 +1,13 @@
 """All sections together, what follows from them, and how they are shown without their secrets."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.config.kafka_section import KafkaSettings
 from pipeline.config.sections import (
+    MODEL_CONFIG,
     BatchSettings,
     ClickHouseSettings,
     DeadLetterSettings,
@@ -18,30 +15,16 @@ from pipeline.config.sections import (
     LogSettings,
     NormalizeSettings,
     RetrySettings,
+    Seconds,
 )
-from pipeline.config.values import Seconds
 
 MASK: Final = "********"
 
-_sources: Final[ContextVar[tuple[dict[str, Any], ...]]] = ContextVar("sources", default=())
 
+class Settings(BaseModel):
+    """All settings. Made by hand they come from no source and no relation is checked; `load` does both."""
 
-@contextmanager
-def reading(sources: tuple[dict[str, Any], ...]) -> Iterator[None]:
-    """Let a `Settings()` made inside take what it is not given from these nested values; the first one wins."""
-    token = _sources.set(sources)
-    try:
-        yield
-    finally:
-        _sources.reset(token)
-
-
-class Settings(BaseSettings):
-    """All of it. Made by hand it reads no source and checks no relation; `load` does both."""
-
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = MODEL_CONFIG
 
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
@@ -52,19 +35,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     drain_timeout: Seconds = 25.0
-    """Seconds to write and commit what was read when the daemon is told to stop."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see below
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Replace the library's sources: ours know which name a value came from, and refuse unknown ones."""
-        return (init_settings, *(InitSettingsSource(settings_cls, source) for source in _sources.get()))
+    """Seconds after SIGTERM to write and commit what was read. Allow more than that before the process is killed."""
 
     @property
     def dead_letter_topic(self) -> str:

@@ -1,8 +1,8 @@
-"""The composition root: builds every part from the settings, wires them, and owns their order of start and end.
+"""Builds every part of the daemon from the settings, wires them, and owns their order of start and end.
 
-The only place that knows all parts. Start: endpoints first (so that waiting for a service is visible), then the
-writer, then the owner's loop in the calling thread. End: the loop drains, the group is left, the metrics wait for a
-last scrape.
+The only place that knows all parts. A `Pipeline` reads, stores and counts; a `Service` is a pipeline with endpoints.
+Start: endpoints first (so that waiting for Kafka or ClickHouse is visible), then the writer, then the loop in the
+calling thread. End: the loop drains, the consumer leaves the group, the metrics wait for a last scrape.
 """
 
 import gc
@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Metric
@@ -25,41 +25,42 @@ from pipeline.daemon.systemd import Notifier
 from pipeline.daemon.watchdog import Watchdog, Watched
 from pipeline.daemon.writer import Writer
 from pipeline.endpoints import Endpoints
+from pipeline.endpoints.status import BufferStatus, PartitionStatus, ProcessStatus, SinkStatus
 from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.kafka.source import KafkaSource
 from pipeline.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-WRITER_JOIN: Final = 2.0
-COLLECT_INTERVAL: Final = 60.0
-MOST_QUESTIONS: Final = 4
-"""So many at most does the sink ask in one go, each with its time-out: to connect, or to look at the tables."""
+WRITER_JOIN_TIMEOUT_S: Final = 2.0
+GARBAGE_INTERVAL_S: Final = 60.0
+MAX_QUERIES_PER_PROBE: Final = 4
+"""The sink sends so many queries at most, each with its time-out, to connect or to look at the tables."""
 
 
 class LastScrape(Collector):
-    """Sees when a scrape happens, so that a clean end can let Prometheus have the final numbers."""
+    """Notices a scrape, so that a clean end can wait until Prometheus has the final numbers."""
 
     def __init__(self) -> None:
         self._seen = threading.Event()
 
     def collect(self) -> Iterable[Metric]:
-        """Note the scrape; adds no series."""
+        """Note the scrape; add no series."""
         self._seen.set()
         return ()
 
     def wait(self, seconds: float) -> None:
-        """Wait for one more scrape from now on, at most so long."""
+        """Wait for one more scrape from now on, at most so many seconds."""
         self._seen.clear()
         self._seen.wait(seconds)
 
 
-class Member:
-    """One member of the group: source, writer, processor and metrics, and how they fare (`endpoints.Health`).
+class Pipeline:
+    """Source, processor, writer and metrics of one member of the consumer group, and their health (`endpoints.Health`).
 
     Attributes:
         registry: where the metrics are.
-        metrics: what the parts tell.
+        metrics: what the parts count.
     """
 
     def __init__(
@@ -102,17 +103,17 @@ class Member:
         self._watchdog.start()
         self._writer.start()
         ended = threading.Event()
-        threading.Thread(target=_collect_now_and_then, args=(ended,), name="runstep-garbage", daemon=True).start()
+        threading.Thread(target=_collect_garbage, args=(ended,), name="runstep-garbage", daemon=True).start()
         try:
             self._state = "running"
             self._processor.run()
         finally:
             ended.set()
             self._state = "drained"
-            self._writer.close(WRITER_JOIN)
+            self._writer.close(WRITER_JOIN_TIMEOUT_S)
             self._source.close()
             self._watchdog.close()
-            log.info("drained", **self.metrics.totals())
+            log.info("drained", message="the daemon has drained", **self.metrics.totals())
 
     def stop(self) -> None:
         """Ask for a clean end; from any thread, and from a signal handler."""
@@ -124,7 +125,7 @@ class Member:
         return self._watchdog.cause()
 
     def ready(self) -> list[str]:
-        """Return what is in the way of records becoming rows; empty when nothing is."""
+        """Return why records are not read and stored right now; empty while they are."""
         causes = [] if self._state == "running" else [f"the daemon is {self._state}"]
         causes += [cause for cause in (self._processor.source_trouble, self._writer.trouble, self.alive()) if cause]
         if not self._processor.source_trouble and not self._source.joined():
@@ -133,25 +134,25 @@ class Member:
         halted = list(self._source.halted.items())
         return causes + [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> ProcessStatus:
         """Return what /status shows."""
         causes, halted = self.ready(), dict(self._source.halted)
-        return {
-            "state": "waiting" if self._state == "running" and causes else self._state,
-            "causes": causes,
-            "partitions": self._processor.status(),
-            "buffer": {"rows": self._processor.buffered(), "writing": self._writer.busy},
-            "sink": {
-                "available": self._writer.sink_trouble is None,
-                "cause": self._writer.sink_trouble,
-                "breaker": self._writer.breaker.state,
-                "failures_in_a_row": self._writer.breaker.failures,
-                "most_rows": _finite(self._writer.insertion.appetite.most),
-            },
-            "halted": {f"{partition.topic}/{partition.number}": cause for partition, cause in halted.items()},
-            "last_error": self._last_errors(),
-            "counts": self.metrics.totals(),
-        }
+        return ProcessStatus(
+            state="waiting" if self._state == "running" and causes else self._state,
+            causes=causes,
+            partitions={name: PartitionStatus(**place) for name, place in self._processor.status().items()},
+            buffer=BufferStatus(rows=self._processor.buffered(), writing=self._writer.busy),
+            sink=SinkStatus(
+                available=self._writer.sink_trouble is None,
+                cause=self._writer.sink_trouble,
+                breaker=self._writer.breaker.state,
+                failures_in_a_row=self._writer.breaker.failures,
+                most_rows=_finite(self._writer.insertion.appetite.most),
+            ),
+            halted={f"{partition.topic}/{partition.number}": cause for partition, cause in halted.items()},
+            last_error=self._last_errors(),
+            counts=self.metrics.totals(),
+        )
 
     def _last_errors(self) -> dict[str, str]:
         settings = {} if self._reloadable.trouble is None else {"settings": self._reloadable.trouble}
@@ -159,22 +160,22 @@ class Member:
 
 
 def _watched(processor: Processor, writer: Writer, sink: ClickHouseSink, settings: Settings) -> list[Watched]:
-    """Return who has to show signs of life, and how often.
+    """Return what has to show heartbeats, and how often.
 
-    The writer shows one before each attempt, and its sink one before each question that this is made of; what comes
-    then, and the wait behind it, may last as long as the settings allow.
+    The writer shows one before each attempt, and its sink one before each query of the attempt. The attempt, and the
+    back-off behind it, may last as long as the settings allow.
     """
-    store, patience = settings.clickhouse, settings.http.stalled_after
+    store, stalled_after = settings.clickhouse, settings.http.stalled_after
     longest = settings.retry.max_delay + max(
-        store.connect_timeout + MOST_QUESTIONS * store.insert_timeout,
+        store.connect_timeout + MAX_QUERIES_PER_PROBE * store.insert_timeout,
         settings.kafka.bootstrap_timeout + settings.dead_letter.delivery_timeout,
     )
     return [
-        Watched("the loop", lambda: processor.last_heartbeat, patience),
+        Watched("the loop", lambda: processor.last_heartbeat, stalled_after),
         Watched(
             "the writer",
             lambda: max(writer.last_heartbeat, sink.last_heartbeat),
-            patience + longest,
+            stalled_after + longest,
             lambda: writer.failure,
         ),
     ]
@@ -184,8 +185,8 @@ def _finite(rows: float) -> int | None:
     return None if math.isinf(rows) else int(rows)
 
 
-class Daemon:
-    """A member with its endpoints: what `runstep run` runs.
+class Service:
+    """A pipeline with its endpoints: what `runstep run` runs.
 
     Attributes:
         endpoints: the HTTP server; its `address` is known once `run` has started it.
@@ -198,14 +199,14 @@ class Daemon:
         *,
         registry: CollectorRegistry | None = None,
     ) -> None:
-        """Wire the parts; nothing is opened before `run`. For the arguments see `Member`."""
+        """Wire the parts; nothing is opened before `run`. For the arguments see `Pipeline`."""
         self._settings = settings
-        self._member = Member(settings, registry or CollectorRegistry(), load)
+        self._pipeline = Pipeline(settings, registry or CollectorRegistry(), load)
         self._last_scrape = LastScrape()
-        self._member.registry.register(self._last_scrape)
-        self.endpoints = Endpoints(settings.http, self._member.registry, self._member)
-        self._notifier = Notifier(self._member, settings)
-        self.status = self._member.status
+        self._pipeline.registry.register(self._last_scrape)
+        self.endpoints = Endpoints(settings.http, self._pipeline.registry, self._pipeline)
+        self._notifier = Notifier(self._pipeline, settings)
+        self.status = self._pipeline.status
 
     def run(self) -> None:
         """Run until `stop`, then drain. Blocks; the calling thread is the owner.
@@ -214,10 +215,11 @@ class Daemon:
             ConfigError: the endpoints' address cannot be listened on.
         """
         self.endpoints.start()
-        log.info("started", http=":".join(map(str, self.endpoints.address)), topics=self._settings.kafka.topics)
+        address = ":".join(map(str, self.endpoints.address))
+        log.info("started", message="the daemon runs", http=address, topics=self._settings.kafka.topics)
         self._notifier.start()
         try:
-            self._member.run()
+            self._pipeline.run()
             self._last_scrape.wait(self._settings.http.final_scrape)
         finally:
             self._notifier.close()
@@ -225,17 +227,17 @@ class Daemon:
 
     def stop(self) -> None:
         """Ask for a clean end; from any thread, and from a signal handler."""
-        self._member.stop()
+        self._pipeline.stop()
         self._notifier.hint()
 
 
-def _collect_now_and_then(ended: threading.Event) -> None:
-    """Collect garbage once a minute, not at every hundred thousand rows: rows hold no cycles, to walk them is waste.
+def _collect_garbage(ended: threading.Event) -> None:
+    """Collect garbage once a minute instead of at every hundred thousand rows: rows hold no cycles.
 
     Not less often either: kafka-python leaves the socket of every refused connection in a cycle.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(1_000_000, 20, 100)
-    while not ended.wait(COLLECT_INTERVAL):
+    while not ended.wait(GARBAGE_INTERVAL_S):
         gc.collect()

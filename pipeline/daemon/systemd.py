@@ -85,12 +85,12 @@ class Notifier:
             # Without a sign of life the service manager will start the daemon again.
             log.exception("nothing to tell the service manager")
             return
-        state = status["state"]
+        state = status.state
         self._started = state != "starting"
         lines = [self._once("READY=1")] if self._started else []
         if state in {"draining", "drained"}:
             lines += [self._once(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={self._ending * 1_000_000:.0f}")]
-        lines += [self._once(f"STATUS={_in_words(state, status['causes'])}")]
+        lines += [self._once(f"STATUS={_in_words(state, status.causes)}")]
         if self._watchdog and stuck is None:
             lines += ["WATCHDOG=1"]
         self._send("\n".join(filter(None, lines)))

@@ -1,7 +1,6 @@
 """From settings to a listening socket and a TLS context, or to one sentence about what is wrong with them."""
 
 import errno
-import re
 import socket
 import ssl
 from pathlib import Path
@@ -9,13 +8,11 @@ from typing import Final
 
 import structlog
 
-from pipeline.config import HttpSettings
+from pipeline.config import HttpSettings, host_port
 from pipeline.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 
-_BIND: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
-_HIGHEST_PORT: Final = 65_535
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 _FIXES: Final = {
     errno.EADDRINUSE: "another process listens there; stop it, or choose another port (0 takes a free one)",
@@ -30,10 +27,10 @@ def listen(bind: str) -> socket.socket:
     Raises:
         ConfigError: naming the address and the fix.
     """
-    match = _BIND.fullmatch(bind)
-    if match is None or int(match["port"]) > _HIGHEST_PORT:
+    given = host_port(bind)
+    if given is None:
         raise ConfigError(f"http.bind = {bind!r} is not an address; write host:port, [ipv6]:port or :port")
-    host, port = match["six"] or match["host"], int(match["port"])
+    host, port = given.host.strip("[]"), given.port
     try:
         if not host:
             return _everywhere(port)
@@ -57,7 +54,7 @@ def _everywhere(port: int) -> socket.socket:
 
 
 class Tls:
-    """The TLS context of three files, read again when they change: certificates live shorter than daemons."""
+    """The TLS context of three files, which are read again when they change: certificates expire before daemons end."""
 
     def __init__(self, cert: Path, key: Path | None, client_ca: Path | None) -> None:
         """Read the files; without `client_ca` any client may ask.
@@ -76,10 +73,11 @@ class Tls:
             self._seen = stamps
             try:
                 self._context = _context(*self._files)
-                log.info("http certificates changed and were read again")
+                log.info("http_certificates_changed", message="the endpoints' certificates changed and were read again")
             except ConfigError as error:
                 # Seen between two writes, perhaps; the next write changes the stamps again.
-                log.warning("http certificates changed but cannot be used; the former ones stay", cause=str(error))
+                message = "the endpoints' certificates changed but cannot be used; the former ones stay"
+                log.warning("http_certificates_rejected", message=message, cause=str(error))
         return self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
     def _stamps(self) -> list[tuple[int, int] | None]:
@@ -131,5 +129,5 @@ def _context(cert: Path, key: Path | None, client_ca: Path | None) -> ssl.SSLCon
 
 
 def _no_password() -> str:
-    """Refuse encrypted keys: OpenSSL would ask the terminal and wait."""
+    """Reject encrypted keys: OpenSSL would ask the terminal and wait."""
     raise ConfigError("http.key_file is encrypted; give a key without a password, readable by the daemon only")

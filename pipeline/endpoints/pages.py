@@ -1,19 +1,20 @@
-"""What the endpoints answer; knows nothing of sockets.
+"""The pages of the endpoints; knows nothing of sockets.
 
-A page never raises: a fault in the daemon's own report of its health is itself the answer.
+A page never raises: if the daemon's own report of its health fails, the failure is the answer.
 """
 
 import gzip
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
+
+from pipeline.endpoints.status import ProcessStatus
 
 log = structlog.get_logger(__name__)
 
@@ -21,8 +22,8 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _INDEX: Final = """\
 runstep
 /metrics  numbers for Prometheus (text or OpenMetrics)
-/healthz  200 while the loop makes progress, else 503 and the cause; restart the process
-/readyz   200 while records are read and stored, else 503 and the causes; the process heals by itself
+/healthz  200 while the loop makes progress, else 503 and the cause; then restart the process
+/readyz   200 while records are read and stored, else 503 and the causes; the process recovers by itself
 /status   position, lag, buffer and last errors as JSON
 """
 
@@ -36,13 +37,13 @@ class Health(Protocol):
     def ready(self) -> list[str]:
         """Return why records are not being read and stored right now; empty while they are."""
 
-    def status(self) -> dict[str, Any]:
-        """Return state, partitions, buffer, sink, last errors and counts, as data for JSON."""
+    def status(self) -> ProcessStatus:
+        """Return state, partitions, buffer, sink, last errors and counts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A response without its protocol."""
+class Response:
+    """An HTTP response without its protocol."""
 
     status: HTTPStatus
     body: bytes
@@ -50,18 +51,18 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def text(status: HTTPStatus, *lines: str) -> Answer:
-    """Return an answer in plain text."""
-    return Answer(status, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
+def text(status: HTTPStatus, *lines: str) -> Response:
+    """Return a response in plain text."""
+    return Response(status, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
 
 
 class Pages:
-    """The answer to each path. For any thread."""
+    """The response to each path. For any thread."""
 
     def __init__(self, registry: CollectorRegistry, health: Health) -> None:
         self._registry = registry
         self._health = health
-        self._pages: Mapping[str, Callable[[Message], Answer]] = {
+        self._pages: Mapping[str, Callable[[Message], Response]] = {
             "/": self._index,
             "/metrics": self._metrics,
             "/healthz": self._healthz,
@@ -69,8 +70,8 @@ class Pages:
             "/status": self._status,
         }
 
-    def answer(self, target: str, headers: Message) -> Answer:
-        """Return the answer to a GET of `target` (path and query)."""
+    def answer(self, target: str, headers: Message) -> Response:
+        """Return the response to a GET of `target` (path and query)."""
         path = target.partition("?")[0].rstrip("/") or "/"
         page = self._pages.get(path)
         if page is None:
@@ -78,35 +79,34 @@ class Pages:
         try:
             return page(headers)
         except Exception as error:
-            log.exception("endpoint failed", path=path)
+            log.exception("endpoint_failed", message="a page could not be made", path=path)
             # The message stays in the log: it may quote what only operators of the host should read.
             return text(
                 HTTPStatus.INTERNAL_SERVER_ERROR, f"{path} failed with {type(error).__name__}; the log has the details."
             )
 
-    def _index(self, _: Message) -> Answer:
-        return Answer(HTTPStatus.OK, _INDEX.encode())
+    def _index(self, _: Message) -> Response:
+        return Response(HTTPStatus.OK, _INDEX.encode())
 
-    def _metrics(self, headers: Message) -> Answer:
+    def _metrics(self, headers: Message) -> Response:
         encode, content_type = _encoder(headers.get("Accept", ""))
         body = encode(self._registry)
         extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
         if _accepts_gzip(headers.get("Accept-Encoding", "")):
             body = gzip.compress(body, compresslevel=5, mtime=0)
             extra += (("Content-Encoding", "gzip"),)
-        return Answer(HTTPStatus.OK, body, content_type, extra)
+        return Response(HTTPStatus.OK, body, content_type, extra)
 
-    def _healthz(self, _: Message) -> Answer:
+    def _healthz(self, _: Message) -> Response:
         cause = self._health.alive()
         return text(HTTPStatus.OK, "ok") if cause is None else text(HTTPStatus.SERVICE_UNAVAILABLE, cause)
 
-    def _readyz(self, _: Message) -> Answer:
+    def _readyz(self, _: Message) -> Response:
         causes = self._health.ready()
         return text(HTTPStatus.SERVICE_UNAVAILABLE, *causes) if causes else text(HTTPStatus.OK, "ok")
 
-    def _status(self, _: Message) -> Answer:
-        body = json.dumps(self._health.status(), indent=2, default=str) + "\n"
-        return Answer(HTTPStatus.OK, body.encode(), "application/json")
+    def _status(self, _: Message) -> Response:
+        return Response(HTTPStatus.OK, self._health.status().json_text().encode(), "application/json")
 
 
 def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:

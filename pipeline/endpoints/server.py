@@ -1,8 +1,8 @@
-"""The HTTP server: one short thread for each request, and a bound on all that a client can do to it.
+"""The HTTP server: one short-lived thread for each request, and a limit on all that a client can do to it.
 
-One request a connection. Whatever a client does (says nothing, says it slowly, does not read), its connection is ended
-after `_PATIENCE`; when all places are taken the oldest connection gives way, so that clients who hold theirs cannot
-shut out Prometheus. TLS handshakes happen in the request's thread, never in the one that accepts.
+One request a connection. Whatever a client does (sends nothing, sends slowly, does not read), its connection is ended
+after `connection_timeout`. When all places are taken the oldest connection is ended, so that clients who hold theirs
+cannot shut out Prometheus. TLS handshakes happen in the request's thread, never in the one that accepts.
 """
 
 import socket
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -20,31 +21,45 @@ from prometheus_client import CollectorRegistry
 
 from pipeline.config import HttpSettings
 from pipeline.endpoints.listening import Tls, listen, tls
-from pipeline.endpoints.pages import Answer, Health, Pages, text
+from pipeline.endpoints.pages import Health, Pages, Response, text
 
 log = structlog.get_logger(__name__)
 
-_PATIENCE: Final = 10.0
-"""Seconds from accept to the last byte; Prometheus gives up after 10 by default."""
 
-_PLACES: Final = 16
-"""Connections at once. A few scrapers and probes need two or three."""
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What clients may do to the server.
 
-_STUCK_PLACES: Final = 16
-"""More connections, ended but whose threads are still at work, before new ones are refused."""
+    Attributes:
+        connection_timeout: seconds from accept to the last byte; Prometheus gives up after 10 by default.
+        max_open: connections at once; a few scrapers and probes need two or three.
+        max_ending: more connections, ended but whose threads are still at work, before new ones are refused.
+        check_interval: seconds between checks for overdue connections.
+        close_timeout: seconds that `close` waits for answers under way, and again for the threads it then ends.
+    """
 
-_TICK: Final = 0.25
-"""Seconds between looks at overdue connections."""
+    connection_timeout: float = 10.0
+    max_open: int = 16
+    max_ending: int = 16
+    check_interval: float = 0.25
+    close_timeout: float = 1.0
 
-_PARTING: Final = 1.0
-"""Seconds that `close` waits for answers under way, and again for the threads of connections it then ends."""
+
+DEFAULT_LIMITS: Final = ServerLimits()
 
 
 class Endpoints:
     """The endpoints, listening from `start` to `close`. Runs in threads of its own; may be used from any."""
 
-    def __init__(self, settings: HttpSettings, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        registry: CollectorRegistry,
+        health: Health,
+        limits: ServerLimits = DEFAULT_LIMITS,
+    ) -> None:
         self._settings = settings
+        self._limits = limits
         self._pages = Pages(registry, health)
         self._server: _Server | None = None
 
@@ -55,8 +70,10 @@ class Endpoints:
             ConfigError: the address cannot be listened on, or the TLS files cannot be used.
         """
         secured = tls(self._settings)
-        self._server = _Server(listen(self._settings.bind), secured, self._pages)
-        threading.Thread(target=self._server.serve_forever, args=(_TICK,), name="runstep-http", daemon=True).start()
+        self._server = _Server(listen(self._settings.bind), secured, self._pages, self._limits)
+        threading.Thread(
+            target=self._server.serve_forever, args=(self._limits.check_interval,), name="runstep-http", daemon=True
+        ).start()
 
     def close(self) -> None:
         """Stop listening and end all connections; may be called twice, and without `start`."""
@@ -64,9 +81,9 @@ class Endpoints:
         if server is not None:
             server.shutdown()
             # An answer that is under way may be the last scrape.
-            server.wait_until_idle(_PARTING)
+            server.wait_until_idle(self._limits.close_timeout)
             server.server_close()
-            server.wait_until_idle(_PARTING)
+            server.wait_until_idle(self._limits.close_timeout)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -78,15 +95,16 @@ class Endpoints:
 
 
 class _Server(ThreadingHTTPServer):
-    """Accepts, and keeps the book of connections. Serving is in threads of their own, all else in one."""
+    """Accepts connections and knows which are open. Each is served in a thread of its own, all else is in one."""
 
-    def __init__(self, listening: socket.socket, secured: Tls | None, pages: Pages) -> None:
+    def __init__(self, listening: socket.socket, secured: Tls | None, pages: Pages, limits: ServerLimits) -> None:
         super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
         self.pages = pages
         self._tls = secured
-        self._book = threading.Condition()
+        self._limits = limits
+        self._lock = threading.Condition()
         self._open: dict[socket.socket, float] = {}
         self._ended: set[socket.socket] = set()
 
@@ -95,9 +113,9 @@ class _Server(ThreadingHTTPServer):
         try:
             connection, peer = self.socket.accept()
         except OSError:
-            time.sleep(_TICK)  # out of file descriptors: it would fail at once, again and again
+            time.sleep(self._limits.check_interval)  # out of file descriptors: it would fail at once, again and again
             raise
-        connection.settimeout(_PATIENCE)
+        connection.settimeout(self._limits.connection_timeout)
         if self._tls is not None:
             try:
                 connection = self._tls.wrap(connection)
@@ -107,48 +125,49 @@ class _Server(ThreadingHTTPServer):
         return connection, peer
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the connection a place and a thread, or refuse it."""
+        """Give the connection a thread, or refuse it."""
         if self._place(request):
             super().process_request(request, client_address)
         else:
-            log.warning("http connection refused: all threads are at work", threads=_PLACES + _STUCK_PLACES)
+            limit = self._limits.max_open + self._limits.max_ending
+            log.warning("http_overloaded", message="a connection was refused: all threads are busy", threads=limit)
             self.shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection. It leaves the book before: its file descriptor may be another's right after."""
+        """Forget a connection, then close it: its file descriptor may be another's right after."""
         self._forget(request)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """End overdue connections. Called by `serve_forever` after each request, and every `_TICK`."""
-        overdue = time.monotonic() - _PATIENCE
-        with self._book:
+        """End overdue connections. Called by `serve_forever` after each request, and every `check_interval`."""
+        overdue = time.monotonic() - self._limits.connection_timeout
+        with self._lock:
             for connection in [connection for connection, since in self._open.items() if since < overdue]:
                 self._end(connection)
 
     def server_close(self) -> None:
         """Close the listening socket and end every connection."""
         super().server_close()
-        with self._book:
+        with self._lock:
             for connection in list(self._open):
                 self._end(connection)
 
     def wait_until_idle(self, timeout: float) -> bool:
         """Wait until no thread serves a connection, at most `timeout` seconds; return whether it is so."""
-        with self._book:
-            return self._book.wait_for(lambda: not self._open and not self._ended, timeout)
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._open and not self._ended, timeout)
 
     def _place(self, connection: socket.socket) -> bool:
-        with self._book:
-            if len(self._open) + len(self._ended) >= _PLACES + _STUCK_PLACES:
+        with self._lock:
+            if len(self._open) + len(self._ended) >= self._limits.max_open + self._limits.max_ending:
                 return False
-            if len(self._open) >= _PLACES:
+            if len(self._open) >= self._limits.max_open:
                 self._end(next(iter(self._open)))
             self._open[connection] = time.monotonic()
             return True
 
     def _end(self, connection: socket.socket) -> None:
-        """Let the thread of a connection find it closed, in whatever call it waits. The book must be held."""
+        """Let the thread of a connection find it closed, in whatever call it waits. The lock must be held."""
         del self._open[connection]
         self._ended.add(connection)
         with suppress(OSError):
@@ -156,10 +175,10 @@ class _Server(ThreadingHTTPServer):
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def _forget(self, connection: socket.socket) -> None:
-        with self._book:
+        with self._lock:
             self._open.pop(connection, None)
             self._ended.discard(connection)
-            self._book.notify_all()
+            self._lock.notify_all()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Do the handshake, then read and answer the request."""
@@ -168,12 +187,12 @@ class _Server(ThreadingHTTPServer):
         super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
-        """Tell of a bug of ours; a client that left or speaks no TLS is not worth more than a line for debugging."""
+        """Log a bug; a client that left or speaks no TLS is logged for debugging only."""
         error = sys.exception()
         if isinstance(error, OSError):
-            log.debug("http connection failed", peer=str(client_address), cause=str(error))
+            log.debug("http_connection_failed", peer=str(client_address), cause=str(error))
         else:
-            log.error("http request failed", exc_info=error)
+            log.error("http_request_failed", message="a bug in the HTTP server", exc_info=error)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -193,11 +212,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer what the base class refuses, without its HTML and without quoting the request."""
         if code == HTTPStatus.NOT_IMPLEMENTED:  # a method without do_*
             refusal = text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are possible here.")
-            self._send(Answer(refusal.status, refusal.body, headers=(("Allow", "GET, HEAD"),)))
+            self._send(Response(refusal.status, refusal.body, headers=(("Allow", "GET, HEAD"),)))
         else:
             self._send(text(HTTPStatus(code), HTTPStatus(code).phrase))
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Response) -> None:
         self.close_connection = True
         self.log_request(answer.status)
         # send_response would add a Server header with the versions of Python and its library.
@@ -216,4 +235,4 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Log a request, for debugging only: probes and scrapes come all the time."""
-        log.debug("http request", peer=self.address_string(), request=format % args)
+        log.debug("http_request", peer=self.address_string(), request=format % args)

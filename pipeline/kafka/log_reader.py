@@ -12,7 +12,7 @@ from kafka.errors import InvalidTopicError, KafkaError, NoError, UnknownTopicOrP
 from kafka.structs import TopicPartition
 
 from pipeline.config import KafkaSettings
-from pipeline.errors import ConfigError, ServiceUnavailable, SourceUnavailable
+from pipeline.errors import ConfigError, ServiceUnavailable
 from pipeline.kafka.client import client_options, connect
 
 MAX_GAP_OFFSETS: Final = 20_000
@@ -117,23 +117,20 @@ def reading_logs(settings: KafkaSettings) -> Iterator[LogReader]:
         ConfigError: kafka-python does not accept the settings.
     """
     options = client_options(settings)
-    try:
-        with closing(connect(KafkaAdminClient, **options)) as admin:
-            consumer = connect(
-                KafkaConsumer,
-                **options,
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-            )
-            try:
-                yield LogReader(admin, consumer)
-            finally:
-                consumer.close(autocommit=False, timeout_ms=_POLL_MS)
-    except SourceUnavailable as error:
-        raise ServiceUnavailable(str(error)) from error
+    with closing(connect(KafkaAdminClient, **options)) as admin:
+        consumer = connect(
+            KafkaConsumer,
+            **options,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+        )
+        try:
+            yield LogReader(admin, consumer)
+        finally:
+            consumer.close(autocommit=False, timeout_ms=_POLL_MS)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from kafka.admin import NewTopic
 from kafka.errors import AuthorizationError, BrokerResponseError, KafkaError, TopicAlreadyExistsError
 
 from pipeline.config import Settings
-from pipeline.errors import ConfigError, ServiceUnavailable, SourceUnavailable
+from pipeline.errors import ConfigError, ServiceUnavailable
 from pipeline.kafka.client import client_options, connect
 
 _UNKNOWN_TOPIC: Final = 3
@@ -32,7 +32,7 @@ def topics(settings: Settings) -> list[Topic]:
         ServiceUnavailable: Kafka is away.
         ConfigError: kafka-python does not accept the settings.
     """
-    admin = _connect(settings)
+    admin = connect(KafkaAdminClient, **client_options(settings.kafka))
     try:
         return _describe(admin, settings)
     finally:
@@ -55,7 +55,7 @@ def create_topics(
         ServiceUnavailable: Kafka is away.
         ConfigError: Kafka does not create a topic; the message names it and the reason.
     """
-    admin = _connect(settings)
+    admin = connect(KafkaAdminClient, **client_options(settings.kafka))
     try:
         found = _describe(admin, settings)
         made = {topic.name for topic in found if topic.state == "missing"}
@@ -66,13 +66,6 @@ def create_topics(
         ]
     finally:
         admin.close()
-
-
-def _connect(settings: Settings) -> Any:
-    try:
-        return connect(KafkaAdminClient, **client_options(settings.kafka))
-    except SourceUnavailable as error:
-        raise ServiceUnavailable(str(error)) from error
 
 
 def _configs(settings: Settings, name: str) -> Mapping[str, str]:

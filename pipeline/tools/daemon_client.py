@@ -1,6 +1,6 @@
-"""How a running daemon is asked over its endpoints: where it is, how its certificate is known, why it did not answer.
+"""A client of the daemon's endpoints: where they are, how their certificate is trusted, why there is no answer.
 
-Owns no meaning of the answers: `checks.daemon` judges them, `top` counts with them.
+Does not interpret the answers: `checks.daemon_answers` judges them, `top` counts with them.
 """
 
 import ssl
@@ -14,41 +14,39 @@ from pipeline.config import HttpSettings
 UNANSWERED: Final = (OSError, ValueError, HTTPException)
 """What `get` and `opener` raise where there is no daemon to ask."""
 
-PATIENCE: Final = 5.0
+ANSWER_TIMEOUT_S: Final = 5.0
 """Seconds to wait for each part of an answer."""
 
-_LONGEST: Final = 10_000_000
+_MAX_ANSWER_BYTES: Final = 10_000_000
 _ANYWHERE: Final = {"", "0.0.0.0", "[::]"}  # noqa: S104 - these are looked for, not listened on
 
 
-class Answer(NamedTuple):
-    """A page, whatever its status."""
+class HttpAnswer(NamedTuple):
+    """A page that was answered, whatever its status."""
 
     status: int
     text: str
 
 
 def scheme(http: HttpSettings) -> str:
-    """Return how the endpoints of these settings speak."""
+    """Return the URL scheme of the endpoints of these settings."""
     return "https" if http.cert_file else "http"
 
 
 def own_address(http: HttpSettings) -> str | None:
-    """Return host:port under which this host finds the daemon of these settings; None where it takes any free port."""
-    host, _, port = http.bind.rpartition(":")
-    if int(port) == 0:
-        return None
-    return f"{'localhost' if host in _ANYWHERE else host}:{port}"
+    """Return host:port at which this host reaches the daemon of these settings; None where it takes any free port."""
+    host = "localhost" if http.host in _ANYWHERE else http.host
+    return f"{host}:{http.port}" if http.port else None
 
 
 def opener(http: HttpSettings, *, trusting: bool) -> OpenerDirector:
-    """Return a way to ask that goes through no proxy.
+    """Return an opener of URLs that uses no proxy.
 
     Its own certificate is trusted as it stands, and shown where the daemon asks its clients for one.
 
     Args:
         http: the certificates.
-        trusting: whether who has that certificate may go by any name.
+        trusting: whether a daemon with that certificate may have any host name.
     """
     context = ssl.create_default_context()
     if http.cert_file is not None:
@@ -61,17 +59,17 @@ def opener(http: HttpSettings, *, trusting: bool) -> OpenerDirector:
     return build_opener(ProxyHandler({}), HTTPSHandler(context=context))
 
 
-def get(through: OpenerDirector, url: str) -> Answer:
+def get(through: OpenerDirector, url: str) -> HttpAnswer:
     """Return a page of a daemon; see `UNANSWERED`."""
     try:
-        with through.open(url, timeout=PATIENCE) as answer:
-            text = answer.read(_LONGEST).decode(errors="replace")
+        with through.open(url, timeout=ANSWER_TIMEOUT_S) as answer:
+            text = answer.read(_MAX_ANSWER_BYTES).decode(errors="replace")
             if answer.length:
                 raise ValueError("its answer is cut off")
-            return Answer(answer.status, text)
+            return HttpAnswer(answer.status, text)
     except HTTPError as error:
         with error:
-            return Answer(error.code, error.read(_LONGEST).decode(errors="replace"))
+            return HttpAnswer(error.code, error.read(_MAX_ANSWER_BYTES).decode(errors="replace"))
 
 
 def reason(error: Exception) -> str:

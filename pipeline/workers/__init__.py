@@ -1,9 +1,6 @@
-"""Several workers seen as one daemon: what `runstep run --workers N` runs.
+"""Several worker processes that answer as one daemon: what `runstep run --workers N` runs.
 
-`supervisor` starts them, restarts them and ends them; `child` is one of them, seen from outside; `overview` is what all
-of them together answer to Prometheus and to probes. What happens inside a worker is in `pipeline.workers.process`.
+`supervisor` starts, restarts and ends them; `child` is one of them, seen from outside; `overview` merges what they
+answer to Prometheus and to probes; `process` is what runs inside a worker. It is run with `python -m`, so this file must
+not import it, and imports nothing.
 """
-
-from pipeline.workers.supervisor import Supervisor, WorkersFailed
-
-__all__ = ("Supervisor", "WorkersFailed")

@@ -1,7 +1,7 @@
-"""One worker process as its supervisor sees it: started, asked, stopped, killed; from its first breath to its last.
+"""One worker process as its supervisor sees it: started, asked for reports, stopped, killed.
 
-A process is never waited for: what it says comes in on a thread of its own here, and what is asked of it is so little
-that a pipe takes it even if nobody reads. A worker that is stopped, stuck or slow holds up nobody.
+The supervisor never waits for a process: its reports arrive on a thread here, and requests are so few that the pipe
+takes them even if the process does not read. A worker that is stopped, stalled or slow delays nothing else.
 """
 
 import os
@@ -19,18 +19,18 @@ from typing import Any, Final
 import structlog
 
 from pipeline.config import Settings
-from pipeline.workers.process import LAST, STOP, Report
+from pipeline.workers.process import LAST, STOP, WorkerReport
 
 log = structlog.get_logger(__name__)
 
-_MOST_UNANSWERED: Final = 16
-"""Questions in the pipe; so few that sending one never blocks."""
+_MAX_UNANSWERED: Final = 16
+"""Requests in the pipe; so few that sending one never blocks."""
 
-_PATIENCE: Final = 3.0
+_ANSWER_TIMEOUT_S: Final = 3.0
 """Seconds without an answer after which a scrape no longer waits for this worker."""
 
-_PARTING: Final = 5.0
-"""Seconds from the last word of a process to its end, before it is killed."""
+_EXIT_TIMEOUT_S: Final = 5.0
+"""Seconds from the end of the pipe to the end of the process, before it is killed."""
 
 
 class Child:
@@ -57,15 +57,15 @@ class Child:
             name: of the worker.
             settings: of this worker; they go through the pipe, never into arguments or the environment.
             load: reads the settings again, there; it can be pickled.
-            heard: called after each report, on a thread of ours.
-            parted: called when the process will say nothing more, on a thread of ours.
+            heard: called after each report, on this child's thread.
+            parted: called when no further report can come, on this child's thread.
 
         Raises:
             OSError: the host starts no more processes.
         """
         self.name = name
         self.started_at = time.monotonic()
-        self.report: Report | None = None
+        self.report: WorkerReport | None = None
         self.failure = ""
         self._heard, self._parted = heard, parted
         self._asked = self._answered = LAST
@@ -85,7 +85,7 @@ class Child:
     def ask(self) -> int:
         """Ask for a report and return the number that answers it; for any thread."""
         with self._sending:
-            if self._asked - self._answered < _MOST_UNANSWERED:
+            if self._asked - self._answered < _MAX_UNANSWERED:
                 self._asked += 1
                 self._send(self._asked)
             return self._asked
@@ -99,8 +99,8 @@ class Child:
         return time.monotonic() - self._answered_at
 
     def is_responsive(self) -> bool:
-        """Return whether an answer may be expected soon: not of a process that is just starting, or is stuck."""
-        return self.report is not None and self._parted_at is None and self.silent_for() < _PATIENCE
+        """Return whether an answer may be expected soon: not of a process that is just starting, or is stalled."""
+        return self.report is not None and self._parted_at is None and self.silent_for() < _ANSWER_TIMEOUT_S
 
     def stop(self) -> None:
         """Ask for a clean end."""
@@ -114,21 +114,23 @@ class Child:
     def poll(self) -> int | None:
         """Return the exit code once the process has ended (negative: the signal), None before."""
         code = self._process.poll()
-        if code is None and self._parted_at is not None and time.monotonic() - self._parted_at > _PARTING:
-            log.warning("worker hangs at its end and is killed", worker=self.name, pid=self.pid)
+        if code is None and self._parted_at is not None and time.monotonic() - self._parted_at > _EXIT_TIMEOUT_S:
+            log.warning(
+                "worker_killed", message="the worker hangs at its end and is killed", worker=self.name, pid=self.pid
+            )
             self.kill()
         return code
 
     def close(self) -> None:
-        """Take in what an ended process said last."""
+        """Read what an ended process sent last."""
         self._process.wait()
         self._listening.join()
         with self._sending:
-            # Somebody may be asking right now, and the descriptor's number may soon be another worker's.
+            # A scrape may be asking right now, and the descriptor's number may soon be another worker's.
             self._connection.close()
 
     def _send(self, message: Any) -> None:
-        # A process that is gone is noticed by its end, not by its pipe.
+        # A process that is gone is noticed by its exit code, not by its pipe.
         with suppress(OSError):
             self._connection.send(message)
 
@@ -155,15 +157,15 @@ def ending(code: int) -> str:
 
 
 def _launch() -> tuple[subprocess.Popen[bytes], Connection]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            # -P: a folder `pipeline` in the current directory is not ours.
-            [sys.executable, "-P", "-m", "pipeline.workers.process", str(theirs.fileno())],
+    near, far = socket.socketpair()
+    with near, far:
+        process = subprocess.Popen(  # noqa: S603 - a module of this package
+            # -P: a folder `pipeline` in the current directory must not be imported.
+            [sys.executable, "-P", "-m", "pipeline.workers.process", str(far.fileno())],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path or str(os.getcwd()) for path in sys.path)},  # noqa: PTH109
             stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-            # A terminal's Ctrl-C goes to a whole process group, and how to end is the supervisor's to say.
+            pass_fds=(far.fileno(),),
+            # A terminal's Ctrl-C goes to a whole process group, and how to end is for the supervisor to say.
             process_group=0,
         )
-        return process, Connection(ours.detach())
+        return process, Connection(near.detach())

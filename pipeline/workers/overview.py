@@ -1,20 +1,21 @@
-"""What all workers together answer: one daemon, to Prometheus, to probes and to people.
+"""What all workers together answer to Prometheus, to probes and to people, as if they were one process.
 
-Counters and histograms are sums, kept when a worker is restarted; gauges say whose they are. A scrape asks every worker
-and waits for a bounded time: of a worker that does not answer it shows what was heard last.
+Counters and histograms are sums, kept when a worker is restarted; gauges carry the worker as a label. A scrape asks
+every worker and waits for a bounded time: for a worker that does not answer it shows the last report.
 """
 
 import threading
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
+from pipeline.endpoints.status import BufferStatus, ProcessStatus, SinkStatus, Status, WorkerStatus
 from pipeline.metrics import MergedMetrics
 from pipeline.workers.child import Child
 
-_WAIT: Final = 1.0
+_REPORT_TIMEOUT_S: Final = 1.0
 """Seconds that a scrape waits for the workers' reports; scrapes and probes of others time out after 10 and 1."""
 
 
@@ -33,7 +34,7 @@ class Overview(Collector):
 
         Args:
             workers: their names.
-            stalled_after: seconds without an answer after which a worker counts as stuck.
+            stalled_after: seconds without an answer after which a worker counts as stalled.
         """
         self.state = "starting"
         self.absent = dict.fromkeys(workers, "is not started yet")
@@ -55,7 +56,7 @@ class Overview(Collector):
 
     def remove(self, child: Child, cause: str) -> None:
         """Keep what an ended process has counted, and forget the rest of it; `cause` says how it ended."""
-        # First, so that at no moment a worker is missed by nobody.
+        # First, so that at every moment the worker is either a child or absent.
         self.miss(child.name, cause)
         with self._counting:
             self._count(child)
@@ -68,16 +69,17 @@ class Overview(Collector):
         self.absent = self.absent | {worker: cause}
 
     def heard(self) -> None:
-        """Note that a report came, or that one will not come any more."""
+        """Note that a report came, or that none can come any more."""
         with self._heard:
             self._heard.notify_all()
 
     def refresh(self) -> None:
-        """Get a report of now from every worker that can give one; takes a second at most."""
+        """Get a report from every worker that can give one now; takes a second at most."""
         asked = [(child, child.ask()) for child in self.children if child.is_responsive()]
         with self._heard:
             self._heard.wait_for(
-                lambda: all(child.has_answered(number) or not child.is_responsive() for child, number in asked), _WAIT
+                lambda: all(child.has_answered(number) or not child.is_responsive() for child, number in asked),
+                _REPORT_TIMEOUT_S,
             )
 
     def collect(self) -> Iterable[Metric]:
@@ -95,47 +97,45 @@ class Overview(Collector):
 
     def alive(self) -> str | None:
         """Return which workers make no progress, and why; None while all do."""
-        stuck = [f"worker {child.name}: {cause}" for child in self.children if (cause := self._stuck(child))]
-        return "; ".join(stuck) or None
+        stalled = [f"worker {child.name}: {cause}" for child in self.children if (cause := self._stalled(child))]
+        return "; ".join(stalled) or None
 
     def ready(self) -> list[str]:
-        """Return what is in the way of records becoming rows, worker by worker; empty when nothing is."""
+        """Return why records are not read and stored right now, worker by worker; empty while they are."""
         causes = [] if self.state == "running" else [f"the daemon is {self.state}"]
         for child in self.children:
-            own = ["is starting"] if child.report is None else child.report["status"]["causes"]
-            stuck = self._stuck(child)
-            causes += [f"worker {child.name}: {cause}" for cause in dict.fromkeys([*own, *([stuck] if stuck else [])])]
+            own = ["is starting"] if child.report is None else child.report["status"].causes
+            stalled = self._stalled(child)
+            causes += [
+                f"worker {child.name}: {cause}" for cause in dict.fromkeys([*own, *([stalled] if stalled else [])])
+            ]
         return causes + [f"worker {name}: {cause}" for name, cause in sorted(self.absent.items(), key=_number)]
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """Return what /status shows: the whole in the form that one process has, then every worker by itself."""
         self.refresh()
         causes = self.ready()
         workers = {child.name: child.report["status"] for child in self.children if child.report is not None}
-        return {
-            "state": "waiting" if self.state == "running" and causes else self.state,
-            "causes": causes,
-            "partitions": {name: place for each in workers.values() for name, place in each["partitions"].items()},
-            "buffer": {
-                "rows": sum(each["buffer"]["rows"] for each in workers.values()),
-                "writing": any(each["buffer"]["writing"] for each in workers.values()),
-            },
-            "sink": _sink(workers),
-            "halted": {name: cause for each in workers.values() for name, cause in each["halted"].items()},
-            "last_error": {name: error for each in workers.values() for name, error in each["last_error"].items()},
-            "counts": self.totals(),
-            "workers": [self._status(child) for child in self.children]
+        each = workers.values()
+        return Status(
+            state="waiting" if self.state == "running" and causes else self.state,
+            causes=causes,
+            partitions={name: place for own in each for name, place in own.partitions.items()},
+            buffer=BufferStatus(
+                rows=sum(own.buffer.rows for own in each), writing=any(own.buffer.writing for own in each)
+            ),
+            sink=_sink(workers),
+            halted={name: cause for own in each for name, cause in own.halted.items()},
+            last_error={name: error for own in each for name, error in own.last_error.items()},
+            counts=self.totals(),
+            workers=[_worker_status(child) for child in self.children]
             + [
-                {"worker": name, "pid": None, "state": cause}
+                WorkerStatus(worker=name, pid=None, state=cause)
                 for name, cause in sorted(self.absent.items(), key=_number)
             ],
-        }
+        )
 
-    def _status(self, child: Child) -> dict[str, Any]:
-        own = {"state": "starting"} if child.report is None else child.report["status"]
-        return {"worker": child.name, "pid": child.pid, "heard_seconds_ago": round(child.silent_for(), 1), **own}
-
-    def _stuck(self, child: Child) -> str | None:
+    def _stalled(self, child: Child) -> str | None:
         silent = child.silent_for()
         if silent > self._stalled_after:
             return f"has not answered for {silent:.0f} s"
@@ -152,14 +152,20 @@ def _number(entry: tuple[str, str]) -> int:
     return int(entry[0])
 
 
-def _sink(workers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the sink as the worker sees it that has the most trouble with it."""
-    if not workers:
-        return {"available": False, "cause": None}
-    name, worst = max(workers.items(), key=lambda entry: _severity(entry[1]["sink"]))
-    cause = worst["sink"]["cause"]
-    return {**worst["sink"], "cause": None if cause is None else f"worker {name}: {cause}"}
+def _worker_status(child: Child) -> WorkerStatus:
+    own = ProcessStatus(state="starting") if child.report is None else child.report["status"]
+    process = {"worker": child.name, "pid": child.pid, "heard_seconds_ago": round(child.silent_for(), 1)}
+    return WorkerStatus(**process, **{name: getattr(own, name) for name in own.model_fields_set})
 
 
-def _severity(sink: dict[str, Any]) -> tuple[bool, int]:
-    return not sink["available"], sink["failures_in_a_row"]
+def _sink(workers: Mapping[str, ProcessStatus]) -> SinkStatus:
+    """Return the sink as the worker with the most failures sees it."""
+    sinks = {name: own.sink for name, own in workers.items() if own.sink is not None}
+    if not sinks:
+        return SinkStatus(available=False, cause=None)
+    name, worst = max(sinks.items(), key=lambda entry: _severity(entry[1]))
+    return worst.model_copy(update={"cause": None if worst.cause is None else f"worker {name}: {worst.cause}"})
+
+
+def _severity(sink: SinkStatus) -> tuple[bool, int]:
+    return not sink.available, sink.failures_in_a_row or 0

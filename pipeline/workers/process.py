@@ -1,12 +1,11 @@
-"""The inside of one worker process of `runstep run --workers N`: a member of the group without endpoints.
+"""The inside of one worker process of `runstep run --workers N`: a pipeline without endpoints.
 
-`pipeline.workers` starts it and owns its outside; they talk over one socket pair. The supervisor sends the worker's
-name, settings and how to read them again first (nothing of them is in arguments or environment), then requests: a
-number asks for a report, `STOP` for the end. The worker sends each report with the number it answers, at its end a last
-one, and text that says why it failed. The end of the pipe is the end of the supervisor: the worker drains and ends by
-itself.
+The supervisor starts the process and talks to it over one socket pair. First it sends the worker's name, the settings
+and how to read them again; nothing of them is in arguments or environment. Then it sends requests: a number asks for a
+report, `STOP` for the end. The worker sends each report with the number it answers, a last one at its end, and text
+that says why it failed. When the supervisor is gone the pipe ends, and the worker drains and ends by itself.
 
-A thread of its own answers, so that a loop which is stuck can be told from a process which is.
+A thread of its own answers, so that a stalled loop can be distinguished from a stalled process.
 """
 
 import ctypes
@@ -24,8 +23,9 @@ from prometheus_client import CollectorRegistry
 
 from pipeline import logs
 from pipeline.config import Settings
-from pipeline.daemon.app import Member
-from pipeline.errors import ConfigError, RunstepError
+from pipeline.daemon.app import Pipeline
+from pipeline.endpoints.status import ProcessStatus
+from pipeline.errors import RunstepError
 from pipeline.redaction import redact
 
 log = structlog.get_logger(__name__)
@@ -34,49 +34,49 @@ STOP: Final = "stop"
 """The request to drain and end."""
 
 LAST: Final = 0
-"""The number of a report that nobody asked for: the last one."""
+"""The number of the last report, which no request asks for."""
 
-ENDING: Final = 10.0
+END_TIMEOUT_S: Final = 10.0
 """Seconds beyond `drain_timeout` for a commit in flight, for leaving the group and for closing connections."""
 
 _PR_SET_PDEATHSIG: Final = 1
-_LONGEST_FAILURE: Final = 500
+_MAX_FAILURE_CHARS: Final = 500
 
 
-class Report(TypedDict):
-    """How a worker fares, as plain data: what its own endpoints would answer."""
+class WorkerReport(TypedDict):
+    """State of a worker: what its own endpoints would answer."""
 
     alive: str | None
-    status: dict[str, Any]
+    status: ProcessStatus
     metrics: dict[str, Any]
 
 
 class Worker:
-    """A member that answers its supervisor. `run` is for the main thread."""
+    """A pipeline that answers its supervisor. `run` is for the main thread."""
 
     def __init__(self, connection: Connection, settings: Settings, load: Callable[[], Settings] | None) -> None:
         self._connection = connection
-        self._member = Member(settings, CollectorRegistry(), load)
-        self._patience = settings.drain_timeout + ENDING
+        self._pipeline = Pipeline(settings, CollectorRegistry(), load)
+        self._stop_timeout = settings.drain_timeout + END_TIMEOUT_S
         self._sending = threading.Lock()
         self._stopped = False
 
     def run(self) -> None:
-        """Run until told to stop, or until the supervisor is gone; drain, and send the last report."""
+        """Run until asked to stop, or until the supervisor is gone; drain, and send the last report."""
         self._follow_signals()
         threading.Thread(target=self._answer, name="runstep-worker", daemon=True).start()
         try:
-            self._member.run()
+            self._pipeline.run()
         finally:
             self._report(LAST)
 
     def stop(self) -> None:
-        """Drain, and be ended by the kernel if that takes too long; from any thread, and from a signal handler."""
+        """Drain; the kernel ends the process if that takes too long. From any thread, and from a signal handler."""
         if not self._stopped:
             self._stopped = True
-            # Whatever hangs by then, nobody may be there to end it.
-            signal.setitimer(signal.ITIMER_REAL, self._patience)
-        self._member.stop()
+            # If it hangs by then, no supervisor may be left to end it.
+            signal.setitimer(signal.ITIMER_REAL, self._stop_timeout)
+        self._pipeline.stop()
 
     def _follow_signals(self) -> None:
         # Ctrl-C reaches the supervisor, which says what to do.
@@ -84,7 +84,7 @@ class Worker:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
         if sys.platform == "linux":
-            # The pipe tells the same; this one works even when nobody listens to the pipe any more.
+            # The end of the pipe says the same; the signal works even if the thread that reads the pipe has ended.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def _answer(self) -> None:
@@ -96,7 +96,7 @@ class Worker:
         self.stop()
 
     def _next(self) -> Any:
-        """Return the next request, None when the supervisor is gone; the last of several questions answers all."""
+        """Return the next request, None when the supervisor is gone; the last of several requests answers all."""
         try:
             request = self._connection.recv()
             while request != STOP and self._connection.poll():
@@ -106,12 +106,12 @@ class Worker:
         return request
 
     def _report(self, number: int) -> None:
-        member = self._member
+        pipeline = self._pipeline
         try:
-            report = Report(alive=member.alive(), status=member.status(), metrics=member.metrics.snapshot())
+            report = WorkerReport(alive=pipeline.alive(), status=pipeline.status(), metrics=pipeline.metrics.snapshot())
         except Exception:
-            # The next question comes in a second; a thread that ended would look like a process that is stuck.
-            log.exception("no report")
+            # The next request comes in a second; a thread that ended would look like a stalled process.
+            log.exception("report_failed", message="the supervisor gets no report this time")
             return
         with self._sending, suppress(OSError):
             self._connection.send((number, report))
@@ -128,20 +128,16 @@ def main() -> int:
     try:
         Worker(connection, settings, load).run()
     except Exception as error:
-        log.debug("worker failed", exc_info=error)
+        log.debug("worker_failed", exc_info=error)
         with suppress(OSError):
             connection.send(_in_words(error))
-        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+        return error.exit_code if isinstance(error, RunstepError) else os.EX_SOFTWARE
     return os.EX_OK
-
-
-_EXIT_CODES: Final = ((ConfigError, os.EX_CONFIG), (RunstepError, os.EX_UNAVAILABLE), (Exception, os.EX_SOFTWARE))
-"""As those of `runstep run`."""
 
 
 def _in_words(error: Exception) -> str:
     kind = "" if isinstance(error, RunstepError) else f"{type(error).__name__}: "
-    return redact(" ".join(f"{kind}{error}".split()))[:_LONGEST_FAILURE]
+    return redact(" ".join(f"{kind}{error}".split()))[:_MAX_FAILURE_CHARS]
 
 
 if __name__ == "__main__":

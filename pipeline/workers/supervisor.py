@@ -1,11 +1,11 @@
-"""The supervisor: starts the workers, starts those again that die, and ends all of them.
+"""The supervisor: starts the workers, restarts those that die, and ends all of them.
 
-Owns the processes and the endpoints; runs on one thread, the main one, to which signals and the threads that listen to
-workers only give a hint that there is something to look at. The workers are members of one consumer group: Kafka gives
-each its partitions, and those of a worker that died to the others.
+Owns the processes and the endpoints. It runs on the main thread; signals and the threads that read from workers only
+wake it. The workers are members of one consumer group: Kafka assigns partitions to each, and those of a worker that
+died to the others.
 
-A worker that dies is started again after a growing delay. The supervisor gives up, with a clean end of the others, when
-workers die again and again right after their start, or when one says that a setting is wrong.
+A worker that dies is restarted after a growing delay. The supervisor ends all others cleanly and fails when workers die
+repeatedly right after their start, or when one reports that a setting is wrong.
 """
 
 import os
@@ -27,49 +27,60 @@ from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError, RunstepError
 from pipeline.workers.child import Child, ending
 from pipeline.workers.overview import Overview
-from pipeline.workers.process import ENDING
+from pipeline.workers.process import END_TIMEOUT_S
 
 log = structlog.get_logger(__name__)
 
-POLL_INTERVAL: Final = 1.0
-"""Seconds between questions to the workers: what a worker that dies has counted since the last one is lost."""
+POLL_INTERVAL_S: Final = 1.0
+"""Seconds between requests to the workers: what a worker that dies has counted since its last report is lost."""
 
-EARLY: Final = 60.0
-"""Seconds: a worker that lives less long dies early, and so long are early deaths remembered."""
+EARLY_DEATH_S: Final = 60.0
+"""A worker that lives less long dies early, and so long early deaths are remembered."""
 
-MOST_EARLY_DEATHS: Final = 5
-"""Early deaths within `EARLY` seconds, of all workers together, at which the supervisor gives up."""
+MAX_EARLY_DEATHS: Final = 5
+"""Early deaths within `EARLY_DEATH_S`, of all workers together, at which the supervisor gives up."""
 
-_KILLED: Final = 5.0
+_KILL_TIMEOUT_S: Final = 5.0
 """Seconds for the kernel to end a process that was killed."""
 
 
 class WorkersFailed(RunstepError):
-    """Workers die again and again right after their start."""
+    """Workers die repeatedly right after their start."""
+
+    exit_code = os.EX_SOFTWARE
 
 
 class Supervisor:
-    """Some workers and the endpoints that speak for all of them.
+    """Some workers, and the endpoints that answer for all of them.
 
     Attributes:
         endpoints: the HTTP server; its `address` is known once `run` has started it.
     """
 
-    def __init__(self, settings: Settings, count: int, load: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        count: int,
+        load: Callable[[], Settings] | None = None,
+        *,
+        end_timeout: float = END_TIMEOUT_S,
+    ) -> None:
         """Wire the parts; nothing is opened or started before `run`.
 
         Args:
             settings: as read at the start.
             count: of workers.
-            load: reads the settings again, in each worker; see `pipeline.daemon.app.Member`. It can be pickled.
+            load: reads the settings again, in each worker; see `pipeline.daemon.app.Pipeline`. It can be pickled.
+            end_timeout: seconds beyond `drain_timeout` before a worker that drains is killed.
 
         Raises:
             ConfigError: several processes cannot share what the settings name.
         """
-        if settings.clickhouse.url.get_secret_value().startswith("chdb:"):
+        if settings.clickhouse.is_embedded:
             raise ConfigError("clickhouse.url: chdb: is for one process alone; use a server, or --workers 1")
         self._settings = settings
         self._load = load
+        self._drain_timeout = settings.drain_timeout + end_timeout
         self._due = {str(number): 0.0 for number in range(1, count + 1)}
         self._overview = Overview(self._due, settings.http.stalled_after)
         self._last_scrape = LastScrape()
@@ -80,7 +91,7 @@ class Supervisor:
         self._notifier = Notifier(self._overview, settings)
         self.status = self._overview.status
         self._delays: dict[str, Iterator[float]] = {}
-        self._early_deaths: deque[float] = deque(maxlen=MOST_EARLY_DEATHS)
+        self._early_deaths: deque[float] = deque(maxlen=MAX_EARLY_DEATHS)
         self._hints: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopping = False
         self._failure: RunstepError | None = None
@@ -90,11 +101,12 @@ class Supervisor:
 
         Raises:
             ConfigError: the endpoints' address cannot be listened on, or a worker finds a setting wrong.
-            WorkersFailed: workers die again and again.
+            WorkersFailed: workers die repeatedly.
         """
         self.endpoints.start()
         address = ":".join(map(str, self.endpoints.address))
-        log.info("started", http=address, topics=self._settings.kafka.topics, workers=len(self._due))
+        topics = self._settings.kafka.topics
+        log.info("started", message="the daemon runs", http=address, topics=topics, workers=len(self._due))
         self._notifier.start()
         try:
             self._overview.state = "running"
@@ -132,7 +144,7 @@ class Supervisor:
                 self._start_again(name, f"could not be started: {error.strerror}", early=True)
             else:
                 self._overview.add(child)
-                log.info("worker started", worker=name, pid=child.pid)
+                log.info("worker_started", message="a worker was started", worker=name, pid=child.pid)
 
     def _parted(self) -> None:
         self._overview.heard()
@@ -141,7 +153,7 @@ class Supervisor:
     def _wait(self) -> None:
         """Wait until there may be something to do."""
         with suppress(queue.Empty):
-            self._hints.get(timeout=POLL_INTERVAL)
+            self._hints.get(timeout=POLL_INTERVAL_S)
 
     def _look_after(self) -> None:
         for child in self._overview.children:
@@ -155,11 +167,11 @@ class Supervisor:
 
     def _follow_end(self, child: Child, code: int, how: str) -> None:
         if self._stopping:
-            log.info("worker ended", worker=child.name, how=how)
-        elif code == os.EX_CONFIG:
+            log.info("worker_ended", message="a worker has ended", worker=child.name, how=how)
+        elif code == ConfigError.exit_code:
             self._give_up(ConfigError(child.failure or f"worker {child.name} {how}"))
         else:
-            early = time.monotonic() - child.started_at < EARLY
+            early = time.monotonic() - child.started_at < EARLY_DEATH_S
             if not early:
                 self._delays.pop(child.name, None)
             self._start_again(child.name, how, early=early)
@@ -169,17 +181,18 @@ class Supervisor:
         delay = next(self._delays.setdefault(name, RetryPolicy(first=1.0, longest=30.0).delays()))
         if early:
             self._early_deaths.append(now)
-        if len(self._early_deaths) == MOST_EARLY_DEATHS and now - self._early_deaths[0] < EARLY:
+        if len(self._early_deaths) == MAX_EARLY_DEATHS and now - self._early_deaths[0] < EARLY_DEATH_S:
             self._give_up(
                 WorkersFailed(
-                    f"{MOST_EARLY_DEATHS} times within {EARLY:.0f} s a worker died right after its start; "
+                    f"{MAX_EARLY_DEATHS} times within {EARLY_DEATH_S:.0f} s a worker died right after its start; "
                     f"worker {name}, the last one, {how}"
                 )
             )
             return
         self._due[name] = now + delay
-        self._overview.miss(name, f"{how}; is started again")
-        log.error("worker died", worker=name, how=how, started_again_in=round(delay, 1))
+        self._overview.miss(name, f"{how}; it will be restarted")
+        message = "a worker died and will be restarted"
+        log.error("worker_died", message=message, worker=name, how=how, restarted_in_s=round(delay, 1))
 
     def _give_up(self, failure: RunstepError) -> None:
         self._failure = failure
@@ -191,13 +204,14 @@ class Supervisor:
         self._notifier.hint()
         for child in self._overview.children:
             child.stop()
-        self._wait_for_end(self._settings.drain_timeout + ENDING)
+        self._wait_for_end(self._drain_timeout)
         for child in self._overview.children:
-            log.error("worker did not drain in time and is killed; what it read is read again", worker=child.name)
+            message = "the worker did not drain in time and is killed; what it read is read again"
+            log.error("drain_timed_out", message=message, worker=child.name)
             child.kill()
-        self._wait_for_end(_KILLED)
+        self._wait_for_end(_KILL_TIMEOUT_S)
         self._overview.state = "drained"
-        log.info("drained", **self._overview.totals())
+        log.info("drained", message="all workers have ended", **self._overview.totals())
 
     def _wait_for_end(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

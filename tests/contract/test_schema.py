@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.clickhouse import ClickHouseSink
-from pipeline.clickhouse.migrations import Client, Status, check_schema, connected, migrate, plan, status
+from pipeline.clickhouse.migrations import Client, MigrationStatus, check_schema, connected, migrate, plan, status
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
 from schemas.ddl import Layout, Migration, shipped
@@ -292,6 +292,6 @@ def test_every_variant_is_sql_to_the_server(clickhouse: Any, layout: Layout) -> 
 
 def test_the_status_tells_when_and_by_which_version(store: Store) -> None:
     first = status(store.client, store.settings)[0]
-    assert isinstance(first, Status)
+    assert isinstance(first, MigrationStatus)
     assert first.applied_at is not None
     assert (first.name, first.runstep_version) == ("0001_database", "0.1.0")

@@ -88,9 +88,9 @@ def test_64_settings_that_cannot_be_read_again_leave_the_former_ones(kafka, clic
         s.wait_until_unready("clickhouse.password")
         secret.write_text(f"{SECRET}-second")
         for number, unfit in enumerate(UNFIT, 1):
-            until(lambda number=number: told(s, "settings cannot be read again") == number, s.daemon.log)
+            until(lambda number=number: told(s, "settings_reload_failed") == number, s.daemon.log)
             file.write_text(unfit)
-        until(lambda: told(s, "settings cannot be read again") == len(UNFIT) + 1, s.daemon.log)
+        until(lambda: told(s, "settings_reload_failed") == len(UNFIT) + 1, s.daemon.log)
         # What must not change half-way does not.
         file.write_text(f'{written}[kafka]\ntopics = "elsewhere"\n')
         s.wait_until_ready()

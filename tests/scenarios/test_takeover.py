@@ -9,7 +9,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
-from pipeline.clickhouse.migrations.applied import BOOK
+from pipeline.clickhouse.migrations.applied import TABLE
 from tests.support.daemon import running_daemon
 from tests.support.faulty_proxy import FaultyProxy, swallows
 from tests.support.oracle import (
@@ -34,7 +34,7 @@ LATER = (
     "ALTER TABLE {db}.run_step_ingest ADD COLUMN later LowCardinality(String) DEFAULT 'unknown'",
     "ALTER TABLE {db}.run_steps ADD COLUMN later LowCardinality(String) DEFAULT 'unknown'",
     "ALTER TABLE {db}.run_step_ledger ADD COLUMN later Nullable(UInt8)",
-    f"INSERT INTO {{db}}.{BOOK} (version, name, checksum) VALUES (9999, '9999_later', 'none')",  # noqa: S608 - ours
+    f"INSERT INTO {{db}}.{TABLE} (version, name, checksum) VALUES (9999, '9999_later', 'none')",  # noqa: S608 - ours
 )
 """What the migrations of a later version may do."""
 

@@ -185,7 +185,7 @@ class Process:
         ]
 
     def _own(self) -> None:
-        """Do what `app.Member.run` does."""
+        """Do what `app.Pipeline.run` does."""
         self.processor.run()
         self.writer._stop.set()
         self.writer._wake.set()

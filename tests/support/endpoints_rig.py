@@ -1,17 +1,21 @@
 """What the tests of the endpoints share: a health that can be set, endpoints on a free port, a plain client."""
 
 import http.client
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
 from pipeline.config import HttpSettings
-from pipeline.endpoints import Endpoints
+from pipeline.endpoints import Endpoints, ServerLimits
 from pipeline.metrics import Metrics
 from pipeline.metrics.counts import Counts, Duration
+
+QUICK = ServerLimits(check_interval=0.02)
+"""They close soon."""
 
 
 class SetHealth:
@@ -28,14 +32,23 @@ class SetHealth:
     def ready(self) -> list[str]:
         return self._tell(self.causes)
 
-    def status(self) -> dict[str, Any]:
-        return self._tell(self.state)
+    def status(self) -> Any:
+        return Written(self._tell(self.state))
 
     @staticmethod
     def _tell(answer: Any) -> Any:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+class Written(NamedTuple):
+    """Any JSON as /status, such as a program writes that is not runstep."""
+
+    state: Any
+
+    def json_text(self) -> str:
+        return json.dumps(self.state)
 
 
 def registry_with_a_step() -> CollectorRegistry:
@@ -47,9 +60,11 @@ def registry_with_a_step() -> CollectorRegistry:
 
 
 @contextmanager
-def serving(registry: CollectorRegistry, health: SetHealth, **settings: Any) -> Iterator[Endpoints]:
+def serving(
+    registry: CollectorRegistry, health: SetHealth, limits: ServerLimits = QUICK, **settings: Any
+) -> Iterator[Endpoints]:
     """Run endpoints, on a free port of the loopback where the settings do not say otherwise."""
-    endpoints = Endpoints(HttpSettings(**{"bind": "127.0.0.1:0", **settings}), registry, health)
+    endpoints = Endpoints(HttpSettings(**{"bind": "127.0.0.1:0", **settings}), registry, health, limits)
     with closing(endpoints):
         endpoints.start()
         yield endpoints

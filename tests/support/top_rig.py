@@ -1,13 +1,14 @@
 """Daemons as `runstep top` hears them, made up: what they say at which second."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.endpoints.status import Status
 from pipeline.tools.top.board import Board
 from pipeline.tools.top.counters import Labels, labels
 from pipeline.tools.top.figures import Figures
 from pipeline.tools.top.sampling import Answer, Heard, Round, Silent
-from pipeline.tools.top.status import Status
 
 WALL = 1_000_000.0
 """The time of the day at second 0."""
@@ -45,7 +46,7 @@ def daemon(
         **(samples or {}),
     }
     told = {"state": "running", "partitions": places, "sink": {"available": True, "breaker": "closed"}, **status}
-    return Heard(address, at, Status.model_validate(told), counted)
+    return Heard(address, at, Status.read(json.dumps(told)), counted)
 
 
 def silent(at: float, address: str = SECOND, cause: str = "connection refused") -> Silent:

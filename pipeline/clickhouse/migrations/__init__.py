@@ -1,10 +1,10 @@
-"""What a database has, what it lacks, and how it gets it.
+"""Migrations: creates and updates the tables, and checks that they are as shipped.
 
-`book` knows what was applied and what forbids to go on, `applying` does it, `retention` turns settings into TTLs,
-`inspection` finds what somebody changed since, `server` is the connection and the driver's errors in words.
+`applied` knows what was applied and what forbids to continue; `applying` applies the rest; `retention` turns settings
+into TTLs; `inspection` finds what was changed since; `session` is the connection and the driver's errors in words.
 """
 
-from pipeline.clickhouse.migrations.applied import Status
+from pipeline.clickhouse.migrations.applied import MigrationStatus
 from pipeline.clickhouse.migrations.applying import Applied, each_host, migrate, plan, status
 from pipeline.clickhouse.migrations.inspection import check_schema
 from pipeline.clickhouse.migrations.session import Client, Statement, connected, layout_of
@@ -12,8 +12,8 @@ from pipeline.clickhouse.migrations.session import Client, Statement, connected,
 __all__ = (
     "Applied",
     "Client",
+    "MigrationStatus",
     "Statement",
-    "Status",
     "check_schema",
     "connected",
     "each_host",

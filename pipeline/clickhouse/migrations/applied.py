@@ -1,4 +1,4 @@
-"""The book `schema_migrations`: which files a database has had, and what forbids to apply more of them."""
+"""The table `schema_migrations`: which files were applied to a database, and what forbids to apply more."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from pipeline.clickhouse.migrations.session import Client, explaining, tables
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout, Migration, shipped
 
-BOOK: Final = "schema_migrations"
-"""The table's name."""
+TABLE: Final = "schema_migrations"
+"""The name of the table of applied migrations."""
 
 State: TypeAlias = Literal["applied", "pending", "edited", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """A migration as the package and the database know it; `unknown` ones only the database does."""
+class MigrationStatus:
+    """A migration as the package and the database know it; an `unknown` one is only in the database."""
 
     name: str
     state: State
@@ -27,7 +27,7 @@ class Status:
 
 
 class Entry(NamedTuple):
-    """A row of the book."""
+    """A row of the table."""
 
     version: int
     name: str
@@ -38,21 +38,21 @@ class Entry(NamedTuple):
 
 
 def read(client: Client, layout: Layout) -> dict[int, Entry]:
-    """Return the book by version; empty where there is none yet."""
-    if BOOK not in tables(client, layout.database):
+    """Return the applied migrations by version; none where there is no table yet."""
+    if TABLE not in tables(client, layout.database):
         return {}
-    query = f"SELECT {', '.join(Entry._fields)} FROM {layout.database}.{BOOK} FINAL"  # noqa: S608 - a checked name
-    with explaining(f"reading {layout.database}.{BOOK}"):
+    query = f"SELECT {', '.join(Entry._fields)} FROM {layout.database}.{TABLE} FINAL"  # noqa: S608 - a checked name
+    with explaining(f"reading {layout.database}.{TABLE}"):
         entries = [Entry(*row) for row in client.query(query).result_rows]
     return {entry.version: entry for entry in entries}
 
 
-def write(client: Client, layout: Layout, migration: Migration) -> None:
-    """Enter a migration. Doing it twice leaves one row."""
+def record(client: Client, layout: Layout, migration: Migration) -> None:
+    """Record a migration as applied. Doing it twice leaves one row."""
     texts = ", ".join(f"'{text}'" for text in (migration.name, migration.checksum, layout.variant, __version__))
-    with explaining(f"entering {migration.name} in {layout.database}.{BOOK}"):
+    with explaining(f"entering {migration.name} in {layout.database}.{TABLE}"):
         client.command(
-            f"INSERT INTO {layout.database}.{BOOK} (version, name, checksum, variant, runstep_version) "  # noqa: S608 - names we checked, a hash
+            f"INSERT INTO {layout.database}.{TABLE} (version, name, checksum, variant, runstep_version) "  # noqa: S608 - checked names, a hash
             f"VALUES ({migration.version}, {texts})",
             use_database=False,
         )
@@ -73,40 +73,40 @@ def files(layout: Layout, migrations: Sequence[Migration] | None = None) -> dict
     return {migration.version: migration for migration in known if migration.only in {None, layout.variant}}
 
 
-def compare(known: Mapping[int, Migration], book: Mapping[int, Entry]) -> list[Status]:
-    """Return every migration that the package or the book has, by number."""
-    return [_status(known.get(version), book.get(version)) for version in sorted(known.keys() | book.keys())]
+def compare(known: Mapping[int, Migration], applied: Mapping[int, Entry]) -> list[MigrationStatus]:
+    """Return every migration that the package ships or the database has, by number."""
+    return [_status(known.get(version), applied.get(version)) for version in sorted(known.keys() | applied.keys())]
 
 
-def _status(migration: Migration | None, entry: Entry | None) -> Status:
+def _status(migration: Migration | None, entry: Entry | None) -> MigrationStatus:
     if migration and entry:
         same = (migration.name, migration.checksum) == (entry.name, entry.checksum)
-        return Status(entry.name, "applied" if same else "edited", entry.applied_at, entry.runstep_version)
+        return MigrationStatus(entry.name, "applied" if same else "edited", entry.applied_at, entry.runstep_version)
     if migration:
-        return Status(migration.name, "pending")
+        return MigrationStatus(migration.name, "pending")
     assert entry is not None  # noqa: S101 - a version is in one of the two
-    return Status(entry.name, "unknown", entry.applied_at, entry.runstep_version)
+    return MigrationStatus(entry.name, "unknown", entry.applied_at, entry.runstep_version)
 
 
-def refuse_faults(layout: Layout, known: Mapping[int, Migration], book: Mapping[int, Entry]) -> None:
-    """Go no further on a database that is not what the package takes it for.
+def require_no_faults(layout: Layout, known: Mapping[int, Migration], applied: Mapping[int, Entry]) -> None:
+    """Stop at a database that was not made by these files.
 
     Raises:
         ConfigError: made in another layout, with other texts, or by a later version.
     """
-    for fault in _faults(layout, known, book):
+    for fault in _faults(layout, known, applied):
         raise ConfigError(fault)
 
 
-def _faults(layout: Layout, known: Mapping[int, Migration], book: Mapping[int, Entry]) -> Iterator[str]:
+def _faults(layout: Layout, known: Mapping[int, Migration], applied: Mapping[int, Entry]) -> Iterator[str]:
     database = layout.database
-    for entry in book.values():
+    for entry in applied.values():
         if entry.variant != layout.variant:
             yield (
                 f"clickhouse.variant is {layout.variant}, but {database} was made as {entry.variant}: "
                 f"set it to {entry.variant}, or name another clickhouse.database"
             )
-    for status in compare(known, book):
+    for status in compare(known, applied):
         if status.state == "edited":
             yield (
                 f"{status.name}.sql is not the text that runstep {status.runstep_version} applied to {database} at "

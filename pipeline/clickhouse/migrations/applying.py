@@ -1,7 +1,7 @@
 """Brings a database to what this version ships, on one host or on each.
 
-Every statement can be done again without effect (IF NOT EXISTS, one row a version in the book), so two migrations at
-the same time, or one that broke off, do no harm. ClickHouse has no transaction around DDL.
+Every statement can be repeated without effect (IF NOT EXISTS, one row for each version in `schema_migrations`), so two
+migrations at the same time, or one that broke off, do no harm. ClickHouse has no transactions around DDL.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 
 from pipeline.clickhouse.migrations import applied, retention
-from pipeline.clickhouse.migrations.session import Client, Statement, layout_of, run, tables
+from pipeline.clickhouse.migrations.session import Client, Statement, layout_of, run_statements, tables
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout, Migration
@@ -27,7 +27,7 @@ class Applied(NamedTuple):
 def migrate(
     client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None
 ) -> list[Applied]:
-    """Apply to one host what is missing there, also what somebody dropped; do nothing where nothing is.
+    """Apply to one host what is missing there, also what was dropped; do nothing where nothing is.
 
     Args:
         client: a connection to the host, best without a database of its own, since that may not exist yet.
@@ -35,7 +35,7 @@ def migrate(
         migrations: other files than the package's.
 
     Raises:
-        ConfigError: a file was edited after it was applied, the settings contradict the book, or a grant is missing.
+        ConfigError: a file was edited after it was applied, the settings contradict the tables, or a grant is missing.
         ServiceUnavailable: the server does not answer or failed; the message names the file, and what was applied
             stays applied: run it again.
     """
@@ -43,12 +43,12 @@ def migrate(
     done: list[Applied] = []
     for migration in _pending(client, layout, migrations):
         statements = _statements(layout, migration)
-        run(client, statements)
-        # After its statements: a file that broke off is not in the book, and is applied again as a whole.
-        applied.write(client, layout, migration)
+        run_statements(client, statements)
+        # After its statements: a file that broke off is not recorded, and is applied again as a whole.
+        applied.record(client, layout, migration)
         done.append(Applied(migration.name, len(statements)))
     changes = retention.changes(tables(client, layout.database), layout, settings)
-    run(client, changes)
+    run_statements(client, changes)
     return [*done, Applied(retention.SOURCE, len(changes))] if changes else done
 
 
@@ -69,7 +69,7 @@ def plan(
 
 def status(
     client: Client, settings: ClickHouseSettings, migrations: Sequence[Migration] | None = None
-) -> list[applied.Status]:
+) -> list[applied.MigrationStatus]:
     """Return every migration that this version ships or the database has had, by number.
 
     Raises:
@@ -109,10 +109,10 @@ def _beside(url: SplitResult, host: str) -> str:
 
 def _pending(client: Client, layout: Layout, migrations: Sequence[Migration] | None) -> list[Migration]:
     known, entries = applied.files(layout, migrations), applied.read(client, layout)
-    applied.refuse_faults(layout, known, entries)
+    applied.require_no_faults(layout, known, entries)
     there = tables(client, layout.database).keys()
     gone = (version for version, migration in known.items() if not layout.makes(migration) <= there)
-    # What was dropped is made again, and what came after it done again: a later file may have changed the table.
+    # What was dropped is recreated, and all after it is applied again: a later file may have changed the table.
     first = min(gone, default=max(known, default=0) + 1)
     return [migration for version, migration in sorted(known.items()) if version not in entries or version >= first]
 

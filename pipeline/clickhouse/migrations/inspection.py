@@ -1,4 +1,4 @@
-"""Finds what a database has that is not as it was made: by hand, by another tool, by half a migration.
+"""Finds what in a database is not as shipped: changed by hand, by another tool, by half a migration.
 
 The insert does not notice most of it: a column dropped from a view's target is an OK with the values gone, a window of
 0 an OK that stores a retry twice.
@@ -11,7 +11,7 @@ from typing import Final
 from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.clickhouse.deduplication import window_in
-from pipeline.clickhouse.migrations.session import Client, Table, explaining, tables
+from pipeline.clickhouse.migrations.session import Client, TableSchema, explaining, tables
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 
 _TYPES: Final = {column.name: column.type for column in INGEST_COLUMNS}
@@ -22,7 +22,7 @@ _EXPECTED: Final = {
     "run_steps_mv": STEP_COLUMNS,
     "run_step_ledger_mv": LEDGER_COLUMNS,
     "run_steps_current": STEP_COLUMNS,
-    # Of their own columns nothing is read by us: it is enough that they are there.
+    # runstep reads none of their own columns: it is enough that they exist.
     "runs_between": (),
     "runs": (),
     "tool_calls": (),
@@ -62,7 +62,7 @@ def check_schema(client: Client, database: str) -> list[str]:
     return findings
 
 
-def _is_distributed(made: Mapping[str, Table], name: str) -> bool:
+def _is_distributed(made: Mapping[str, TableSchema], name: str) -> bool:
     return name in made and made[name].engine == "Distributed"
 
 
@@ -76,7 +76,7 @@ def _columns(client: Client, database: str) -> dict[str, dict[str, str]]:
 
 
 def _users(client: Client) -> frozenset[str] | None:
-    """Return the server's users; None where we may not know (and on an embedded one, which has none to drop)."""
+    """Return the server's users; None where this user may not see them, or the server is embedded."""
     try:
         return frozenset(name for (name,) in client.query("SELECT name FROM system.users").result_rows)
     except Error:
@@ -103,9 +103,9 @@ def _column_findings(place: str, expected: tuple[str, ...], columns: Mapping[str
         yield f"{fault}: {again if is_view else f'ALTER TABLE {place} {change} COLUMN {name} {wanted}'}"
 
 
-def _window_findings(place: str, table: Table) -> Iterator[str]:
+def _window_findings(place: str, table: TableSchema) -> Iterator[str]:
     setting, inserts = window_in(table.engine, table.engine_full)
-    # A plain table forgets every token unless told otherwise; a replicated one remembers unless told otherwise.
+    # Without a setting a plain table forgets every token, and a replicated one remembers.
     if inserts == 0 or (inserts is None and setting.startswith("non_")):
         yield (
             f"{place} does not recognize an insert that is sent twice: "
@@ -113,16 +113,16 @@ def _window_findings(place: str, table: Table) -> Iterator[str]:
         )
 
 
-def _definer_findings(place: str, view: Table, users: frozenset[str] | None) -> Iterator[str]:
+def _definer_findings(place: str, view: TableSchema, users: frozenset[str] | None) -> Iterator[str]:
     # Not to be seen without SHOW TABLES: then there is no text to judge.
     found = re.search(r" DEFINER = (\S+) SQL SECURITY DEFINER", view.made_by)
     if view.made_by and not found:
         yield (
-            f"{place} acts as whoever uses it, who needs rights on its tables then: "
+            f"{place} acts as the user who queries it, who then needs rights on its tables: "
             f"ALTER TABLE {place} MODIFY SQL SECURITY DEFINER DEFINER = CURRENT_USER"
         )
     if found and users is not None and found[1].strip("`'") not in users:
         yield (
-            f"{place} acts as the user {found[1]}, who is gone, so that its use fails: create that user again, or "
+            f"{place} acts as the user {found[1]}, who is gone, so that every use of it fails: recreate that user, or "
             f"ALTER TABLE {place} MODIFY SQL SECURITY DEFINER DEFINER = CURRENT_USER"
         )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from pipeline.clickhouse.migrations.session import Statement, Table
+from pipeline.clickhouse.migrations.session import Statement, TableSchema
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout
@@ -23,7 +23,7 @@ class _Lifetime(NamedTuple):
     days: int
 
 
-def changes(made: Mapping[str, Table], layout: Layout, settings: ClickHouseSettings) -> list[Statement]:
+def changes(made: Mapping[str, TableSchema], layout: Layout, settings: ClickHouseSettings) -> list[Statement]:
     """Return the ALTERs that bring the TTLs to the settings; none where they are so already.
 
     Setting a TTL rewrites parts of the table, so it is not done again for nothing.
@@ -43,13 +43,13 @@ def changes(made: Mapping[str, Table], layout: Layout, settings: ClickHouseSetti
     return [Statement(SOURCE, sql) for sql in statements if sql]
 
 
-def _change(wanted: _Lifetime, table: Table | None, layout: Layout) -> str | None:
+def _change(wanted: _Lifetime, table: TableSchema | None, layout: Layout) -> str | None:
     now = _ttl(wanted, table) if table else ""
-    ours = re.fullmatch(rf"toDateTime\({wanted.since}\) \+ toIntervalDay\((\d+)\)", now)
-    if wanted.days == (int(ours[1]) if ours else 0):
+    own = re.fullmatch(rf"toDateTime\({wanted.since}\) \+ toIntervalDay\((\d+)\)", now)
+    if wanted.days == (int(own[1]) if own else 0):
         return None
     name = f"{layout.database}.{layout.local(wanted.table)}"
-    if now and not ours:
+    if now and not own:
         raise ConfigError(
             f"{name} has a TTL that runstep has not set ({now}): remove it, or set clickhouse.{wanted.setting} to 0"
         )
@@ -60,7 +60,7 @@ def _change(wanted: _Lifetime, table: Table | None, layout: Layout) -> str | Non
     return f"ALTER TABLE {name}{layout.clause}{column} {action}"
 
 
-def _ttl(wanted: _Lifetime, table: Table) -> str:
+def _ttl(wanted: _Lifetime, table: TableSchema) -> str:
     """Return the TTL as the server writes it, '' for none."""
     if wanted.column is None:
         found = re.search(r" TTL (.*?)(?: SETTINGS |$)", table.engine_full)

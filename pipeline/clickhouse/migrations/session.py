@@ -33,8 +33,8 @@ class Statement(NamedTuple):
     sql: str
 
 
-class Table(NamedTuple):
-    """What the server tells of a table or view; '' and nothing of one that this user may not see."""
+class TableSchema(NamedTuple):
+    """What the server shows of a table or view; empty for one that this user may not see."""
 
     engine: str
     engine_full: str
@@ -62,7 +62,7 @@ def layout_of(settings: ClickHouseSettings) -> Layout:
         raise ConfigError(f"clickhouse.{error}") from error
 
 
-def tables(client: Client, database: str) -> dict[str, Table]:
+def tables(client: Client, database: str) -> dict[str, TableSchema]:
     """Return the tables and views of the database by name; a user sees only those granted to it.
 
     Raises:
@@ -71,10 +71,10 @@ def tables(client: Client, database: str) -> dict[str, Table]:
     query = "SELECT name, engine, engine_full, create_table_query FROM system.tables WHERE database = {database:String}"
     with explaining(f"reading the tables of {database}"):
         rows = client.query(query, {"database": database}).result_rows
-    return {name: Table(*told) for name, *told in rows}
+    return {name: TableSchema(*shown) for name, *shown in rows}
 
 
-def run(client: Client, statements: Iterable[Statement]) -> None:
+def run_statements(client: Client, statements: Iterable[Statement]) -> None:
     """Run the statements one after the other.
 
     Raises:

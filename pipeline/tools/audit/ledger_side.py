@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
-from pipeline.errors import ServiceUnavailable, SinkError
+from pipeline.errors import ServiceUnavailable
 from pipeline.records import Outcome, Partition
 from pipeline.tools.audit import step_states
 from pipeline.tools.audit.account import StepAccount
@@ -193,10 +193,7 @@ def connected(settings: ClickHouseSettings) -> Iterator[Tables]:
         ServiceUnavailable: ClickHouse is away, or does not let us in.
     """
     patient = settings.model_copy(update={"insert_timeout": max(settings.insert_timeout, _ANSWER_TIMEOUT)})
-    try:
-        client = connect(patient, patient.database)
-    except SinkError as error:
-        raise ServiceUnavailable(str(error)) from None
+    client = connect(patient, patient.database)
     try:
         yield Tables(patient, client)
     finally:

@@ -1,7 +1,8 @@
-"""What must be there for the daemon to work, looked at one by one, each answer with its fix.
+"""Checks of `runstep check` and `runstep doctor`: what the daemon needs, one finding each, with its fix.
 
-`finding` is an answer; `offline` needs no service, `kafka` and `clickhouse` ask theirs whether all is there. Why it
-does not get on nevertheless: `group` and `topic` ask Kafka, `guarantee` and `server` ClickHouse, `daemon` the daemons.
+`finding` is what a check returns. `offline` needs no service; `kafka_access` and `clickhouse_access` check that all is
+present. Deeper checks, for when everything is present and nothing moves: `group` and `topic_settings` ask Kafka,
+`insert_guarantee` and `clickhouse_server` ask ClickHouse, `daemon_answers` asks the daemons.
 """
 
 from pipeline.tools.checks.clickhouse_access import clickhouse_findings

@@ -1,4 +1,7 @@
-"""What ClickHouse says: whether it is there, lets us in, has the tables as shipped, and lets us use them. Asks only."""
+"""ClickHouse: whether it answers, accepts the credentials, has the tables as shipped, and allows using them.
+
+Reads only.
+"""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,7 +33,7 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
     try:
         client = connect(settings)
     except SinkError as error:
-        # A code is an answer: the server is there and says no, and the error's last words are the fix.
+        # With a code the server did answer, and the last part of its error is the fix.
         detail, _, fix = str(error).rpartition("; ")
         yield (
             bad(subject, detail or fix, fix if detail else "look at the server's log")
@@ -40,11 +43,11 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
         return
     with closing(client):
         try:
-            yield fine(subject, f"version {client.server_version} lets us in")
+            yield fine(subject, f"version {client.server_version}, login accepted")
             yield from _contents(client, settings)
         except (Error, ServiceUnavailable, ConfigError) as error:
-            told = sink_error(error, address(settings)) if isinstance(error, Error) else error
-            yield away(subject, f"stopped answering: {told}", "look at the server, then check again")
+            cause = sink_error(error, address(settings)) if isinstance(error, Error) else error
+            yield away(subject, f"stopped answering: {cause}", "look at the server, then check again")
 
 
 def _contents(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
-"""How a ClickHouse server fares, as far as inserts depend on it: disks, parts, merges, replicas, memory, clock.
+"""The state of a ClickHouse server that inserts depend on: disks, parts, merges, replicas, memory, clock.
 
-Asks system tables only. Few users may read all of them: what one may not see is said, with the grant it takes.
+Reads system tables only. Few users may read all of them: what is hidden is named, with the grant it takes.
 """
 
 import re
@@ -15,13 +15,13 @@ from pipeline.tools.checks.finding import Finding, bad, fine, warning
 
 _NO_GRANT: Final = 497
 _NO_TABLE: Final = 60
-_CLOCK: Final = 5.0
+_MAX_CLOCK_SKEW_S: Final = 5.0
 """Seconds that two clocks may differ."""
-_FULL: Final = 0.02
-_FILLING: Final = 0.1
-_MEMORY: Final = 0.9
-_OLD_MUTATION: Final = 3_600
-_LAGGING: Final = 300
+_MIN_FREE_SHARE_BAD: Final = 0.02
+_MIN_FREE_SHARE: Final = 0.1
+_MAX_MEMORY_SHARE: Final = 0.9
+_MAX_MUTATION_AGE_S: Final = 3_600
+_MAX_REPLICA_DELAY_S: Final = 300
 
 _DISKS: Final = "SELECT name, unreserved_space, total_space FROM system.disks WHERE total_space > 0 AND NOT is_remote"
 _PARTS: Final = """
@@ -48,7 +48,7 @@ _ALLOWED: Final = "SELECT toUInt64(value) FROM system.server_settings WHERE name
 
 
 def server_findings(client: Any, database: str) -> Iterator[Finding]:
-    """Yield how the server fares.
+    """Yield the state of the server.
 
     Raises:
         Error: the driver's; the server does not answer.
@@ -78,15 +78,15 @@ def granted(subject: str, table: str, findings: Iterator[Finding]) -> Iterator[F
             # The server names the table, which need not be the first of several.
             found = re.search(r"ON (system\.\w+)", str(error))
             name = found[1] if found else f"system.{table}"
-            yield warning(subject, f"cannot be told: no grant on {name}", f"GRANT SELECT ON {name} TO this user")
+            yield warning(subject, f"unknown: no grant on {name}", f"GRANT SELECT ON {name} TO this user")
         elif error.code is None:
             raise
         elif error.code != _NO_TABLE:
-            yield warning(subject, f"cannot be told: {sink_error(error, 'ClickHouse')}", "look at the server's log")
+            yield warning(subject, f"unknown: {sink_error(error, 'ClickHouse')}", "look at the server's log")
 
 
 def rows(client: Any, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    """Return what a question is answered with."""
+    """Return the rows of a query."""
     found: list[tuple[Any, ...]] = client.query(query, parameters).result_rows
     return found
 
@@ -96,20 +96,22 @@ def _clock(client: Any) -> Iterator[Finding]:
     ((theirs,),) = rows(client, "SELECT toUnixTimestamp64Milli(now64(3)) / 1000")
     after = time.time()
     off = max(before - theirs, theirs - after, 0.0)
-    if off > _CLOCK:
+    if off > _MAX_CLOCK_SKEW_S:
         direction = "behind" if theirs < before else "ahead of"
-        yield warning("clock", f"the server's is {off:.0f} s {direction} ours", "let both hosts keep time by NTP")
+        yield warning(
+            "clock", f"the server's is {off:.0f} s {direction} this host's", "let both hosts keep time by NTP"
+        )
     else:
-        yield fine("clock", "the server's and ours agree")
+        yield fine("clock", "the server's and this host's agree")
 
 
 def _disks(client: Any, _: str) -> Iterator[Finding]:
     for name, free, total in rows(client, _DISKS):
         text = f"{free / 1e9:,.1f} of {total / 1e9:,.1f} GB free"
         fix = "make room: inserts fail when it is full, and wait"
-        if free < total * _FULL:
+        if free < total * _MIN_FREE_SHARE_BAD:
             yield bad(f"disk {name}", text, fix)
-        elif free < total * _FILLING:
+        elif free < total * _MIN_FREE_SHARE:
             yield warning(f"disk {name}", text, fix)
         else:
             yield fine(f"disk {name}", text)
@@ -120,15 +122,15 @@ def _parts(client: Any, database: str) -> Iterator[Finding]:
     limits: dict[str, int] = dict(rows(client, _LIMITS))
     engines: dict[str, str] = dict(rows(client, _ENGINES, database=database))
     for table, most in parts:
-        delay, refuse = (
+        delay, reject = (
             _limit(engines.get(table, ""), f"parts_to_{what}_insert", limits) for what in ("delay", "throw")
         )
         subject, text = f"parts {database}.{table}", f"{most:,} in its fullest partition; slow from {delay:,} on"
-        fix = "larger batches (batch.max_age, fewer members), and look why merges do not keep up"
-        if most >= refuse:
-            yield bad(subject, f"{most:,} in its fullest partition, inserts are refused from {refuse:,} on", fix)
+        fix = "larger batches (batch.max_age, fewer members), and find out why merges do not keep up"
+        if most >= reject:
+            yield bad(subject, f"{most:,} in its fullest partition, inserts are rejected from {reject:,} on", fix)
         elif most >= delay:
-            yield warning(subject, f"{text}, refused from {refuse:,}", fix)
+            yield warning(subject, f"{text}, rejected from {reject:,}", fix)
         else:
             yield fine(subject, text)
 
@@ -143,17 +145,17 @@ def _mutations(client: Any, database: str) -> Iterator[Finding]:
         fix = f"KILL MUTATION WHERE database = '{database}' AND table = '{table}' AND mutation_id = '{name}'"
         if failure:
             yield warning(f"mutation {table}", f"{name} fails since {age:,} s", f"fix its cause, or {fix}")
-        elif age > _OLD_MUTATION:
+        elif age > _MAX_MUTATION_AGE_S:
             yield warning(f"mutation {table}", f"{name} is not done after {age:,} s", f"wait for it, or {fix}")
 
 
 def _replicas(client: Any, database: str) -> Iterator[Finding]:
-    for table, is_readonly, expired, delay, trouble in rows(client, _REPLICAS, database=database):
+    for table, is_readonly, expired, delay, cause in rows(client, _REPLICAS, database=database):
         subject = f"replica {database}.{table}"
         if is_readonly or expired:
-            detail = f"is read-only, without Keeper: {trouble}" if trouble else "is read-only, without Keeper"
-            yield bad(subject, detail, "look at Keeper; it heals by itself")
-        elif delay > _LAGGING:
+            detail = f"is read-only, without Keeper: {cause}" if cause else "is read-only, without Keeper"
+            yield bad(subject, detail, "look at Keeper; the replica recovers by itself")
+        elif delay > _MAX_REPLICA_DELAY_S:
             yield warning(subject, f"is {delay:,} s behind the others", "look at its replication queue")
         else:
             yield fine(subject, "can be written")
@@ -165,7 +167,7 @@ def _memory(client: Any, _: str) -> Iterator[Finding]:
         return
     used, limit = tracked[0][0], allowed[0][0]
     text = f"the server uses {used / 1e9:,.1f} of {limit / 1e9:,.1f} GB"
-    if used > limit * _MEMORY:
-        yield warning("memory", text, "look at system.processes; inserts are refused (241) when it is used up")
+    if used > limit * _MAX_MEMORY_SHARE:
+        yield warning("memory", text, "look at system.processes; inserts are rejected (241) when it is used up")
     else:
         yield fine("memory", text)

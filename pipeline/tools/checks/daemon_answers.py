@@ -1,28 +1,32 @@
-"""What a running daemon says of itself, over its own endpoints: is it alive, is it ready, and if not, why not."""
+"""The running daemons, over their own endpoints: whether each is alive and ready, and if not, why."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
+
+from pydantic import ValidationError
 
 from pipeline.config import HttpSettings
+from pipeline.endpoints.status import PartitionStatus, SinkStatus, Status
 from pipeline.tools.checks.finding import Finding, away, bad, fine, warning
-from pipeline.tools.daemon_client import UNANSWERED, Answer, get, opener, own_address, reason, scheme
+from pipeline.tools.daemon_client import UNANSWERED, HttpAnswer, get, opener, own_address, reason, scheme
 
-_ITSELF: Final = "fix that; the daemon goes on by itself"
-_FIX: Final = re.compile(r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow)\b.*)$")
+_RECOVERS: Final = "fix that; the daemon recovers by itself"
+_FIX: Final = re.compile(
+    r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow|recreate)\b.*)$"
+)
 """Most causes end with their fix."""
 
 
 def daemon_findings(http: HttpSettings, urls: tuple[str, ...] = ()) -> Iterator[Finding]:
-    """Yield how the daemons fare.
+    """Yield the state of the daemons.
 
-    Takes up to 15 seconds for one that is stuck.
+    Takes up to 15 seconds for one that hangs.
 
     Args:
         http: where the daemon of these settings listens, and the certificates of its endpoints.
-        urls: where daemons are to be, instead; then it is bad news if one is not.
+        urls: where daemons have to be, instead; one that is not there is a fault then.
     """
     for url in urls:
         given = url if "://" in url else f"{scheme(http)}://{url}"
@@ -31,7 +35,7 @@ def daemon_findings(http: HttpSettings, urls: tuple[str, ...] = ()) -> Iterator[
         return
     address = own_address(http)
     if address is None:
-        yield warning("daemon", "http.bind takes any free port, so it cannot be asked", "name it: --url host:port")
+        yield warning("daemon", "http.bind takes any free port, so its address is unknown", "name it: --url host:port")
         return
     yield from _asked(f"{scheme(http)}://{address}", http, required=False)
 
@@ -49,46 +53,45 @@ def _asked(url: str, http: HttpSettings, *, required: bool) -> Iterator[Finding]
             yield warning(subject, f"{cause}; is it running here?", "start `runstep run`, or name it: --url host:port")
         return
     try:
-        told = json.loads(status.text)
-        state = told["state"]
-    except (ValueError, KeyError, TypeError):
+        said = Status.read(status.text)
+    except ValidationError:
         yield bad(
             subject, f"answers, but /status is not runstep's (HTTP {status.status})", "correct http.bind or --url"
         )
         return
-    yield from _troubles(subject, health, ready, told)
-    if not told.get("causes"):
-        yield fine(subject, f"{state}, {_ownership(told.get('partitions', {}))}")
-    yield from _remarks(subject, told)
+    yield from _causes(subject, health, ready, said)
+    if not said.causes:
+        yield fine(subject, f"{said.state}, {_ownership(said.partitions)}")
+    yield from _remarks(subject, said)
 
 
-def _troubles(subject: str, health: Answer, ready: Answer, told: Mapping[str, Any]) -> Iterator[Finding]:
+def _causes(subject: str, health: HttpAnswer, ready: HttpAnswer, said: Status) -> Iterator[Finding]:
     if health.status != HTTPStatus.OK:
         fix = "its log has the stacks of all threads: report them, and restart it"
         yield bad(subject, f"makes no progress: {health.text.strip()}", fix)
-    causes = told.get("causes") or (ready.text.splitlines() if ready.status != HTTPStatus.OK else [])
-    for cause in causes:
+    for cause in said.causes or (ready.text.splitlines() if ready.status != HTTPStatus.OK else []):
         if cause.strip() == health.text.strip():
             continue
         found = _FIX.search(cause)
         detail = cause[: found.start()] if found else cause
-        yield bad(subject, f"is not ready: {detail}", found["fix"] if found else _ITSELF)
+        yield bad(subject, f"is not ready: {detail}", found["fix"] if found else _RECOVERS)
 
 
-def _ownership(partitions: Mapping[str, Mapping[str, Any]]) -> str:
-    lag = sum(partition.get("lag") or 0 for partition in partitions.values())
+def _ownership(partitions: Mapping[str, PartitionStatus]) -> str:
+    lag = sum(partition.lag or 0 for partition in partitions.values())
     return f"{len(partitions)} partition{'' if len(partitions) == 1 else 's'}, {lag:,} records behind"
 
 
-def _remarks(subject: str, told: Mapping[str, Any]) -> Iterator[Finding]:
-    sink = told.get("sink", {})
-    if sink.get("breaker", "closed") != "closed":
-        row = f"{sink.get('failures_in_a_row', 'some')} failures in a row"
-        yield warning(subject, f"its breaker is {sink['breaker']} after {row}", "it closes when a probe passes")
-    if sink.get("most_rows"):
+def _remarks(subject: str, said: Status) -> Iterator[Finding]:
+    sink = said.sink or SinkStatus()
+    if sink.breaker not in {"", "closed"}:
+        row = "some" if sink.failures_in_a_row is None else sink.failures_in_a_row
+        fix = "it closes when a probe passes"
+        yield warning(subject, f"its breaker is {sink.breaker} after {row} failures in a row", fix)
+    if sink.most_rows:
         fix = "give its user more memory, or set batch.max_rows to that"
-        yield warning(subject, f"ClickHouse refuses more than {sink['most_rows']:,} rows at once", fix)
-    if told["state"] == "running" and not told.get("partitions"):
+        yield warning(subject, f"ClickHouse rejects inserts of more than {sink.most_rows:,} rows", fix)
+    if said.state == "running" and not said.partitions:
         yield warning(subject, "has no partitions", "nothing, if the group has more members than partitions")
-    for kind, cause in sorted(told.get("last_error", {}).items()):
+    for kind, cause in sorted(said.last_error.items()):
         yield fine(subject, f"its last {kind} error: {cause}")

@@ -1,4 +1,4 @@
-"""One answer of a check."""
+"""What a check returns."""
 
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -12,8 +12,8 @@ class Finding(NamedTuple):
         subject: what was looked at, such as `topic run-steps`.
         ok: whether it is as it has to be.
         detail: what was found.
-        fix: what to do about it; something that is ok has one where it can go wrong, or cannot be told.
-        unavailable: whether the service gave no answer at all, so that nothing more can be said about it.
+        fix: what to do about it; with `ok` it makes a warning, for what can go wrong or is unknown.
+        unavailable: whether the service gave no answer at all, so that nothing more is known of it.
     """
 
     subject: str
@@ -31,17 +31,17 @@ class Finding(NamedTuple):
 
 
 def fine(subject: str, detail: str) -> Finding:
-    """Return a good answer."""
+    """Return that all is well."""
     return Finding(subject, ok=True, detail=detail)
 
 
 def warning(subject: str, detail: str, fix: str) -> Finding:
-    """Return what stops nothing now, but can, or what cannot be told."""
+    """Return what stops nothing now but can, or what is unknown."""
     return Finding(subject, ok=True, detail=detail, fix=fix)
 
 
 def bad(subject: str, detail: str, fix: str = "") -> Finding:
-    """Return a bad answer of a service that does answer."""
+    """Return what is wrong in a service that does answer."""
     return Finding(subject, ok=False, detail=detail, fix=fix)
 
 

@@ -1,6 +1,6 @@
-"""Where the consumer group stands: who is in it, who has which partition, what is committed, what Kafka still holds.
+"""The consumer group: its members, who has which partition, what is committed, what Kafka still holds.
 
-Asks only; nothing is joined or committed.
+Reads only; joins and commits nothing.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from pipeline.tools.checks.finding import Finding, bad, fine, warning
 from pipeline.tools.checks.kafka_access import cause_of, described_group
 from pipeline.tools.checks.topic_settings import topic_findings
 
-_MOST_LISTED: Final = 12
+_MAX_LISTED: Final = 12
 _STABLE: Final = "Stable"
 _OTHERS: Final = "choose another kafka.group_id for one of the two"
 
@@ -35,9 +35,9 @@ class _Place(NamedTuple):
 
 
 def group_findings(settings: Settings) -> Iterator[Finding]:
-    """Yield what may keep the group from getting on, partition by partition, and the topics' own limits.
+    """Yield what may keep the group from making progress, partition by partition, and the topics' own limits.
 
-    For where `kafka_findings` found Kafka to be there; what it says is not said again.
+    For use after `kafka_findings` found that Kafka answers; its findings are not repeated.
     """
     kafka = settings.kafka
     try:
@@ -45,15 +45,15 @@ def group_findings(settings: Settings) -> Iterator[Finding]:
     except SourceUnavailable:
         return
     with closing(admin):
-        yield from _refusable("group", _group(admin, kafka), f"grant READ and DESCRIBE on group {kafka.group_id}")
-        yield from _refusable("topic settings", topic_findings(admin, settings), "grant DESCRIBE_CONFIGS on the topics")
+        yield from _allowed("group", _group(admin, kafka), f"grant READ and DESCRIBE on group {kafka.group_id}")
+        yield from _allowed("topic settings", topic_findings(admin, settings), "grant DESCRIBE_CONFIGS on the topics")
 
 
-def _refusable(subject: str, findings: Iterator[Finding], fix: str) -> Iterator[Finding]:
+def _allowed(subject: str, findings: Iterator[Finding], fix: str) -> Iterator[Finding]:
     try:
         yield from findings
     except KafkaError as error:
-        yield warning(subject, f"cannot be told: {cause_of(error)}", fix)
+        yield warning(subject, f"unknown: {cause_of(error)}", fix)
 
 
 def _group(admin: Any, kafka: KafkaSettings) -> Iterator[Finding]:
@@ -88,19 +88,19 @@ def _places(admin: Any, partitions: Sequence[TopicPartition], committed: Mapping
 def _strangers(
     kafka: KafkaSettings, members: Sequence[Any], committed: Mapping[TopicPartition, Any]
 ) -> Iterator[Finding]:
-    """Yield who uses the group for something else: partitions would wander off to a program that cannot use them."""
-    subject, ours, told = f"group {kafka.group_id}", set(kafka.topics), set()
+    """Yield members of other programs: Kafka would assign them partitions that they cannot use."""
+    subject, own, named = f"group {kafka.group_id}", set(kafka.topics), set()
     for member in members:
-        foreign = sorted(set((member["member_metadata"] or {}).get("topics", ())) - ours)
+        foreign = sorted(set((member["member_metadata"] or {}).get("topics", ())) - own)
         if foreign:
-            told.update(foreign)
+            named.update(foreign)
             yield bad(subject, f"{_name(member)} reads {', '.join(foreign)} in it: another program", _OTHERS)
         elif member["client_id"] != kafka.client_id:
-            detail = f"{_name(member)} is in it, ours are called {kafka.client_id}"
+            detail = f"member {_name(member)} has another name than kafka.client_id = {kafka.client_id}"
             yield warning(
                 subject, detail, f"nothing, if kafka.client_id is just not the same everywhere; else {_OTHERS}"
             )
-    past = sorted({part.topic for part, found in committed.items() if found.offset >= 0} - ours - told)
+    past = sorted({part.topic for part, found in committed.items() if found.offset >= 0} - own - named)
     if past:
         detail = f"has committed offsets of {', '.join(past)}, which these settings do not read"
         yield warning(subject, detail, f"nothing, if they once did; else {_OTHERS}")
@@ -109,31 +109,29 @@ def _strangers(
 def _owners(kafka: KafkaSettings, state: str, members: Sequence[Any], places: Sequence[_Place]) -> Iterator[Finding]:
     subject = f"group {kafka.group_id}"
     owned: dict[TopicPartition, str] = {}
-    for member in members[:_MOST_LISTED]:
+    for member in members[:_MAX_LISTED]:
         held = (member["member_assignment"] or {}).get("assigned_partitions", ())
         owned |= {TopicPartition(each["topic"], number): "" for each in held for number in each["partitions"]}
         texts = [f"{each['topic']} {', '.join(map(str, sorted(each['partitions'])))}" for each in held]
         yield fine(subject, f"{_name(member)} has {'; '.join(texts) or 'no partition'}")
-    if len(members) > _MOST_LISTED:
-        yield fine(subject, f"and {len(members) - _MOST_LISTED} more members")
+    if len(members) > _MAX_LISTED:
+        yield fine(subject, f"and {len(members) - _MAX_LISTED} more members")
     elif not members:
-        yield from _nobody(subject, places)
+        yield from _no_members(subject, places)
     elif state != _STABLE:
         fix = "wait a minute; if it lasts, members come and go: look at their logs, and at kafka.session_timeout"
-        yield warning(subject, f"is being shared out anew ({state})", fix)
+        yield warning(subject, f"is rebalancing ({state})", fix)
     elif ownerless := [place.partition for place in places if place.partition not in owned]:
-        yield bad(
-            subject, f"nobody reads {_listed(ownerless)}", "restart one member, so that the group shares out anew"
-        )
+        yield bad(subject, f"no member reads {_listed(ownerless)}", "restart one member, so that the group rebalances")
 
 
-def _nobody(subject: str, places: Sequence[_Place]) -> Iterator[Finding]:
+def _no_members(subject: str, places: Sequence[_Place]) -> Iterator[Finding]:
     waiting = sum(_lag(place) for place in places)
     if waiting:
         fix = "start `runstep run`; where it runs already, correct kafka.group_id"
-        yield bad(subject, f"nobody is in it, and {_records(waiting)} waiting", fix)
+        yield bad(subject, f"has no members, and {_records(waiting)} waiting", fix)
     else:
-        yield warning(subject, "nobody is in it", "start `runstep run`")
+        yield warning(subject, "has no members", "start `runstep run`")
 
 
 def _lost(place: _Place, kafka: KafkaSettings) -> Iterator[Finding]:
@@ -145,8 +143,8 @@ def _lost(place: _Place, kafka: KafkaSettings) -> Iterator[Finding]:
         detail = f"Kafka has dropped {lost:,} offsets that were not read, {place.committed} to {place.start - 1}"
         yield bad(subject, detail, f"they are gone; {policy}; raise retention.ms of {topic}")
     elif place.committed > place.end:
-        detail = f"committed is {place.committed}, but the topic ends at {place.end}: truncated, or made again"
-        yield bad(subject, detail, f"{policy}; see in the ledger what was stored of the old offsets")
+        detail = f"committed is {place.committed}, but the topic ends at {place.end}: truncated, or recreated"
+        yield bad(subject, detail, f"{policy}; the ledger shows what was stored of the old offsets")
 
 
 def _lags(places: Sequence[_Place]) -> Iterator[Finding]:
@@ -175,6 +173,6 @@ def _name(member: Mapping[str, Any]) -> str:
 
 
 def _listed(partitions: Sequence[TopicPartition]) -> str:
-    shown = ", ".join(f"{topic}/{number}" for topic, number in partitions[:_MOST_LISTED])
-    more = len(partitions) - _MOST_LISTED
+    shown = ", ".join(f"{topic}/{number}" for topic, number in partitions[:_MAX_LISTED])
+    more = len(partitions) - _MAX_LISTED
     return f"{shown} and {more} more" if more > 0 else shown

@@ -1,6 +1,6 @@
-"""Whether ClickHouse keeps the delivery guarantee: windows, our settings, and the views that feed the two tables.
+"""Whether ClickHouse keeps the delivery guarantee: windows, insert settings, and the views that feed the two tables.
 
-Asks only. The tables' form, windows of 0 and definers are `clickhouse`'s findings; here is what needs a closer look.
+Reads only. The tables' columns, windows of 0 and definers are checked by `clickhouse_access`.
 """
 
 import re
@@ -21,8 +21,8 @@ from pipeline.tools.checks.clickhouse_server import granted, rows, server_findin
 from pipeline.tools.checks.finding import Finding, bad, fine, warning
 
 _VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv")
-"""As they have to commit."""
-_WEEK: Final = 604_800
+"""In the order in which they have to commit."""
+_WEEK_S: Final = 604_800
 
 _MADE: Final = """
 SELECT name, toUnixTimestamp(metadata_modification_time), toUnixTimestamp(now()) - toInt64(uptime()), create_table_query
@@ -39,7 +39,7 @@ _USERS: Final = "SELECT name FROM system.users"
 
 
 def guarantee_findings(settings: ClickHouseSettings) -> Iterator[Finding]:
-    """Yield what each host says of the guarantee and of itself; nothing of a host that is away."""
+    """Yield the findings of each host about the guarantee and about itself; nothing of a host that is away."""
     hosts = each_host(settings)
     for host in hosts:
         for finding in _host(host):
@@ -61,8 +61,8 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
             yield from granted("definer of the views", "users", _definers(client, settings.database))
             yield from server_findings(client, settings.database)
         except Error as error:
-            told = sink_error(error, address(settings))
-            yield bad("clickhouse", f"stopped answering: {told}", "look at the server, then ask again")
+            cause = sink_error(error, address(settings))
+            yield bad("clickhouse", f"stopped answering: {cause}", "look at the server, then check again")
 
 
 def _settings(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
@@ -77,8 +77,8 @@ def _settings(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
     except Error as error:
         if error.code is None:
             raise
-        detail, _, told = str(sink_error(error, address(settings))).partition("; ")
-        yield bad(subject, detail, told or fix)
+        detail, _, known_fix = str(sink_error(error, address(settings))).partition("; ")
+        yield bad(subject, detail, known_fix or fix)
         return
     if kept:
         yield bad(subject, f"do not reach the server: {kept}", "let the proxy in between pass settings on")
@@ -97,16 +97,16 @@ def _windows(client: Any, database: str) -> Iterator[Finding]:
             yield fine("deduplication", f"{database}.{window.table} remembers {window.inserts:,} inserts")
     for name, engine_full in rows(client, _SECONDS, database=database):
         found = re.search(r"replicated_deduplication_window_seconds = (\d+)", engine_full)
-        if f"{name}".removesuffix("_local") in deduplication.TARGETS and int(found[1] if found else 0) < _WEEK:
-            fix = f"ALTER TABLE {database}.{name} MODIFY SETTING replicated_deduplication_window_seconds = {_WEEK}"
+        if f"{name}".removesuffix("_local") in deduplication.TARGETS and int(found[1] if found else 0) < _WEEK_S:
+            fix = f"ALTER TABLE {database}.{name} MODIFY SETTING replicated_deduplication_window_seconds = {_WEEK_S}"
             yield warning("deduplication", f"{database}.{name} forgets an insert sooner than in a week", fix)
 
 
 def _order(client: Any, database: str) -> Iterator[Finding]:
-    """Say which view commits first.
+    """Yield whether the view of the steps commits first.
 
-    The server tells it nowhere: it is the order in which they were made, and after its restart the reverse of their
-    names (measured), which is right with ours.
+    The server shows it nowhere: it is the order in which the views were created, and after a restart the reverse of
+    their names (measured), which is right with the shipped names.
     """
     made = {
         name: (when, started) for name, when, started, _ in rows(client, _MADE, database=database, names=list(_VIEWS))
@@ -115,10 +115,8 @@ def _order(client: Any, database: str) -> Iterator[Finding]:
         return
     (steps, _), (ledger, started) = (made[name] for name in _VIEWS)
     if ledger < steps and steps >= started:
-        detail = (
-            "the ledger's view commits before the steps' one, which was made later: a fault leaves an account of steps"
-        )
-        fix = "restart ClickHouse, it takes them by name then; until then the repeated insert heals it"
+        detail = "the ledger's view commits before the steps' one, which is younger: a fault leaves an account of steps"
+        fix = "restart ClickHouse, it takes them by name then; until then a repeated insert repairs it"
         yield warning("order of the views", f"{detail} that are not there yet", fix)
     else:
         yield fine("order of the views", "the steps commit before the ledger")
@@ -137,6 +135,6 @@ def _definers(client: Any, database: str) -> Iterator[Finding]:
     users = {name for (name,) in rows(client, _USERS)}
     views = rows(client, _MADE, database=database, names=list(_VIEWS))
     found = {definer[1] for *_, made_by in views if (definer := re.search(r" DEFINER = `?([^\s`]+)", made_by))}
-    # Whoever is gone is named with the tables.
+    # A user who is gone is named with the tables.
     if found and found <= users:
         yield fine("definer of the views", f"{', '.join(sorted(found))}, who must never be dropped")

@@ -1,4 +1,4 @@
-"""What Kafka says: whether it is there, lets us in, has the topics, lets us read them, and knows the group.
+"""Kafka: whether it answers, accepts the credentials, has the topics, allows reading them, and knows the group.
 
 Asks only; nothing is created, joined, produced or committed.
 """
@@ -21,12 +21,12 @@ _UNKNOWN_TOPIC: Final = 3
 _ANSWER_TIMEOUT_MS: Final = 5_000
 _FETCH_WAIT_MS: Final = 50
 _READ_TIMEOUT_MS: Final = 500
-"""Ten times what the broker waits: a refusal to read comes as the answer to a fetch, an empty topic's as none."""
-_COORDINATOR_TIMEOUT: Final = 10.0
-"""Seconds; a cluster that has seen no group yet makes the topic of their offsets first."""
-_PAUSE: Final = 0.2
+"""Ten times what the broker waits: a missing right is the answer to a fetch, an empty topic gives none."""
+_COORDINATOR_TIMEOUT_S: Final = 10.0
+"""Seconds; a cluster that has seen no group yet first creates the topic of their offsets."""
+_RETRY_INTERVAL_S: Final = 0.2
 _CLOSE_TIMEOUT_MS: Final = 2_000
-_OUR_PROTOCOL: Final = "cooperative-sticky"
+_PROTOCOL: Final = "cooperative-sticky"
 _JOINED: Final = frozenset({"Stable", "CompletingRebalance", "PreparingRebalance"})
 
 
@@ -71,7 +71,9 @@ def _topic(name: str, described: Mapping[str, Any] | None) -> Finding:
     subject = f"topic {name}"
     code = described["error_code"] if described is not None else _UNKNOWN_TOPIC
     if code == _UNKNOWN_TOPIC:
-        return bad(subject, "does not exist, or we may not see it", "runstep migrate --topics, or grant DESCRIBE on it")
+        return bad(
+            subject, "does not exist, or this user may not see it", "runstep migrate --topics, or grant DESCRIBE on it"
+        )
     if described is None or code:
         return bad(subject, for_code(code).__name__, "grant DESCRIBE and READ on it (WRITE for the dead letters)")
     partitions = described["partitions"]
@@ -113,41 +115,41 @@ def _read(consumer: Any, admin: Any, topic: str) -> Finding:
 def _group(admin: Any, group: str) -> Finding:
     subject = f"group {group}"
     try:
-        told = described_group(admin, group)
+        described = described_group(admin, group)
     except GroupAuthorizationFailedError as error:
         return bad(subject, cause_of(error), f"grant READ and DESCRIBE on group {group}")
     except KafkaError as error:
         return bad(subject, cause_of(error), "look at the brokers that hold __consumer_offsets")
-    state, members = told["group_state"], len(told["members"])
+    state, members = described["group_state"], len(described["members"])
     if state not in _JOINED:
-        return fine(subject, "nobody is in it")
-    if told["protocol_data"] not in {"", _OUR_PROTOCOL}:
+        return fine(subject, "has no members")
+    if described["protocol_data"] not in {"", _PROTOCOL}:
         return bad(
             subject,
-            f"its {members} members share partitions by {told['protocol_data']}, we by {_OUR_PROTOCOL}",
+            f"its {members} members assign partitions by {described['protocol_data']}, runstep by {_PROTOCOL}",
             "stop the other program, or choose another kafka.group_id",
         )
     return fine(subject, f"{members} member{'s' if members > 1 else ''}, {state}")
 
 
 def described_group(admin: Any, group: str) -> Mapping[str, Any]:
-    """Return state and members of the group, as the admin client tells them.
+    """Return state and members of the group, as the admin client returns them.
 
     Raises:
-        KafkaError: it is not told.
+        KafkaError: Kafka does not answer, or this user may not see the group.
     """
-    deadline = time.monotonic() + _COORDINATOR_TIMEOUT
+    deadline = time.monotonic() + _COORDINATOR_TIMEOUT_S
     while True:
         try:
-            told: Mapping[str, Any] = admin.describe_groups([group])[group]
+            described: Mapping[str, Any] = admin.describe_groups([group])[group]
         except CoordinatorNotAvailableError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(_PAUSE)
-        except ValueError as error:  # a word of another broker's that the client has no name for
+            time.sleep(_RETRY_INTERVAL_S)
+        except ValueError as error:  # a state of another broker's that the client does not know
             raise KafkaError(f"an answer that kafka-python does not understand: {error}") from error
         else:
-            return told
+            return described
 
 
 def cause_of(error: KafkaError) -> str:

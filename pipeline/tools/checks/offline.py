@@ -1,4 +1,4 @@
-"""What can be said without asking anybody: the settings, and the packages that read compressed records."""
+"""What needs no service: the settings, and the packages that read compressed records."""
 
 import importlib
 import importlib.metadata

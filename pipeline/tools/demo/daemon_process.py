@@ -1,12 +1,12 @@
 """The real daemon in a thread of the demo's process, and the numbers the screen shows of it."""
 
 import threading
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
 from pipeline.config import Settings
-from pipeline.daemon.app import Daemon
+from pipeline.daemon.app import Service
 
 _INSERTS: Final = "runstep_insert_duration_seconds"
 
@@ -38,7 +38,7 @@ class DaemonThread:
         self.failure: BaseException | None = None
         self._drain_timeout = settings.drain_timeout
         self._registry = CollectorRegistry()
-        self._daemon = Daemon(settings, registry=self._registry)
+        self._daemon = Service(settings, registry=self._registry)
         # As a daemon thread it cannot keep the process from ending, whatever it waits for.
         self._thread = threading.Thread(target=self._run, name="runstep-owner", daemon=True)
         self._thread.start()
@@ -50,7 +50,7 @@ class DaemonThread:
 
     def numbers(self) -> Numbers:
         """Return how far it is. For any thread."""
-        counts = self._daemon.status()["counts"]
+        counts = self._daemon.status().counts
         inserts = seconds = 0.0
         for family in self._registry.collect():
             if family.name == _INSERTS:
@@ -64,9 +64,9 @@ class DaemonThread:
             seconds / inserts if inserts else 0.0,
         )
 
-    def status(self) -> dict[str, Any]:
-        """Return what /status shows. For any thread."""
-        return self._daemon.status()
+    def causes(self) -> list[str]:
+        """Return what is in the way of records becoming rows. For any thread."""
+        return self._daemon.status().causes
 
     def stop(self) -> None:
         """Drain and end. Bounded in time."""

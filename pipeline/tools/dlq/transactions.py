@@ -23,7 +23,7 @@ from kafka.errors import (
 from kafka.structs import TopicPartition
 
 from pipeline.config import Settings
-from pipeline.errors import ConfigError, RunstepError, ServiceUnavailable, SourceUnavailable
+from pipeline.errors import ConfigError, RunstepError, ServiceUnavailable
 from pipeline.kafka.client import client_options, connect
 from pipeline.kafka.dead_letters import Headers
 from pipeline.kafka.log_reader import LogReader
@@ -83,10 +83,7 @@ class Transactions:
             "request_timeout_ms": _DELIVERY_MS // 2,
             "max_request_size": _MOST_BYTES,
         }
-        try:
-            self._producer = connect(KafkaProducer, **options)
-        except SourceUnavailable as error:
-            raise ServiceUnavailable(str(error)) from None
+        self._producer = connect(KafkaProducer, **options)
         with self._explained():
             self._producer.init_transactions()
 

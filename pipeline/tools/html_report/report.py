@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from clickhouse_connect.driver.client import Client
 
-from pipeline.clickhouse.connection import address, is_embedded
+from pipeline.clickhouse.connection import address
 from pipeline.config import ClickHouseSettings
 from pipeline.tools.html_report.period import Period
 from pipeline.tools.html_report.questions import ask, extent, nothing_in
@@ -44,5 +44,5 @@ def report_on(
 
 def _place(settings: ClickHouseSettings) -> str:
     """Return where the numbers come from. A path says something of its owner, so it is left out."""
-    where = "an embedded ClickHouse" if is_embedded(settings) else f"ClickHouse at {address(settings)}"
+    where = "an embedded ClickHouse" if settings.is_embedded else f"ClickHouse at {address(settings)}"
     return f"{where}, database {settings.database}"

@@ -15,7 +15,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from pipeline.config import KafkaSettings
-from pipeline.errors import ServiceUnavailable, SourceUnavailable
+from pipeline.errors import ServiceUnavailable
 from pipeline.kafka.client import client_options, connect
 from pipeline.tools.simulation import SimulatedEvent, Traffic, beginning, events
 
@@ -62,19 +62,18 @@ class EventProducer:
         self.sent = Sent()
         self._topic = topic
         self._acknowledged = acknowledged
-        self._producer = _connected(
-            KafkaProducer,
-            settings,
-            acks="all",
-            enable_idempotence=False,
-            max_in_flight_requests_per_connection=1,
-            linger_ms=20,
-            batch_size=262_144,
-            compression_type="lz4",
-            max_block_ms=_BLOCK_MS,
-            delivery_timeout_ms=_DELIVERY_MS,
-            request_timeout_ms=_DELIVERY_MS // 2,
-        )
+        options = client_options(settings) | {
+            "acks": "all",
+            "enable_idempotence": False,
+            "max_in_flight_requests_per_connection": 1,
+            "linger_ms": 20,
+            "batch_size": 262_144,
+            "compression_type": "lz4",
+            "max_block_ms": _BLOCK_MS,
+            "delivery_timeout_ms": _DELIVERY_MS,
+            "request_timeout_ms": _DELIVERY_MS // 2,
+        }
+        self._producer: Any = connect(KafkaProducer, **options)
 
     def produce(
         self,
@@ -173,10 +172,3 @@ def paced(stream: Iterable[SimulatedEvent], rate: float, stop: threading.Event) 
         if stop.is_set() or (ahead > _SHORTEST_WAIT and stop.wait(ahead)):
             return
         yield event
-
-
-def _connected(client: Callable[..., Any], settings: KafkaSettings, **options: Any) -> Any:
-    try:
-        return connect(client, **(client_options(settings) | options))
-    except SourceUnavailable as error:
-        raise ServiceUnavailable(str(error)) from None

@@ -62,7 +62,7 @@ def grouped(settings: Settings) -> Callable[[], list[Address]]:
     Raises:
         ValueError: `http.bind` has no port of its own.
     """
-    port = int(settings.http.bind.rpartition(":")[2])
+    port = settings.http.port
     if port == 0:
         raise ValueError("http.bind takes any free port; --group needs the one that all members listen on")
     return lambda: [
@@ -104,7 +104,7 @@ def _parsed(text: str, http: HttpSettings, *, trusted: bool) -> _Named:
     ):
         raise ValueError(f"{text!r} is no address; give [http[s]://]host[:port]")
     if port is None:
-        port = int(http.bind.rpartition(":")[2])
+        port = http.port
     if port == 0:
         raise ValueError(f"{text!r} names no port, and http.bind takes any free one; give host:port")
     return _Named(parts.scheme, host, port, trusted)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pipeline.tools.daemon_client import PATIENCE
+from pipeline.endpoints.status import ProcessStatus, Status, WorkerStatus
+from pipeline.tools.daemon_client import ANSWER_TIMEOUT_S
 from pipeline.tools.top.counters import Samples, Tally, grouped, labels, total
 from pipeline.tools.top.figures import AWAY, Member, Partition
 from pipeline.tools.top.partition_owners import PACE, Claim
 from pipeline.tools.top.sampling import Heard, Silent
-from pipeline.tools.top.status import MemberStatus, Status, WorkerStatus
 from pipeline.tools.top.wording import span
 
 MINUTE: Final = 60.0
@@ -151,7 +151,7 @@ class Watched:
             started_at=total(self._samples, _BORN, worker=worker.worker) or None,
         )
 
-    def _processes(self) -> list[tuple[str, MemberStatus]]:
+    def _processes(self) -> list[tuple[str, ProcessStatus]]:
         workers = [(f"{self.name}#{worker.worker}", worker) for worker in self._status.workers]
         return [*workers] or [(self.name, self._status)]
 
@@ -178,7 +178,7 @@ class Watched:
 def _silence(worker: WorkerStatus) -> str:
     """Return for how long a process is silent, "" where it is not, or not for long: its supervisor waits far longer."""
     silent = worker.heard_seconds_ago
-    is_silent = worker.pid is not None and worker.state != "starting" and silent > PATIENCE
+    is_silent = worker.pid is not None and worker.state != "starting" and silent > ANSWER_TIMEOUT_S
     return f"no answer for {silent:.0f} s" if is_silent else ""
 
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 from statistics import linear_regression
 from typing import Any, Final, NamedTuple, TypeVar
 
+from pipeline.endpoints.status import PartitionStatus
 from pipeline.tools.top.figures import Partition, PartitionState, Trend
-from pipeline.tools.top.status import Place
 
 Point = TypeVar("Point", bound=tuple[Any, ...])
 
@@ -39,7 +39,7 @@ class Claim(NamedTuple):
 
     daemon: str
     member: str
-    place: Place
+    place: PartitionStatus
     halted: str | None
     read_at: float
 
@@ -57,7 +57,7 @@ class _Track:
         self.name = name
         self.topic, _, number = name.rpartition("/")
         self.number = int(number) if number.isdecimal() and len(number) <= _MOST_DIGITS else -1
-        self.claim = Claim("", "", Place(), None, 0.0)
+        self.claim = Claim("", "", PartitionStatus(), None, 0.0)
         self.claimed_at = 0.0
         self._claimants: frozenset[str] = frozenset()
         self.lag: int | None = None

@@ -17,12 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from pipeline.config import HttpSettings
+from pipeline.endpoints.status import Status
 from pipeline.errors import RunstepError
 from pipeline.text import visible_line
-from pipeline.tools.daemon_client import PATIENCE, UNANSWERED, get, opener, reason
+from pipeline.tools.daemon_client import ANSWER_TIMEOUT_S, UNANSWERED, get, opener, reason
 from pipeline.tools.top.addresses import Address
 from pipeline.tools.top.counters import Labels, Samples
-from pipeline.tools.top.status import Status
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class Sampler:
             del self._open[name]
             return question.future.result()
         silent = time.monotonic() - question.asked_at
-        return Silent(name, time.monotonic(), f"no answer for {silent:.0f} s") if silent > PATIENCE else None
+        return Silent(name, time.monotonic(), f"no answer for {silent:.0f} s") if silent > ANSWER_TIMEOUT_S else None
 
 
 class _Question(Generic[T]):
@@ -158,7 +158,7 @@ def asking(http: HttpSettings) -> Callable[[Address], Answer]:
             through = opener(http, trusting=address.trusted)
             page = get(through, f"{address.url}/status")
             try:
-                status = Status.model_validate_json(page.text)
+                status = Status.read(page.text)
             except ValidationError:
                 return Silent(
                     address.name, time.monotonic(), f"its /status is not runstep's (HTTP {page.status}); another port?"

@@ -150,7 +150,7 @@ def test_a_user_who_does_not_see_the_table_goes_on_with_one_warning(server: Clic
         sink.probe()
     assert counts(server.address) == (before[0] + 10, before[1] + 10)
     (warning,) = logs
-    assert "cannot tell whether runsteps.run_steps" in warning["cause"]
+    assert "unknown whether runsteps.run_steps" in warning["cause"]
     assert "GRANT SHOW TABLES, SHOW COLUMNS ON runsteps.*" in warning["cause"]
 
 

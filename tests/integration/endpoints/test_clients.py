@@ -7,14 +7,14 @@ import ssl
 import threading
 import time
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
-from pipeline.endpoints import server
 from pipeline.errors import ConfigError
 from tests.servers.tls import Certificates
-from tests.support.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving, until_closed
+from tests.support.endpoints_rig import QUICK, SetHealth, Written, fetch, registry_with_a_step, serving, until_closed
 
 
 @pytest.fixture
@@ -44,33 +44,26 @@ def theirs(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Close soon, and keep the server's threads from writing to the stdout that pytest is swapping."""
-    monkeypatch.setattr(server, "_TICK", 0.02)
+def quiet():
+    """Keep the server's threads from writing to the stdout that pytest is swapping."""
     with capture_logs():
         yield
+
+
+SMALL = replace(QUICK, max_open=4)
+IMPATIENT = replace(SMALL, connection_timeout=0.4)
 
 
 class TestBadClients:
     """What clients that say nothing, too little or too much can do: nothing to the others."""
 
-    @pytest.fixture(autouse=True)
-    def small(self, monkeypatch):
-        monkeypatch.setattr(server, "_PLACES", 4)
-
-    @pytest.fixture
-    def impatient(self, monkeypatch):
-        monkeypatch.setattr(server, "_PATIENCE", 0.4)
-
-    @pytest.mark.usefixtures("impatient")
     def test_a_silent_client_is_ended(self, serve):
-        with socket.create_connection(serve()) as client:
+        with socket.create_connection(serve(limits=IMPATIENT)) as client:
             assert until_closed(client) == b""
 
-    @pytest.mark.usefixtures("impatient")
     def test_a_client_that_trickles_is_ended(self, serve):
         """Each byte comes in time for a socket's own time-out; only the whole is too slow."""
-        with socket.create_connection(serve()) as client:
+        with socket.create_connection(serve(limits=IMPATIENT)) as client:
             client.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
             started = time.monotonic()
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -79,23 +72,25 @@ class TestBadClients:
                     time.sleep(0.05)
             assert time.monotonic() - started < 5
 
-    @pytest.mark.usefixtures("impatient")
     def test_a_client_that_does_not_read_is_ended(self, registry, health):
         much, asked = 50_000_000, threading.Event()
 
         def status():
             asked.set()
-            return {"much": "x" * much}
+            return Written({"much": "x" * much})
 
         health.status = status
-        with serving(registry, health) as endpoints, socket.create_connection(endpoints.address) as client:
+        with (
+            serving(registry, health, IMPATIENT) as endpoints,
+            socket.create_connection(endpoints.address) as client,
+        ):
             client.sendall(b"GET /status HTTP/1.1\r\n\r\n")
             assert asked.wait(5)
             assert endpoints._server.wait_until_idle(5)
             assert len(until_closed(client)) < much
 
     def test_those_who_hold_their_places_give_way(self, serve):
-        address = serve()
+        address = serve(limits=SMALL)
         clients = [socket.create_connection(address) for _ in range(20)]
         try:
             assert fetch(address, "/healthz")[0] == 200
@@ -103,8 +98,7 @@ class TestBadClients:
             for client in clients:
                 client.close()
 
-    def test_threads_are_bounded_when_the_daemon_itself_hangs(self, registry, health, monkeypatch):
-        monkeypatch.setattr(server, "_STUCK_PLACES", 2)
+    def test_threads_are_bounded_when_the_daemon_itself_hangs(self, registry, health):
         at_work, go_on = [], threading.Event()
 
         def alive():
@@ -112,7 +106,7 @@ class TestBadClients:
             go_on.wait(10)
 
         health.alive = alive
-        with serving(registry, health) as endpoints, ExitStack() as clients:
+        with serving(registry, health, replace(SMALL, max_ending=2)) as endpoints, ExitStack() as clients:
             for _ in range(15):
                 client = clients.enter_context(socket.create_connection(endpoints.address))
                 client.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
@@ -195,9 +189,9 @@ class TestTls:
                 clients.enter_context(socket.create_connection(address)).sendall(sent)
             assert self.fetch(address, self.trusting(ours)) == 200
 
-    def test_a_client_that_does_not_shake_hands_is_ended(self, serve, ours, monkeypatch):
-        monkeypatch.setattr(server, "_PATIENCE", 0.3)
-        with socket.create_connection(serve(**self.files(ours.server))) as client:
+    def test_a_client_that_does_not_shake_hands_is_ended(self, serve, ours):
+        address = serve(limits=replace(QUICK, connection_timeout=0.3), **self.files(ours.server))
+        with socket.create_connection(address) as client:
             assert until_closed(client) == b""
 
     def test_a_client_needs_a_certificate_where_an_authority_is_set(self, serve, ours, theirs):

@@ -42,7 +42,7 @@ def test_everything_is_there(environ: dict[str, str], capsys: pytest.CaptureFixt
     assert findings[f"topic {topic}"]["detail"] == "3 partitions"
     assert findings[f"reading {topic}"]["detail"].startswith("allowed; 0 offsets")
     assert findings[f"topic {dead_letters}"]["ok"]
-    assert findings[f"group {environ['RUNSTEP_KAFKA__GROUP_ID']}"]["detail"] == "nobody is in it"
+    assert findings[f"group {environ['RUNSTEP_KAFKA__GROUP_ID']}"]["detail"] == "has no members"
     assert findings["tables"]["detail"] == "all tables and views are as shipped"
     assert findings["grant INSERT"]["ok"]
     assert findings["grant SELECT"]["ok"]
@@ -79,7 +79,10 @@ def test_a_group_that_shares_partitions_otherwise(
     finally:
         consumer.close(timeout_ms=2000)
     assert code == 1
-    assert findings[f"group {group}"]["detail"] == "its 1 members share partitions by range, we by cooperative-sticky"
+    assert (
+        findings[f"group {group}"]["detail"]
+        == "its 1 members assign partitions by range, runstep by cooperative-sticky"
+    )
 
 
 def test_a_database_that_was_never_migrated(

@@ -174,7 +174,7 @@ def test_who_is_stuck_keeps_nobody_waiting(address: str, monkeypatch: pytest.Mon
 
         until(lambda: hear() == {address}, lambda: f"{told}")
         assert isinstance(told.pop(address), Heard)
-        monkeypatch.setattr(sampling, "PATIENCE", 0.0)
+        monkeypatch.setattr(sampling, "ANSWER_TIMEOUT_S", 0.0)
         until(lambda: silent in hear() and isinstance(told.get(address), Heard), lambda: f"{told}")
         late = told[silent]
         assert isinstance(late, Silent)

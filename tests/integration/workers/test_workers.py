@@ -17,8 +17,7 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings, HttpSettings, KafkaSettings, Settings
 from pipeline.errors import ConfigError
-from pipeline.workers import Supervisor
-from pipeline.workers.supervisor import member_settings
+from pipeline.workers.supervisor import Supervisor, member_settings
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import HTTP_OK, Daemon, Samples, running_daemon
 from tests.support.oracle import Load, Place, Truth, drained, place, status, summed, traffic, until
@@ -86,9 +85,9 @@ def settings(**given: Any) -> Settings:
 
 
 @contextmanager
-def supervising(given: Settings) -> Iterator[Supervisor]:
+def supervising(given: Settings, **more: float) -> Iterator[Supervisor]:
     """Run two workers whose supervisor is in this process, and see them end."""
-    supervisor = Supervisor(given, 2)
+    supervisor = Supervisor(given, 2, **more)
     running = threading.Thread(target=supervisor.run)
     running.start()
     try:
@@ -217,14 +216,13 @@ def test_a_second_signal_ends_everything_at_once(nowhere: Place) -> None:
         until(lambda: all(gone() for gone in ended), "workers are left behind")
 
 
-def test_a_worker_that_does_not_drain_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.workers.supervisor.ENDING", 0.5)
-    with supervising(settings(drain_timeout=0.5)) as supervisor:
-        workers = reporting(supervisor.status)
+def test_a_worker_that_does_not_drain_in_time_is_killed() -> None:
+    with supervising(settings(drain_timeout=0.5), end_timeout=0.5) as supervisor:
+        workers = reporting(lambda: json.loads(supervisor.status().json_text()))
         ended = [ends(pid) for pid in workers.values()]
         os.kill(workers["2"], signal.SIGSTOP)
     assert all(gone() for gone in ended)
-    assert supervisor.status()["state"] == "drained"
+    assert supervisor.status().state == "drained"
 
 
 def test_workers_that_die_again_and_again_end_the_daemon(nowhere: Place) -> None:
@@ -255,7 +253,7 @@ def test_a_setting_that_a_worker_finds_wrong_ends_all_of_them() -> None:
 def test_secrets_are_in_no_argument_and_no_variable_of_a_worker() -> None:
     secret = settings(clickhouse=ClickHouseSettings(url=SecretStr("http://user:hunter2hunter2@127.0.0.1:1")))
     with supervising(secret) as supervisor:
-        for pid in reporting(supervisor.status).values():
+        for pid in reporting(lambda: json.loads(supervisor.status().json_text())).values():
             assert b"hunter2" not in Path(f"/proc/{pid}/cmdline").read_bytes()
             variables = Path(f"/proc/{pid}/environ").read_bytes()
             assert b"hunter2" not in variables
@@ -263,7 +261,7 @@ def test_secrets_are_in_no_argument_and_no_variable_of_a_worker() -> None:
                 *map(os.fsencode, os.environ),
                 b"PYTHONPATH",
             }
-        assert "hunter2" not in json.dumps(supervisor.status())
+        assert "hunter2" not in supervisor.status().json_text()
         supervisor.kill()
 
 

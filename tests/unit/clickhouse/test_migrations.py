@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from pipeline.clickhouse.migrations import each_host, layout_of, retention
-from pipeline.clickhouse.migrations.session import Table
+from pipeline.clickhouse.migrations.session import TableSchema
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout, Migration, shipped, split
@@ -150,18 +150,18 @@ def test_a_checksum_is_of_the_text_and_not_of_its_line_ends() -> None:
     assert unix.checksum == windows.checksum != other.checksum
 
 
-def made(ttl: str = "", details: str = "") -> dict[str, Table]:
+def made(ttl: str = "", details: str = "") -> dict[str, TableSchema]:
     """Return run_steps as a server writes it; checked against a real one by the contract tests."""
     engine = f"ReplacingMergeTree(version) ORDER BY (a, b){ttl and f' TTL {ttl}'} SETTINGS index_granularity = 8192"
     column = f"`step_details` String CODEC(ZSTD(3)){details and f' TTL {details}'}, `metadata` Map(String, String)"
     text = f"CREATE TABLE runsteps.run_steps (`message_id` String CODEC(ZSTD(1)), {column}) ENGINE = {engine}"
-    return {"run_steps": Table("ReplacingMergeTree", engine, text)}
+    return {"run_steps": TableSchema("ReplacingMergeTree", engine, text)}
 
 
 DAYS_30 = "toDateTime(created_at) + toIntervalDay(30)"
 
 
-def ttl_changes(tables: dict[str, Table], **days: int) -> list[str]:
+def ttl_changes(tables: dict[str, TableSchema], **days: int) -> list[str]:
     found = retention.changes(tables, Layout(), ClickHouseSettings.model_validate(days))
     return [statement.sql.removeprefix("ALTER TABLE runsteps.") for statement in found]
 

@@ -23,6 +23,7 @@ from pipeline.errors import (
     SinkUnavailable,
     SourceUnavailable,
 )
+from pipeline.workers.supervisor import WorkersFailed
 from tests.support.paths import ROOT
 
 
@@ -103,6 +104,7 @@ def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) ->
         (SourceUnavailable("Kafka is away"), 69),
         (DeadLetterUnavailable("Kafka is away"), 69),
         (SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT), 69),
+        (WorkersFailed("workers die"), 70),
         (KeyboardInterrupt(), 130),
         (typer.Abort(), 130),
         (typer.Exit(1), 1),

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from pipeline.config import Reloadable, Settings, load
+from pipeline.config import Reloadable, Section, Settings, load
+from pipeline.config.names import all_names
+from pipeline.config.reloading import rotating
+
+STAY = {
+    "http.cert_file": "the endpoints look at the file itself again; its path stays",
+    "http.key_file": "as http.cert_file",
+    "http.client_ca_file": "as http.cert_file",
+}
+"""Credentials that are not read again as settings, and why."""
 
 
 class Sources:
@@ -81,7 +90,7 @@ def test_nothing_but_credentials_changes(sources: Sources) -> None:
     )
     now = reloadable.current()
     assert now.clickhouse.username == "new"
-    expected = Settings(clickhouse={"username": "new"})  # type: ignore[arg-type]
+    expected = Settings(clickhouse={"username": "new"})
     assert now == expected
 
 
@@ -115,9 +124,9 @@ def test_sources_that_are_unfit_change_nothing_are_counted_and_told_once(
     assert reloadable.trouble is None
     said = [line["event"] for line in logged]
     assert said == [
-        "settings cannot be read again; the former ones stay",
-        "settings can be read again",
-        "credentials changed and were read again",
+        "settings_reload_failed",
+        "settings_reloaded",
+        "credentials_changed",
     ]
     assert "hunter2" not in str(logged)
 
@@ -137,3 +146,11 @@ def test_a_secret_file_that_is_away_for_a_moment_changes_nothing(tmp_path: Path)
 def test_without_sources_nothing_ever_changes() -> None:
     made_by_hand: Any = Settings()
     assert Reloadable(made_by_hand).current() is made_by_hand
+
+
+def test_every_credential_follows_its_source_or_is_known_not_to() -> None:
+    sections = {name: value for name, value in Settings() if isinstance(value, Section)}
+    marked = {f"{name}.{field}" for name, section in sections.items() for field in rotating(type(section))}
+    credentials = {key for key, name in all_names().items() if name.secret or name.from_file or key.endswith("_file")}
+    assert marked & STAY.keys() == set()
+    assert credentials == marked - {"kafka.sasl_mechanism"} | STAY.keys()

@@ -6,7 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from pipeline.config import Settings
-from pipeline.daemon.app import Member
+from pipeline.daemon.app import Pipeline
+from pipeline.endpoints.status import SinkStatus
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.records import Partition, Record
 from tests.support.events import completed, wire
@@ -138,14 +139,19 @@ def test_a_dead_letter_topic_that_is_away_is_no_trouble_of_the_sink(rigs: Callab
     rig.turn(lambda: rig.value("runstep_sink_available") == 0)
 
 
+def _sink(pipeline: Pipeline) -> SinkStatus:
+    sink = pipeline.status().sink
+    assert sink is not None
+    return sink
+
+
 def test_status_says_of_the_sink_what_its_metric_says() -> None:
-    member = Member(Settings(), CollectorRegistry())
-    assert member.status()["sink"]["cause"] == "ClickHouse was not reached yet"
-    member._writer._show_sink(None)
-    member._writer._report("dead_letter", "the dead-letter topic is away")
-    told = member.status()
-    assert (told["sink"]["available"], told["sink"]["cause"]) == (True, None)
-    assert "the dead-letter topic is away" in told["causes"]
-    member._writer._show_sink("ClickHouse is away")
-    assert member.status()["sink"]["cause"] == "ClickHouse is away"
-    assert member.registry.get_sample_value("runstep_sink_available") == 0
+    pipeline = Pipeline(Settings(), CollectorRegistry())
+    assert _sink(pipeline).cause == "ClickHouse was not reached yet"
+    pipeline._writer._show_sink(None)
+    pipeline._writer._report("dead_letter", "the dead-letter topic is away")
+    assert (_sink(pipeline).available, _sink(pipeline).cause) == (True, None)
+    assert "the dead-letter topic is away" in pipeline.status().causes
+    pipeline._writer._show_sink("ClickHouse is away")
+    assert _sink(pipeline).cause == "ClickHouse is away"
+    assert pipeline.registry.get_sample_value("runstep_sink_available") == 0

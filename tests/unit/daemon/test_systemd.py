@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from pipeline.config import HttpSettings, Settings
 from pipeline.daemon.systemd import Notifier
+from pipeline.endpoints.status import ProcessStatus
 from tests.support.fakes.ear import Ear
 
 SETTINGS = Settings(drain_timeout=25.0, http=HttpSettings(final_scrape=5.0))
@@ -29,10 +29,10 @@ class Patient:
     def ready(self) -> list[str]:
         return self.causes
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> ProcessStatus:
         if self.state == "broken":
             raise ValueError("no status")
-        return {"state": self.state, "causes": self.causes}
+        return ProcessStatus(state=self.state, causes=self.causes)
 
 
 @pytest.fixture
