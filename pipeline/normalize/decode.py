@@ -6,12 +6,12 @@ its reason. The forms come from recorded traffic of the APIs and their compatibl
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from pipeline.records import Reason, Stage
+from pipeline.records import Reason, RunStepEvent, Stage, Unstored
 from schemas.vocabulary import TERMINAL_STATUSES
 from schemas.wire import MAX_ID, CamelRunStep, Envelope, RunStep
 
@@ -25,26 +25,6 @@ _STEP_EVENT: Final = "thread.run.step."
 _CONTROL_EVENTS: Final = frozenset({"done", "error", "keepalive", "ping"})
 _RUN_FIELDS: Final = ("instructions", "tools", "model", "required_action")
 _BOM: Final = b"\xef\xbb\xbf"
-
-
-class RunStepEvent(NamedTuple):
-    """A validated run step: its fields with snake_case keys, the form it came in, the event's name ('' if none)."""
-
-    step: dict[str, Any]
-    dialect: str
-    name: str = ""
-    anomalies: tuple[str, ...] = ()
-
-
-class Unstored(NamedTuple):
-    """Why a record, or a step in it, is no row of `run_steps`. No stage means that it is ignored, not refused."""
-
-    reason: Reason
-    stage: Stage | None = None
-    detail: str = ""
-    step_id: str = ""
-    run_id: str = ""
-    thread_id: str = ""
 
 
 Decoded: TypeAlias = RunStepEvent | Unstored

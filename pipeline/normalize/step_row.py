@@ -9,13 +9,13 @@ from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
-from pipeline.normalize.decode import RunStepEvent, Unstored, announced_status
+from pipeline.normalize.decode import announced_status
 from pipeline.normalize.step_details import read_details
 from pipeline.normalize.step_errors import read_error
 from pipeline.normalize.timestamps import millis
-from pipeline.records import Outcome, Reason, Record, Stage
+from pipeline.records import Outcome, Reason, Record, RunStepEvent, Stage, Unstored
 from pipeline.redaction import redact
-from schemas.row import INGEST_COLUMNS, Row
+from schemas.row import Row
 from schemas.vocabulary import STATUSES, STEP_TYPES, TERMINAL_STATUSES
 from schemas.wire import KNOWN_FIELDS
 
@@ -41,10 +41,17 @@ _NONE: Final = "none"
 
 
 class Rules(NamedTuple):
-    """What is kept of an event: `content` is full, structure or none; texts are cut at `max_text` characters."""
+    """What is read of a record, and kept of an event.
+
+    Attributes:
+        content: full, structure or none.
+        max_text: characters at which texts are cut.
+        max_event_bytes: a record with a larger value is not decoded, but dead-lettered.
+    """
 
     content: str = _FULL
     max_text: int = 8_192
+    max_event_bytes: int = 26_214_400
 
 
 def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> Row | Unstored:
@@ -160,28 +167,6 @@ def version_of(terminal: bool, event_time: int, offset: int) -> int:
         since = 0 if since < 0 else _VERSION_TIME_MAX
     version = since << _VERSION_OFFSET_BITS | offset & _VERSION_OFFSET_MASK
     return version | _TERMINAL_BIT if terminal else version
-
-
-_BLANK: Final = {
-    "String": "",
-    "LowCardinality(String)": "",
-    "UInt16": 0,
-    "UInt64": 0,
-    "DateTime64(3, 'UTC')": 0,
-}
-_BLANK_ROW: Final = tuple(
-    [] if column.type.startswith("Array") else {} if column.type.startswith("Map") else _BLANK.get(column.type)
-    for column in INGEST_COLUMNS
-)
-_LEDGER_WIDTH: Final = 12
-
-
-def ledger_row(verdict: Unstored, record: Record, index: int) -> Row:
-    """Return the row of a record that is accounted for but not stored: the ledger's columns, the rest blank."""
-    outcome = Outcome.IGNORED if verdict.stage is None else Outcome.DEAD_LETTERED
-    timestamp = max(record.timestamp, 0)
-    known = (record.topic, record.partition, record.offset, timestamp, 0, index, outcome.value, verdict.reason.value)
-    return (*known, None, verdict.thread_id, verdict.run_id, verdict.step_id, *_BLANK_ROW[_LEDGER_WIDTH:])
 
 
 def _without_creation(step: dict[str, Any], anomalies: list[str]) -> Unstored:

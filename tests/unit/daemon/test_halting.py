@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.contracts import Columns, Unreadable
+from pipeline.daemon.attempts import SUSPECT_ATTEMPTS
 from pipeline.daemon.processor import SLICE
-from pipeline.daemon.writer import SUSPECT_ATTEMPTS
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.records import Partition
 from schemas.row import INDEX
@@ -54,7 +54,7 @@ def test_a_flood_of_bad_records_halts_its_partition_before_it_reaches_the_dead_l
     rig = rigs(broker, dead_letter=STRICT)
     rig.turn(lambda: bool(rig.source.halted) and rig.committed(1) == 10)
     assert rig.source.halted.keys() == {Partition("run-steps", 0)}
-    assert "records in a row were refused (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
+    assert "records in a row were rejected (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
     rig.turn(lambda: rig.committed(0) > 0)
     assert rig.committed(0) <= SLICE
     assert rig.dead_letters.dead_letters == []
@@ -162,7 +162,7 @@ def test_a_flood_of_rows_that_the_sink_refuses_halts_its_partition_and_does_not_
     rig.turn(lambda: bool(rig.source.halted) and rig.committed(1) == 10)
     (partition,), (cause,) = rig.source.halted.keys(), rig.source.halted.values()
     assert partition == Partition("run-steps", 0)
-    assert "90% of the latest records were refused (dead_letter.max_ratio is 0.5)" in cause
+    assert "90% of the latest records were rejected (dead_letter.max_ratio is 0.5)" in cause
     assert "ClickHouse error 469 (VIOLATED_CONSTRAINT)" in cause
     for visits in range(4):
         tried = len(sink.attempts)
@@ -184,7 +184,7 @@ def test_rows_in_a_row_that_the_sink_refuses_halt_their_partition_over_batches(r
     rig = rigs(broker, sink=sink, max_rows=30, dead_letter=STRICT)
     produce(broker, 0, *["good"] * 500)
     rig.turn(lambda: bool(rig.source.halted))
-    assert "records in a row were refused (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
+    assert "records in a row were rejected (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
     assert rig.committed() == 50 + len(rig.dead_letters.dead_letters)
     assert len(rig.dead_letters.dead_letters) <= 100
 

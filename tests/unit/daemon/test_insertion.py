@@ -2,20 +2,20 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
 from pipeline.contracts import Columns
-from pipeline.daemon.appetite import GROWS_AFTER
+from pipeline.daemon.attempts import Unclassified
 from pipeline.daemon.batch import Assignment
-from pipeline.daemon.insertion import HOPELESS_REFUSALS, REVIEW_AFTER, Insertion, Unexplained
-from pipeline.daemon.rejection_limits import Refusals
+from pipeline.daemon.insert_memory import GROWS_AFTER
+from pipeline.daemon.insertion import REJECTIONS_BEFORE_ANY_PASSED, REJECTIONS_BEFORE_REVIEW, Insertion
+from pipeline.daemon.rejection_limits import RejectionLimits
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import Partition
 from schemas.row import INDEX
-from tests.support.insertion_rig import TOPIC, Rig
+from tests.support.insertion_rig import TOPIC, BrokenFor, Rig
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_sink_short_of_memory_gets_smaller_inserts_at_once_and_larger_ones_lat
 
 def test_the_size_is_not_limited_before_anything_was_too_large(rig: Rig) -> None:
     rig.insertion.run(rig.batch(500))
-    assert rig.insertion.appetite.most == math.inf
+    assert rig.insertion.size.max_rows == math.inf
 
 
 def test_a_piece_sent_again_has_the_same_token(rig: Rig) -> None:
@@ -91,12 +91,12 @@ def test_the_proof_leaves_no_trace(rig: Rig) -> None:
 def test_many_bad_rows_in_a_row_are_still_the_rows_fault_when_another_passes(rig: Rig) -> None:
     rig.insertion.run(rig.batch(5))
     rig.sink.refuse = lambda row: row["kafka_offset"] >= 5
-    bad = rig.batch(3 * HOPELESS_REFUSALS)
+    bad = rig.batch(3 * REJECTIONS_BEFORE_ANY_PASSED)
     rig.insertion.run(bad)
-    assert len(bad.dead_letters()) == 3 * HOPELESS_REFUSALS
+    assert len(bad.dead_letters()) == 3 * REJECTIONS_BEFORE_ANY_PASSED
 
 
-@pytest.mark.parametrize("rows", [1, 3, 3 * HOPELESS_REFUSALS])
+@pytest.mark.parametrize("rows", [1, 3, 3 * REJECTIONS_BEFORE_ANY_PASSED])
 def test_before_anything_has_passed_a_refusal_proves_nothing(rig: Rig, rows: int) -> None:
     rig.sink.refuse = lambda _row: True
     batch = rig.batch(rows)
@@ -104,14 +104,14 @@ def test_before_anything_has_passed_a_refusal_proves_nothing(rig: Rig, rows: int
         rig.insertion.run(batch)
     assert raised.value.error_class is ErrorClass.UNKNOWN
     assert not batch.dead_letters()
-    assert len(rig.sizes()) < 3 * HOPELESS_REFUSALS
+    assert len(rig.sizes()) < 3 * REJECTIONS_BEFORE_ANY_PASSED
 
 
 def test_the_first_rows_ever_are_told_apart_by_the_first_that_passes(rig: Rig) -> None:
-    rig.sink.refuse = refusing(*range(HOPELESS_REFUSALS - 1))
-    batch = rig.batch(HOPELESS_REFUSALS)
+    rig.sink.refuse = refusing(*range(REJECTIONS_BEFORE_ANY_PASSED - 1))
+    batch = rig.batch(REJECTIONS_BEFORE_ANY_PASSED)
     rig.insertion.run(batch)
-    assert len(batch.dead_letters()) == HOPELESS_REFUSALS - 1
+    assert len(batch.dead_letters()) == REJECTIONS_BEFORE_ANY_PASSED - 1
     assert len(rig.sink.rows_current()) == 1
 
 
@@ -122,8 +122,7 @@ def test_a_table_that_is_broken_for_some_inserts_makes_no_row_guilty(rig: Rig, f
     rig.sink.refuse = refusing(5, 12)
     batch = rig.batch(16)
     rig.sizes()
-    broken = range(first, first + inserts)
-    rig.insertion = Insertion(partial(rig.persist_unless, broken))
+    rig.insertion = Insertion(BrokenFor(rig, range(first, first + inserts)))
     for _ in range(30):
         try:
             rig.insertion.run(batch)
@@ -232,7 +231,7 @@ def test_an_account_that_fails_for_an_unknown_reason_gives_up_its_partition_only
 
     def insert(columns: Columns, token: str) -> None:
         if "refused_by_sink" in columns[INDEX["reason"]]:
-            raise Unexplained("ClickHouse error 4711")
+            raise Unclassified("ClickHouse error 4711")
         original(columns, token)
 
     rig.sink.insert = insert  # type: ignore[method-assign]
@@ -244,7 +243,7 @@ def test_an_account_that_fails_for_an_unknown_reason_gives_up_its_partition_only
 
 def test_a_flood_of_refused_rows_gives_its_partition_up_soon_and_leaves_no_trace_in_the_account(rig: Rig) -> None:
     rig.assignments = {
-        number: Assignment(Partition(TOPIC, number), sink_refusals=Refusals(1_000, 0.5)) for number in (0, 1)
+        number: Assignment(Partition(TOPIC, number), sink_limits=RejectionLimits(1_000, 0.5)) for number in (0, 1)
     }
     rig.sink.refuse = lambda row: row["kafka_partition"] == 0 and row["kafka_offset"] % 10 > 0
     inserts: list[int] = []
@@ -256,11 +255,11 @@ def test_a_flood_of_refused_rows_gives_its_partition_up_soon_and_leaves_no_trace
         assert "dead_letter.max_ratio is 0.5" in cause
         assert "VIOLATED_CONSTRAINT" in cause
         assert not batch.dead_letters()
-        assert part.assignment.sink_refusals.records == 0
+        assert part.assignment.sink_limits.records == 0
         inserts.append(len(rig.sizes()))
-    assert "ClickHouse refused 1" in cause, "a suspect has to be known after a few more refusals"
+    assert "ClickHouse rejected 1" in cause, "a suspect has to be known after a few more refusals"
     assert inserts[0] < 5 * 1_000
-    assert inserts[1] < 5 * REVIEW_AFTER + 10
+    assert inserts[1] < 5 * REJECTIONS_BEFORE_REVIEW + 10
     rig.sink.refuse = lambda row: row["kafka_offset"] % 10 == 0
     batch = rig.batch(100, partitions=2)
     rig.insertion.run(batch)
@@ -282,5 +281,5 @@ def test_an_account_that_has_to_be_given_again_is_counted_once(rig: Rig) -> None
     with pytest.raises(SinkUnavailable):
         rig.insertion.run(batch)
     rig.insertion.run(batch)
-    refusals = rig.assignments[0].sink_refusals
-    assert (refusals.records, refusals.refused) == (20, 1)
+    limits = rig.assignments[0].sink_limits
+    assert (limits.records, limits.rejected) == (20, 1)

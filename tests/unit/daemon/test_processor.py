@@ -166,7 +166,7 @@ def test_a_table_that_refuses_every_row_is_waited_for_and_nothing_is_dead_letter
     for number in range(100):
         broker.produce(wire(completed(number)))
     rig = rigs(broker, sink=sink)
-    rig.turn(lambda: rig.writer.trouble is not None and "no row passes" in rig.writer.trouble)
+    rig.turn(lambda: rig.writer.attempts.trouble is not None and "no row passes" in rig.writer.attempts.trouble)
     assert not rig.dead_letters.dead_letters
     sink.refuse = lambda _row: False
     rig.turn(lambda: rig.committed() == 100)
@@ -188,7 +188,7 @@ def test_a_batch_too_large_for_the_server_is_split(rigs: Callable[..., Rig]) -> 
 def test_polling_goes_on_and_memory_stays_bounded_through_an_outage(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     rig = rigs(broker, max_rows=10)
-    rig.turn(lambda: rig.writer.trouble is None)
+    rig.turn(lambda: rig.writer.attempts.trouble is None)
     rig.sink.down = AWAY
     for number in range(500):
         broker.produce(wire(completed(number)))
@@ -248,7 +248,7 @@ def test_gaps_between_offsets_are_no_obstacle(rigs: Callable[..., Rig]) -> None:
 def test_drain_writes_and_commits_what_was_read(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     rig = rigs(broker)
-    rig.turn(lambda: rig.writer.trouble is None)
+    rig.turn(lambda: rig.writer.attempts.trouble is None)
     broker.produce(wire(completed()))
     rig.processor.turn()
     rig.processor.drain(1_000.0)
@@ -258,7 +258,7 @@ def test_drain_writes_and_commits_what_was_read(rigs: Callable[..., Rig]) -> Non
 def test_drain_gives_up_in_time_and_commits_nothing_while_the_sink_is_away(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     rig = rigs(broker)
-    rig.turn(lambda: rig.writer.trouble is None)
+    rig.turn(lambda: rig.writer.attempts.trouble is None)
     broker.produce(wire(completed()))
     rig.processor.turn()
     rig.sink.down = AWAY

@@ -128,24 +128,24 @@ def test_a_dead_letter_topic_that_is_away_is_no_trouble_of_the_sink(rigs: Callab
     broker.produce(b"poison")
     rig = rigs(broker)
     rig.dead_letters.failures = 1_000_000
-    rig.turn(lambda: "dead_letter" in rig.writer.last_errors)
-    assert "dead-letter topic is away" in str(rig.writer.trouble)
-    assert (rig.writer.sink_trouble, rig.value("runstep_sink_available")) == (None, 1)
+    rig.turn(lambda: "dead_letter" in rig.writer.attempts.last_errors)
+    assert "dead-letter topic is away" in str(rig.writer.attempts.trouble)
+    assert (rig.writer.attempts.sink_trouble, rig.value("runstep_sink_available")) == (None, 1)
     rig.dead_letters.failures = 0
     rig.turn(lambda: rig.committed() == 1)
     rig.sink.down = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)
-    rig.turn(lambda: rig.writer.sink_trouble == "ClickHouse is away")
+    rig.turn(lambda: rig.writer.attempts.sink_trouble == "ClickHouse is away")
     rig.turn(lambda: rig.value("runstep_sink_available") == 0)
 
 
 def test_status_says_of_the_sink_what_its_metric_says() -> None:
     member = Member(Settings(), CollectorRegistry())
     assert member.status()["sink"]["cause"] == "ClickHouse was not reached yet"
-    member._writer._show_sink(None)
-    member._writer._report("dead_letter", "the dead-letter topic is away")
+    member._writer.attempts._show_sink(None)
+    member._writer.attempts._raise_trouble("dead_letter", "the dead-letter topic is away")
     told = member.status()
     assert (told["sink"]["available"], told["sink"]["cause"]) == (True, None)
     assert "the dead-letter topic is away" in told["causes"]
-    member._writer._show_sink("ClickHouse is away")
+    member._writer.attempts._show_sink("ClickHouse is away")
     assert member.status()["sink"]["cause"] == "ClickHouse is away"
     assert member.registry.get_sample_value("runstep_sink_available") == 0

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.decode import RunStepEvent, Unstored, decode
-from pipeline.normalize.step_row import Rules, ledger_row, step_row
-from pipeline.records import Reason, Stage
+from pipeline.normalize.decode import decode
+from pipeline.normalize.step_row import Rules, step_row
+from pipeline.records import Reason, RunStepEvent, Stage, Unstored, ledger_row
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import ANOMALIES, DIALECTS, ERROR_CATEGORIES
 from tests.support.events import completed, step, wire

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.decode import RunStepEvent, Unstored, decode
+from pipeline.normalize.decode import decode
 from pipeline.normalize.step_row import FUTURE_TOLERANCE_MS, Rules, step_row
-from pipeline.records import Reason, Stage
+from pipeline.records import Reason, RunStepEvent, Stage, Unstored
 from tests.support.events import CREATED, completed, step, wire
 from tests.support.fakes.kafka import FakeRecord
 from tests.support.rows_of_events import CREATED_MS, ENDED, STATUSES, TIMESTAMP, row_of
