@@ -129,7 +129,7 @@ class Assignments:
             if assignment is not None and now - since >= self._halted_delay:
                 self.current[partition] = Assignment(partition, None, assignment.limits, assignment.sink_limits)
                 self._halted_since[partition] = now
-                self._source.resume(partition)
+                self._source.resume_halted(partition)
                 resumed.append(partition)
         return resumed
 

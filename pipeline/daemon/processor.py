@@ -199,9 +199,9 @@ class Processor:
     def _pause_or_resume(self) -> None:
         """Pause delivery, not polling, while the sink is in trouble or two batches are full."""
         if self._draining or self._writer.attempts.trouble is not None or self._full():
-            self._source.hold()
+            self._source.pause()
         else:
-            self._source.release()
+            self._source.resume()
 
     def _observe(self) -> None:
         """Report where the loop is."""

@@ -118,11 +118,11 @@ class KafkaSource:
         consumer = self._consumer
         return consumer is not None and consumer.group_metadata().state is MemberState.STABLE
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Deliver nothing from the next poll on."""
         self._held = True
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Deliver again, but not from halted partitions."""
         if self._held and self._consumer is not None:
             self._consumer.resume(*self._partitions.flowing(self._consumer))
@@ -133,7 +133,7 @@ class KafkaSource:
         if self._consumer is not None:
             self._partitions.halt(self._consumer, TopicPartition(*partition), cause)
 
-    def resume(self, partition: Partition) -> None:
+    def resume_halted(self, partition: Partition) -> None:
         """Deliver a halted partition again, from its committed offset."""
         self._partitions.start_again(TopicPartition(*partition))
 

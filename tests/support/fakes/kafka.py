@@ -104,7 +104,7 @@ class FakeSource:
         self.halted: dict[Partition, str] = {}
         self.troubles: dict[str, str] = {}
         self.evicted = False
-        self.held = False
+        self.paused = False
         self._joined = False
         self._changes: list[Change] = []
 
@@ -118,7 +118,7 @@ class FakeSource:
             self._joined = True
             self.broker.members.append(self)
             self.broker.rebalance()
-        if self.held:
+        if self.paused:
             return {}
         delivered: dict[Partition, Sequence[Record]] = {}
         for partition, position in list(self.positions.items()):
@@ -150,19 +150,19 @@ class FakeSource:
         """Return whether we are in the group."""
         return self._joined and not self.evicted
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Deliver nothing."""
-        self.held = True
+        self.paused = True
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Deliver again."""
-        self.held = False
+        self.paused = False
 
     def halt(self, partition: Partition, cause: str) -> None:
         """Deliver nothing more of a partition."""
         self.halted[partition] = cause
 
-    def resume(self, partition: Partition) -> None:
+    def resume_halted(self, partition: Partition) -> None:
         """Deliver it again, from its committed offset."""
         del self.halted[partition]
         self.positions[partition] = self.broker.committed.get(partition, self.broker.begin(partition))

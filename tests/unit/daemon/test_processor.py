@@ -133,7 +133,7 @@ def test_rows_of_a_lost_partition_are_dropped_and_those_of_a_kept_one_stay(rigs:
     for partition in (0, 1):
         broker.produce(wire(completed(partition)), partition)
     rig.processor.turn()
-    rig.source.release()
+    rig.source.resume()
     rig.processor.turn()
     other = FakeSource(broker)
     other.poll(0, 1)
@@ -196,7 +196,7 @@ def test_polling_goes_on_and_memory_stays_bounded_through_an_outage(rigs: Callab
     for _ in range(100):
         rig.clock.advance(1.0)
         rig.processor.turn()
-    assert rig.source.held
+    assert rig.source.paused
     assert rig.processor.buffered() <= 15
     rig.sink.down = None
     rig.turn(lambda: rig.committed() == 500)
