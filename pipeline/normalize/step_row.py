@@ -1,6 +1,6 @@
 """From an event to the row that is stored: the hot path's second half.
 
-Owns which value goes to which column, the version of a step, and what an anomaly is about. Pure. The rules
+Owns which value goes to which column, the version of a step, and when an anomaly is noted. Pure. The rules
 come from what servers and SDKs were seen to send; `schemas.vocabulary` lists the anomalies.
 """
 
@@ -57,7 +57,7 @@ class Rules(NamedTuple):
 def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> Row | Unstored:
     """Return the row of a run step, in the order of `schemas.row.INGEST_COLUMNS`, or why it has none.
 
-    `created_at` is part of the table's key: it is never substituted or rounded, so a step without one is refused.
+    `created_at` is part of the table's key: it is never substituted or rounded, so a step without one is rejected.
     """
     step, dialect, name, repaired = event
     get = step.get
@@ -257,7 +257,7 @@ def _metadata(metadata: Any, rules: Rules, anomalies: list[str]) -> dict[str, st
 
 
 def _extra(step: dict[str, Any], rules: Rules, anomalies: list[str]) -> str:
-    """Return the fields nobody has documented as JSON text, so that nothing which was sent is gone."""
+    """Return the undocumented fields as JSON text, so that nothing which was sent is lost."""
     anomalies.append("unknown_field")
     if rules.content == _NONE:
         return ""

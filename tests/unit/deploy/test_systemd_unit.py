@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import ProcessCollector
 
 from pipeline.config import Settings, load
-from pipeline.daemon.systemd import LOOK_INTERVAL
+from pipeline.daemon.systemd import LOOK_INTERVAL_S
 from tests.support.paths import ROOT
 from tests.support.programs import accept_command, tool
 
@@ -51,7 +51,7 @@ def test_the_unit_listens_to_what_the_daemon_tells() -> None:
     """A sign of life may be missed twice; the datagrams need AF_UNIX, and are taken from nobody but the daemon."""
     unit = dict(re.findall(r"^(\w+)=(.+)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE))
     assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "main")
-    assert int(unit["WatchdogSec"]) >= 3 * LOOK_INTERVAL
+    assert int(unit["WatchdogSec"]) >= 3 * LOOK_INTERVAL_S
     assert "AF_UNIX" in unit["RestrictAddressFamilies"].split()
     assert unit["Restart"] == "on-failure"
 
