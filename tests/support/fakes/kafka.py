@@ -139,15 +139,15 @@ class FakeSource:
         return changes
 
     def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition] | None:
-        """Commit what is ours; not at all once put out, or while the broker is away."""
+        """Commit what is assigned; nothing once put out of the group, or while the broker is away."""
         if self.broker.down or self.evicted:
             return None
-        ours = {partition: offset for partition, offset in offsets.items() if partition in self.positions}
-        self.broker.committed.update(ours)
-        return frozenset(ours)
+        owned = {partition: offset for partition, offset in offsets.items() if partition in self.positions}
+        self.broker.committed.update(owned)
+        return frozenset(owned)
 
     def joined(self) -> bool:
-        """Return whether we are in the group."""
+        """Return whether this is a member of the group."""
         return self._joined and not self.evicted
 
     def pause(self) -> None:
@@ -168,7 +168,7 @@ class FakeSource:
         self.positions[partition] = self.broker.committed.get(partition, self.broker.begin(partition))
 
     def lags(self) -> Mapping[Partition, int]:
-        """Return the records not yet read; nobody knows while the broker is away, and some troubles keep it so."""
+        """Return the records not yet read; unknown while the broker is away, and during some troubles."""
         if self.broker.down or self.troubles:
             return {}
         return {partition: self.broker.ends[partition] - position for partition, position in self.positions.items()}
@@ -210,7 +210,7 @@ class FakeDeadLetters:
         self.failures = 0
 
     def send(self, dead_letters: Sequence[InvalidRecord]) -> None:
-        """Keep them, or fail as often as told."""
+        """Keep them, or fail as often as scripted."""
         if self.failures:
             self.failures -= 1
             raise DeadLetterUnavailable("the fake dead-letter topic is away")

@@ -1,4 +1,4 @@
-"""Batches: what a token covers, what a refused row becomes, what a slice of rows is, what an old assignment leaves."""
+"""Batches: what a token covers, what a rejected row becomes, what a slice of rows is, what an old assignment leaves."""
 
 from collections.abc import Callable
 
@@ -52,7 +52,7 @@ def test_other_bytes_never_have_the_same_token() -> None:
     assert sealed(record(0)).token == tokens[0]
 
 
-def test_a_refused_row_changes_the_token_since_it_changes_the_bytes() -> None:
+def test_a_rejected_row_changes_the_token_since_it_changes_the_bytes() -> None:
     batch = sealed(record(0), record(1))
     before = batch.token
     batch.reject(1, "why")
@@ -64,15 +64,15 @@ def test_a_refused_row_changes_the_token_since_it_changes_the_bytes() -> None:
     assert column(batch, "version")[1] == 0
 
 
-def test_two_refused_steps_of_one_record_are_one_dead_letter_also_when_others_came_between() -> None:
+def test_two_rejected_steps_of_one_record_are_one_dead_letter_also_when_others_came_between() -> None:
     assignment = Assignment(Partition("run-steps", 0))
     page, other = record(0), record(1)
     batch = Batch()
     part = batch.part(assignment)
     verdict = Unstored(Reason.MISSING_STEP_ID, Stage.NORMALIZE, "no id")
     dead_letters: list[InvalidRecord] = []
-    for refused in (page, page, other):
-        set_aside(dead_letters, refused, verdict)
+    for rejected in (page, page, other):
+        set_aside(dead_letters, rejected, verdict)
     rows = [ledger_row(verdict, page, 0), step_row(0, step_index=1), step_row(0, step_index=2)]
     part.extend(normalized([*rows, ledger_row(verdict, other, 0)], [page, page, page, other], dead_letters))
     batch.seal(NOW)

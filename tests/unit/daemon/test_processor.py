@@ -1,4 +1,4 @@
-"""The loop on fakes: what is committed, counted, dropped and held, turn by turn."""
+"""The loop on fakes: what is committed, counted, dropped and paused, turn by turn."""
 
 from collections.abc import Callable, Iterator
 
@@ -143,7 +143,7 @@ def test_rows_of_a_lost_partition_are_dropped_and_those_of_a_kept_one_stay(rigs:
     assert [row["kafka_partition"] for row in rig.ledger()] == [0]
 
 
-def test_a_row_that_only_the_sink_refuses_is_dead_lettered_alone(rigs: Callable[..., Rig]) -> None:
+def test_a_row_that_only_the_sink_rejects_is_dead_lettered_alone(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     sink = FakeSink()
     sink.refuse = lambda row: row["step_id"] == "step_37"
@@ -159,7 +159,7 @@ def test_a_row_that_only_the_sink_refuses_is_dead_lettered_alone(rigs: Callable[
     assert rig.value("runstep_records_total", outcome="dead_lettered", reason="refused_by_sink") == 1
 
 
-def test_a_table_that_refuses_every_row_is_waited_for_and_nothing_is_dead_lettered(rigs: Callable[..., Rig]) -> None:
+def test_a_table_that_rejects_every_row_is_waited_for_and_nothing_is_dead_lettered(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     sink = FakeSink()
     sink.refuse = lambda _row: True

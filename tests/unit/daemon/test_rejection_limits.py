@@ -25,7 +25,7 @@ def part_of(records: int, steps: int = 1) -> Part:
     return part
 
 
-def test_refused_in_a_row_add_up_over_slices_and_end_with_a_good_one() -> None:
+def test_rejected_in_a_row_add_up_over_slices_and_end_with_a_good_one() -> None:
     limits = noted(1_000, 1, (500, 500, 500), (500, 500, 500))
     assert limits.in_a_row == 1_000
     assert limits.excess() is None
@@ -41,7 +41,7 @@ def test_no_limit_in_a_row() -> None:
     assert noted(0, 1, (10**6, 10**6, 10**6)).excess() is None
 
 
-def test_the_share_counts_from_enough_records_on() -> None:
+def test_the_ratio_counts_from_enough_records_on() -> None:
     assert noted(0, 0.5, (MIN_RECORDS_FOR_RATIO - 1, MIN_RECORDS_FOR_RATIO - 1, 0)).excess() is None
     assert "51% of the latest records" in (
         noted(0, 0.5, (MIN_RECORDS_FOR_RATIO, MIN_RECORDS_FOR_RATIO // 100 * 51, 0)).excess() or ""
@@ -58,7 +58,7 @@ def test_what_was_long_ago_fades(slice_: int) -> None:
     assert limits.excess() is not None
 
 
-def test_rows_refused_by_the_sink_are_counted_by_their_records_up_to_where_one_has_looked() -> None:
+def test_rows_rejected_by_the_sink_are_counted_by_their_records_up_to_where_one_has_looked() -> None:
     limits = RejectionLimits()
     assert part_of(10, steps=3).count_rejected(limits, [3, 4, 5, 24, 26], 27) is None
     assert (limits.records, limits.rejected, limits.in_a_row) == (9, 2, 1)
@@ -68,7 +68,7 @@ def test_rows_refused_by_the_sink_are_counted_by_their_records_up_to_where_one_h
     assert (limits.records, limits.rejected, limits.in_a_row) == (15, 3, 0)
 
 
-def test_rows_refused_before_are_known_by_their_dead_letters_and_what_never_reached_the_sink_is_left_out() -> None:
+def test_rows_rejected_before_are_known_by_their_dead_letters_and_what_never_reached_the_sink_is_left_out() -> None:
     part, limits = part_of(6), RejectionLimits()
     part.reject(1, "why")
     part.dead_letters.append(InvalidRecord(part.records[2], Stage.DECODE, Reason.INVALID_JSON, "why"))

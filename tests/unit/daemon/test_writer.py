@@ -31,16 +31,16 @@ class WatchedSink(FakeSink):
         super().__init__()
         self.contents: dict[str, set[str]] = {}
         self.asked: list[tuple[Partition, int, int]] = []
-        self.refuse_account = 0
+        self.reject_account = 0
         self.bug: Exception | None = None
 
     def insert(self, columns: Columns, token: str) -> None:
         if self.bug is not None:
             raise self.bug
         self.contents.setdefault(token, set()).add(repr(columns))
-        if "refused_by_sink" in columns[INDEX["reason"]] and self.refuse_account:
-            self.refuse_account -= 1
-            raise SinkRefused("the ledger refuses", ErrorClass.SCHEMA, 469)
+        if "refused_by_sink" in columns[INDEX["reason"]] and self.reject_account:
+            self.reject_account -= 1
+            raise SinkRefused("the ledger rejects", ErrorClass.SCHEMA, 469)
         super().insert(columns, token)
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
@@ -83,9 +83,9 @@ class Rig:
         return batch
 
     def deliver(self, rows: int) -> Batch:
-        lent = self.submit(rows)
-        assert self.until(self.writer.collect) is lent
-        return lent
+        submitted = self.submit(rows)
+        assert self.until(self.writer.collect) is submitted
+        return submitted
 
     def until(self, question: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + 60
@@ -123,15 +123,17 @@ def test_what_may_have_been_written_is_sent_again_under_the_same_token(rig: Rig,
     assert rig.sink.physical_rows() == (10, 10)
 
 
-@pytest.mark.parametrize("guilty", [(0,), (99,), (37,), (3, 4), (0, 99), tuple(range(10, 25))])
-def test_guilty_rows_are_found_by_halving_and_only_they_become_dead_letters(rig: Rig, guilty: tuple[int, ...]) -> None:
-    rig.sink.refuse = refusing(*guilty)
+@pytest.mark.parametrize("at_fault", [(0,), (99,), (37,), (3, 4), (0, 99), tuple(range(10, 25))])
+def test_rejected_rows_are_found_by_halving_and_only_they_become_dead_letters(
+    rig: Rig, at_fault: tuple[int, ...]
+) -> None:
+    rig.sink.refuse = refusing(*at_fault)
     rig.deliver(100)
-    assert tuple(dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters) == guilty
-    assert {offset for offset, outcome in rig.outcomes().items() if outcome == "dead_lettered"} == set(guilty)
+    assert tuple(dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters) == at_fault
+    assert {offset for offset, outcome in rig.outcomes().items() if outcome == "dead_lettered"} == set(at_fault)
     assert len(rig.outcomes()) == 100
-    assert len(rig.sink.rows_current()) == 100 - len(guilty)
-    if len(guilty) == 1:
+    assert len(rig.sink.rows_current()) == 100 - len(at_fault)
+    if len(at_fault) == 1:
         assert len(rig.sink.attempts) <= 2 * 7 + 2
 
 
@@ -149,14 +151,14 @@ def test_an_outage_in_the_middle_of_halving_loses_and_doubles_nothing(rig: Rig) 
 
 def test_a_ledger_that_takes_no_account_is_waited_for_and_what_is_sent_then_has_its_own_token(rig: Rig) -> None:
     rig.sink.refuse = refusing(3)
-    rig.sink.refuse_account = 4
+    rig.sink.reject_account = 4
     rig.deliver(8)
     assert rig.outcomes()[3] == "dead_lettered"
     assert [dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters] == [3]
     assert len(rig.sink.rows_current()) == 7
 
 
-def test_a_table_that_refuses_every_row_is_waited_for(rig: Rig) -> None:
+def test_a_table_that_rejects_every_row_is_waited_for(rig: Rig) -> None:
     rig.sink.refuse = lambda _row: True
     rig.submit(50)
     rig.until(lambda: "no row passes" in str(rig.writer.attempts.trouble))
@@ -208,7 +210,7 @@ def test_dead_letters_go_in_slices_and_what_was_delivered_is_not_sent_again(rig:
     assert [dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters] == list(range(rows))
 
 
-def test_steps_counted_before_are_asked_for_once_a_assignment_below_its_first_record(rig: Rig) -> None:
+def test_steps_counted_before_are_asked_for_once_an_assignment_below_its_first_record(rig: Rig) -> None:
     rig.deliver(3)
     rig.deliver(3)
     assert rig.sink.asked == [(Partition(TOPIC, 0), 0, 1_000)]
