@@ -31,14 +31,14 @@ from pipeline.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-WRITER_JOIN_TIMEOUT_S: Final = 2.0
-COLLECT_INTERVAL_S: Final = 60.0
-MAX_QUERIES_PER_ATTEMPT: Final = 4
-"""What the sink sends in one go, each with its time-out: to connect, or to look at the tables."""
+WRITER_JOIN: Final = 2.0
+COLLECT_INTERVAL: Final = 60.0
+MOST_QUESTIONS: Final = 4
+"""So many at most does the sink ask in one go, each with its time-out: to connect, or to look at the tables."""
 
 
 class LastScrape(Collector):
-    """Notices a scrape, so that a clean end can let Prometheus have the final numbers."""
+    """Sees when a scrape happens, so that a clean end can let Prometheus have the final numbers."""
 
     def __init__(self) -> None:
         self._seen = threading.Event()
@@ -55,11 +55,11 @@ class LastScrape(Collector):
 
 
 class Member:
-    """One member of the group: source, writer, processor and metrics, and their state (`endpoints.Health`).
+    """One member of the group: source, writer, processor and metrics, and how they fare (`endpoints.Health`).
 
     Attributes:
         registry: where the metrics are.
-        metrics: what the parts count.
+        metrics: what the parts tell.
     """
 
     def __init__(
@@ -102,17 +102,17 @@ class Member:
         self._watchdog.start()
         self._writer.start()
         ended = threading.Event()
-        threading.Thread(target=_collect_every_minute, args=(ended,), name="runstep-garbage", daemon=True).start()
+        threading.Thread(target=_collect_now_and_then, args=(ended,), name="runstep-garbage", daemon=True).start()
         try:
             self._state = "running"
             self._processor.run()
         finally:
             ended.set()
             self._state = "drained"
-            self._writer.close(WRITER_JOIN_TIMEOUT_S)
+            self._writer.close(WRITER_JOIN)
             self._source.close()
             self._watchdog.close()
-            log.info("drained", message="the daemon has left the group", **self.metrics.totals())
+            log.info("drained", **self.metrics.totals())
 
     def stop(self) -> None:
         """Ask for a clean end; from any thread, and from a signal handler."""
@@ -120,7 +120,7 @@ class Member:
         self._processor.stop()
 
     def alive(self) -> str | None:
-        """Return what makes no progress, the loop or the writer, and for how long; None while both make some."""
+        """Return what makes no progress, the loop or the writer, and for how long; None while both do."""
         return self._watchdog.cause()
 
     def ready(self) -> list[str]:
@@ -161,22 +161,22 @@ class Member:
 
 
 def _watched(processor: Processor, writer: Writer, sink: ClickHouseSink, settings: Settings) -> list[Watched]:
-    """Return which threads have to show a heartbeat, and how often.
+    """Return who has to show signs of life, and how often.
 
-    The writer shows one before each attempt, and its sink one before each query of an attempt; what comes then, and the
-    wait behind it, may last as long as the settings allow.
+    The writer shows one before each attempt, and its sink one before each question that this is made of; what comes
+    then, and the wait behind it, may last as long as the settings allow.
     """
-    store, stalled_after = settings.clickhouse, settings.http.stalled_after
-    longest_attempt = settings.retry.max_delay + max(
-        store.connect_timeout + MAX_QUERIES_PER_ATTEMPT * store.insert_timeout,
+    store, patience = settings.clickhouse, settings.http.stalled_after
+    longest = settings.retry.max_delay + max(
+        store.connect_timeout + MOST_QUESTIONS * store.insert_timeout,
         settings.kafka.bootstrap_timeout + settings.dead_letter.delivery_timeout,
     )
     return [
-        Watched("the loop", lambda: processor.last_heartbeat, stalled_after),
+        Watched("the loop", lambda: processor.last_heartbeat, patience),
         Watched(
             "the writer",
             lambda: max(writer.attempts.last_heartbeat, sink.last_heartbeat),
-            stalled_after + longest_attempt,
+            patience + longest,
             lambda: writer.failure,
         ),
     ]
@@ -216,12 +216,7 @@ class Daemon:
             ConfigError: the endpoints' address cannot be listened on.
         """
         self.endpoints.start()
-        log.info(
-            "started",
-            message="the endpoints are up",
-            http=":".join(map(str, self.endpoints.address)),
-            topics=self._settings.kafka.topics,
-        )
+        log.info("started", http=":".join(map(str, self.endpoints.address)), topics=self._settings.kafka.topics)
         self._notifier.start()
         try:
             self._member.run()
@@ -236,7 +231,7 @@ class Daemon:
         self._notifier.hint()
 
 
-def _collect_every_minute(ended: threading.Event) -> None:
+def _collect_now_and_then(ended: threading.Event) -> None:
     """Collect garbage once a minute, not at every hundred thousand rows: rows hold no cycles, to walk them is waste.
 
     Not less often either: kafka-python leaves the socket of every refused connection in a cycle.
@@ -244,5 +239,5 @@ def _collect_every_minute(ended: threading.Event) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(1_000_000, 20, 100)
-    while not ended.wait(COLLECT_INTERVAL_S):
+    while not ended.wait(COLLECT_INTERVAL):
         gc.collect()

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.clickhouse.deduplication import TARGETS
 from pipeline.config import ClickHouseSettings, Settings
-from pipeline.daemon.app import MAX_QUERIES_PER_ATTEMPT, _watched
+from pipeline.daemon.app import MOST_QUESTIONS, _watched
 from pipeline.daemon.attempts import FAILURES_BEFORE_PROBE, Attempts, RetryPolicy
 from pipeline.daemon.watchdog import Watchdog
 from pipeline.errors import SinkUnavailable
@@ -73,14 +73,14 @@ def test_one_attempt_of_many_slow_questions_is_no_writer_that_hangs(
     attempts = Attempts(slow.sink, Metrics(CollectorRegistry(), (1.0,)), slow.clock, RetryPolicy())
     attempts.failures_in_a_row = FAILURES_BEFORE_PROBE
     attempts.insert(ROWS, "token")
-    assert slow.requests > 2 * MAX_QUERIES_PER_ATTEMPT, "it was one attempt, and many questions"
+    assert slow.requests > 2 * MOST_QUESTIONS, "it was one attempt, and many questions"
     assert slow.causes == []
     assert counts(clickhouse, database) == (10, 10)
 
 
 def test_a_writer_that_asks_nothing_any_more_is_named(slow: Slow) -> None:
     slow.sink.probe()
-    patience = 60 + 15 + 10 + MAX_QUERIES_PER_ATTEMPT * 60  # stalled_after, max_delay, connect_timeout, insert_timeout
+    patience = 60 + 15 + 10 + MOST_QUESTIONS * 60  # stalled_after, max_delay, connect_timeout, insert_timeout
     slow.clock.advance(slow.sink.last_heartbeat + patience - slow.clock.monotonic())
     assert slow.watchdog.cause() is None
     slow.clock.advance(1)
@@ -106,4 +106,4 @@ def test_no_more_questions_come_in_one_go_than_are_waited_for(
     original, slow.wait = slow._request, count  # type: ignore[method-assign]
     with pytest.raises(SinkUnavailable, match="sent twice"):
         slow.sink.probe()
-    assert most == MAX_QUERIES_PER_ATTEMPT
+    assert most == MOST_QUESTIONS
