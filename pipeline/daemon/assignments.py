@@ -10,14 +10,14 @@ partition is void when a method here says so.
         ▲                                ▲                        │   all partitions at once, while the sink is in
         │                                │                        │   trouble or two batches are full
         │                                │                        ▼
-        │                                └── retry.halted_delay ─ halted
-        │                                    later                    too many rejected records, an unclassified
-        │                                                             insert failure, a codec that is missing
+        │                                └── retry.halted_delay ─ halted   too many rejected records, an unclassified
+        │                                    later                         insert failure, a codec that is missing
+        │
         └── Withdrawn <── any of these states
             revoked: in a rebalance, after a chance to commit; lost: put out of the group, without one
 
-Each `Assigned`, and each resumption after a halt, makes a new `Assignment`. Its identity is compared before a commit:
-what was read under an earlier one is not committed, its next owner, or this member, reads it again.
+Each `Assigned`, and each resumption after a halt, makes a new `Assignment`. Its identity is compared before a commit.
+What was read under an earlier one is not committed: the partition's next owner, or this member, reads it again.
 """
 
 from collections.abc import Mapping, Sequence

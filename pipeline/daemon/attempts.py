@@ -37,7 +37,7 @@ class Unclassified(Exception):
 
 
 class Abandoned(Exception):
-    """The writer was told to stop during an outage; the batch stays uncommitted."""
+    """The writer was asked to stop during an outage; the batch stays uncommitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class RetryPolicy:
 
 
 class Attempts:
-    """Tries until it succeeds, is rejected, or the writer is told to stop.
+    """Tries until it succeeds, is rejected, or the writer is asked to stop.
 
     After failures in a row a full batch is kept away from the sink: each attempt needs a probe first that passes.
 
@@ -142,7 +142,7 @@ class Attempts:
         Raises:
             SinkRefused: the rows are at fault.
             Unclassified: it failed for unknown reasons as often as is allowed.
-            Abandoned: the writer was told to stop meanwhile.
+            Abandoned: the writer was asked to stop meanwhile.
         """
         allowed, unclassified = self._retry.unknown_attempts, 0
         if suspected:

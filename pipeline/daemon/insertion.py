@@ -66,7 +66,7 @@ class Insertion:
         self._attempts.persist(partial(self._run, batch))
 
     def _run(self, batch: Batch) -> None:
-        """Insert every row, from the batch's beginning; made again after it raised.
+        """Insert every row, from the batch's beginning; repeated after it raised.
 
         Raises:
             SinkUnavailable: not even a known-good row passes, or none is known: the fault may not be in the rows.

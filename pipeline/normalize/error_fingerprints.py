@@ -48,7 +48,7 @@ _is_model: Final = re.compile(
 ).fullmatch
 _is_class: Final = re.compile(r"[A-Za-z_.]+(?:Error|Exception|Timeout)").fullmatch
 _is_quantity: Final = re.compile(
-    # Possessive throughout: with plain repeats, a hundred digits and a dead letter would take for ever to be none.
+    # Possessive throughout: with plain repeats, a hundred digits before a letter would take exponential time to fail.
     r"(?:\d[\d,]*+(?:\.\d++)*+(?:ms|us|ns|[smhdkKMx%]|[KMG]i?B|st|nd|rd|th)?+)++|[\d.,:TZ-]+"
 ).fullmatch
 _is_status: Final = re.compile(r"[1-5]\d\d").fullmatch
