@@ -21,14 +21,14 @@ StepKey: TypeAlias = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The group gave us a partition; reading starts at its committed offset, or where `kafka.start` says."""
+    """The group assigned a partition to this member; reading starts at its committed offset, or by `kafka.start`."""
 
     partition: Partition
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """A partition is no longer ours: `lost` without a chance to commit, else revoked in good order."""
+    """A partition is no longer this member's: `lost` without a chance to commit, else revoked cleanly."""
 
     partition: Partition
     lost: bool
@@ -36,7 +36,7 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class OffsetsLost:
-    """Kafka no longer holds the offsets from `first` to `last`, both included; we had not read them."""
+    """Kafka no longer holds the offsets from `first` to `last`, both included; they had not been read."""
 
     partition: Partition
     first: int
@@ -45,9 +45,10 @@ class OffsetsLost:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Kafka holds the offsets from `first` to `last`, both included, but nothing can read them; reading goes on behind.
+    """Kafka holds the offsets from `first` to `last`, both included, but no client can read them.
 
-    It comes after everything before `first` was returned by `poll`, and before anything behind `last` is.
+    It comes after everything before `first` was returned by `poll`, and before anything behind `last` is; reading
+    continues behind `last`.
     """
 
     partition: Partition
@@ -63,7 +64,7 @@ class Source(Protocol):
     """A member of a consumer group. Used by one thread, the owner's, except where a method says otherwise.
 
     Attributes:
-        halted: partitions that are not read on while the others are, with the cause. For any thread.
+        halted: partitions that are not read while the others are, with the cause. For any thread.
     """
 
     halted: dict[Partition, str]
@@ -76,40 +77,40 @@ class Source(Protocol):
         """Return what arrived within `timeout` seconds, at most so many records; empty during an outage.
 
         Raises:
-            SourceUnavailable: the group cannot be joined or the topics cannot be read; polling again may heal it.
+            SourceUnavailable: the group cannot be joined or the topics cannot be read; polling again may succeed.
         """
 
     def changes(self) -> Sequence[Change]:
-        """Return, in order, what happened to our partitions since the last call. Never blocks."""
+        """Return, in order, what happened to this member's partitions since the last call. Never blocks."""
 
     def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition] | None:
-        """Commit next offsets, but only of partitions that are ours at this moment.
+        """Commit next offsets, but only of partitions that are this member's at the time of the call.
 
         Returns:
             The partitions whose offset is now committed, or None if nothing was committed and it is worth trying
-            again after the next poll (a rebalance is going on, the coordinator is away).
+            again after the next poll (during a rebalance, or while the coordinator is away).
 
         Raises:
-            ConfigError: another member has taken our place for good; both would fight for it.
+            ConfigError: another member has the same `kafka.group_instance_id`; each would evict the other.
         """
 
     def joined(self) -> bool:
-        """Return whether we are a member of the group, with or without partitions. For any thread."""
+        """Return whether the daemon is a member of the group, with or without partitions. For any thread."""
 
-    def hold(self) -> None:
-        """Deliver nothing from the next poll on, whatever is or becomes assigned; membership goes on by polling."""
+    def pause(self) -> None:
+        """Deliver nothing from the next poll on, whatever is or becomes assigned; polling keeps the membership."""
 
-    def release(self) -> None:
-        """Deliver again."""
+    def resume(self) -> None:
+        """Deliver again, but not from halted partitions."""
 
     def halt(self, partition: Partition, cause: str) -> None:
-        """Deliver nothing more of one of our partitions, for that cause; the others flow on."""
+        """Deliver nothing more of one partition, for that cause; the others are read as before."""
 
-    def resume(self, partition: Partition) -> None:
+    def resume_halted(self, partition: Partition) -> None:
         """Read a halted partition again, from its committed offset on; no `Assigned` comes."""
 
     def lags(self) -> Mapping[Partition, int]:
-        """Return, for each of our partitions, the number of records Kafka holds that `poll` has not returned.
+        """Return, for each partition of this member, the number of records Kafka holds that `poll` has not returned.
 
         What cannot be known now is left out; while Kafka is away that is everything.
         """
@@ -148,13 +149,13 @@ class Sink(Protocol):
 
 
 class DeadLetterQueue(Protocol):
-    """Where refused records go. Used by the writer thread only."""
+    """Where rejected records go. Used by the writer thread only."""
 
     def send(self, dead_letters: Sequence[InvalidRecord]) -> None:
         """Send all of them and wait until each is acknowledged by every in-sync replica.
 
         Raises:
-            DeadLetterUnavailable: at least one was not; sending all again is safe, readers tell repeats by origin.
+            DeadLetterUnavailable: at least one was not; sending all again is safe, readers recognize repeats by origin.
         """
 
     def close(self) -> None:

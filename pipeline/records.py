@@ -1,12 +1,15 @@
-"""Records, what can become of them, and what they are refused for.
+"""Records, what can become of them, and what they are rejected for.
 
-Owns the words of the accounting: `Stage`, `Reason` and `Outcome` are closed, and are the only label values there are.
+Owns the values that the stages of the daemon hand on, and the words of the accounting: `Stage`, `Reason` and `Outcome`
+are closed, and are the only label values there are. Pure.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
+
+from schemas.row import BLANK_ROW, Row
 
 
 class Partition(NamedTuple):
@@ -49,7 +52,7 @@ class Record(Protocol):
 
 
 class UnreadRecord(NamedTuple):
-    """What stands for a record that Kafka holds and nobody can read: its place, and nothing else."""
+    """What stands for a record that Kafka holds but no client can read: its place, and nothing else."""
 
     topic: str
     partition: int
@@ -69,7 +72,7 @@ class Outcome(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where a record was refused."""
+    """Where a record was rejected."""
 
     FETCH = "fetch"
     DECODE = "decode"
@@ -80,7 +83,7 @@ class Stage(StrEnum):
 class Reason(StrEnum):
     """Why a record is not a row of `run_steps`."""
 
-    # dead-lettered by position: nobody can read it
+    # dead-lettered by position: no client can read it
     UNREADABLE = "unreadable"
     # dead-lettered by decode
     NOT_UTF8 = "not_utf8"
@@ -124,3 +127,44 @@ class InvalidRecord:
     stage: Stage
     reason: Reason
     detail: str
+
+
+class RunStepEvent(NamedTuple):
+    """A validated run step: its fields with snake_case keys, the form it came in, the event's name ('' if none)."""
+
+    step: dict[str, Any]
+    dialect: str
+    name: str = ""
+    anomalies: tuple[str, ...] = ()
+
+
+class Unstored(NamedTuple):
+    """Why a record, or a step in it, is no row of `run_steps`. No stage means that it is ignored, not rejected."""
+
+    reason: Reason
+    stage: Stage | None = None
+    detail: str = ""
+    step_id: str = ""
+    run_id: str = ""
+    thread_id: str = ""
+
+
+_LEDGER_WIDTH: Final = 12
+
+
+def ledger_row(verdict: Unstored, record: Record, index: int) -> Row:
+    """Return the row of a record that is accounted for but not stored: the ledger's columns, the rest blank."""
+    outcome = Outcome.IGNORED if verdict.stage is None else Outcome.DEAD_LETTERED
+    timestamp = max(record.timestamp, 0)
+    known = (record.topic, record.partition, record.offset, timestamp, 0, index, outcome.value, verdict.reason.value)
+    return (*known, None, verdict.thread_id, verdict.run_id, verdict.step_id, *BLANK_ROW[_LEDGER_WIDTH:])
+
+
+def set_aside(dead_letters: list[InvalidRecord], record: Record, verdict: Unstored) -> None:
+    """Add a rejected record to the dead letters; a record is sent once, however many of its steps are rejected.
+
+    The steps of one record come one after the other here; a caller for whom they do not has to look at all.
+    """
+    if verdict.stage is None or (dead_letters and dead_letters[-1].record is record):
+        return
+    dead_letters.append(InvalidRecord(record, verdict.stage, verdict.reason, verdict.detail))

@@ -72,6 +72,13 @@ INGEST_COLUMNS: Final = (
 INDEX: Final = {column.name: position for position, column in enumerate(INGEST_COLUMNS)}
 """Position of each column in a row tuple."""
 
+_BLANK: Final = {"String": "", _TEXT: "", "UInt16": 0, "UInt64": 0, _TIME: 0}
+BLANK_ROW: Final[Row] = tuple(
+    [] if column.type.startswith("Array") else {} if column.type.startswith("Map") else _BLANK.get(column.type)
+    for column in INGEST_COLUMNS
+)
+"""A row whose every value says nothing. Its lists and its map are shared by all rows made of it, and never changed."""
+
 LEDGER_COLUMNS: Final = (
     "kafka_topic",
     "kafka_partition",

@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import Reloadable, Settings
 from pipeline.contracts import SystemClock
+from pipeline.daemon.attempts import RetryPolicy
 from pipeline.daemon.processor import Processor
-from pipeline.daemon.retry import RetryPolicy
 from pipeline.daemon.systemd import Notifier
 from pipeline.daemon.watchdog import Watchdog, Watched
 from pipeline.daemon.writer import Writer
@@ -127,7 +127,9 @@ class Pipeline:
     def ready(self) -> list[str]:
         """Return why records are not read and stored right now; empty while they are."""
         causes = [] if self._state == "running" else [f"the daemon is {self._state}"]
-        causes += [cause for cause in (self._processor.source_trouble, self._writer.trouble, self.alive()) if cause]
+        causes += [
+            cause for cause in (self._processor.source_trouble, self._writer.attempts.trouble, self.alive()) if cause
+        ]
         if not self._processor.source_trouble and not self._source.joined():
             causes.append(f"not yet a member of group {self._settings.kafka.group_id!r}")
         causes += list(self._source.troubles.values())
@@ -143,11 +145,11 @@ class Pipeline:
             partitions={name: PartitionStatus(**place) for name, place in self._processor.status().items()},
             buffer=BufferStatus(rows=self._processor.buffered(), writing=self._writer.busy),
             sink=SinkStatus(
-                available=self._writer.sink_trouble is None,
-                cause=self._writer.sink_trouble,
-                breaker=self._writer.breaker.state,
-                failures_in_a_row=self._writer.breaker.failures,
-                most_rows=_finite(self._writer.insertion.appetite.most),
+                available=self._writer.attempts.sink_trouble is None,
+                cause=self._writer.attempts.sink_trouble,
+                breaker=self._writer.attempts.breaker,
+                failures_in_a_row=self._writer.attempts.failures_in_a_row,
+                most_rows=_finite(self._writer.insertion.size.max_rows),
             ),
             halted={f"{partition.topic}/{partition.number}": cause for partition, cause in halted.items()},
             last_error=self._last_errors(),
@@ -156,7 +158,7 @@ class Pipeline:
 
     def _last_errors(self) -> dict[str, str]:
         settings = {} if self._reloadable.trouble is None else {"settings": self._reloadable.trouble}
-        return {**self._writer.last_errors, **settings}
+        return {**self._writer.attempts.last_errors, **settings}
 
 
 def _watched(processor: Processor, writer: Writer, sink: ClickHouseSink, settings: Settings) -> list[Watched]:
@@ -174,7 +176,7 @@ def _watched(processor: Processor, writer: Writer, sink: ClickHouseSink, setting
         Watched("the loop", lambda: processor.last_heartbeat, stalled_after),
         Watched(
             "the writer",
-            lambda: max(writer.last_heartbeat, sink.last_heartbeat),
+            lambda: max(writer.attempts.last_heartbeat, sink.last_heartbeat),
             stalled_after + longest,
             lambda: writer.failure,
         ),

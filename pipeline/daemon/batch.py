@@ -5,19 +5,20 @@ token that makes a repeated insert harmless. No IO, no clock: times come in as a
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import compress, groupby
 from typing import Any, Final
 
-from pipeline.daemon.rejection_limits import Refusals
+from pipeline.daemon.rejection_limits import RejectionLimits
 from pipeline.metrics.counts import CountedSteps
-from pipeline.normalize.decode import Unstored
-from pipeline.normalize.step_row import ledger_row
-from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
-from schemas.row import INDEX, INGEST_COLUMNS, Row
+from pipeline.normalize.normalize import Normalized
+from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, Unstored, ledger_row, set_aside
+from schemas.row import INDEX, INGEST_COLUMNS
 
 _WIDTH: Final = len(INGEST_COLUMNS)
 _INGESTED_AT: Final = INDEX["ingested_at"]
+_STEP_INDEX: Final = INDEX["step_index"]
 _FIRST_RECORDS: Final = 100
 
 
@@ -25,21 +26,21 @@ _FIRST_RECORDS: Final = 100
 class Assignment:
     """A partition from its assignment to its withdrawal; the same partition assigned again has another assignment.
 
-    So identity answers the question that matters before a commit: is what we wrote still ours to commit?
+    So identity answers the question before a commit: are the written offsets still this member's to commit?
 
     Attributes:
         counted: the steps already in the metrics; None until the writer has read them from the ledger.
-        refusals: how many of its latest records were refused before they became rows; the owner's.
-        sink_refusals: how many of its latest records were refused by the sink, what was given up not counted; the
+        limits: how many of its latest records were rejected before they became rows; the owner's.
+        sink_limits: how many of its latest records were rejected by the sink, what was given up not counted; the
             writer's, the owner only hands it on to the next assignment.
         next_offset: what will be read next, None before the first record.
-        committed: what the group would start from, None before our first commit.
+        committed: what the group would start from, None before this member's first commit.
     """
 
     partition: Partition
     counted: CountedSteps | None = None
-    refusals: Refusals = field(default_factory=Refusals)
-    sink_refusals: Refusals = field(default_factory=Refusals)
+    limits: RejectionLimits = field(default_factory=RejectionLimits)
+    sink_limits: RejectionLimits = field(default_factory=RejectionLimits)
     next_offset: int | None = None
     committed: int | None = None
 
@@ -55,23 +56,22 @@ class Part:
     first_offset: int = -1
     next_offset: int = -1
 
-    def extend(
-        self, rows: Sequence[Row], records: Sequence[Record], dead_letters: Sequence[InvalidRecord] = ()
-    ) -> None:
-        """Append rows, in offset order, with the records they came from, and the dead letters among these."""
-        for column, values in zip(self.columns, zip(*rows, strict=True), strict=True):
+    def extend(self, normalized: Normalized) -> None:
+        """Append what records became, in offset order."""
+        for column, values in zip(self.columns, normalized.columns, strict=True):
             column.extend(values)
-        self.records.extend(records)
-        self.dead_letters.extend(dead_letters)
+        origins = normalized.origins
+        self.records.extend(origins)
+        self.dead_letters.extend(normalized.dead_letters)
         if self.first_offset < 0:
-            self.first_offset = records[0].offset
-        self.next_offset = self.assignment.next_offset = records[-1].offset + 1
+            self.first_offset = origins[0].offset
+        self.next_offset = self.assignment.next_offset = origins[-1].offset + 1
 
     def rows(self) -> int:
         """Return the number of rows."""
         return len(self.records)
 
-    def refuse(self, index: int, detail: str) -> None:
+    def reject(self, index: int, detail: str) -> None:
         """Turn a stored row into a dead-lettered one: only the ledger keeps it, the record goes to the dead letters."""
         record = self.records[index]
         step_index, thread_id, run_id, step_id = (
@@ -85,19 +85,33 @@ class Part:
         if all(dead_letter.record is not record for dead_letter in self.dead_letters):
             set_aside(self.dead_letters, record, verdict)
 
+    def count_rejected(self, limits: RejectionLimits, rejected: Iterable[int], stop: int) -> str | None:
+        """Count the part's records, and those that the sink rejected; return which limit that exceeds, None if none.
 
-def set_aside(dead_letters: list[InvalidRecord], record: Record, verdict: Unstored) -> None:
-    """Add a refused record to the dead letters; a record is sent once, however many of its steps are refused.
+        Records that became dead letters before they reached the sink are the owner's to judge, and left out here.
 
-    While reading, the steps of one record come one after the other; whatever comes later has to look at all.
-    """
-    if verdict.stage is None or (dead_letters and dead_letters[-1].record is record):
-        return
-    dead_letters.append(InvalidRecord(record, verdict.stage, verdict.reason, verdict.detail))
+        Args:
+            limits: changed in place.
+            rejected: rows that the sink rejected; those it rejected before are known by their dead letters.
+            stop: row of the part from which on nothing is known yet.
+        """
+        at_fault, earlier = {id(self.records[row]) for row in rejected}, set[int]()
+        for dead_letter in self.dead_letters:
+            (at_fault if dead_letter.stage is Stage.SINK else earlier).add(id(dead_letter.record))
+        if not at_fault:
+            limits.note(self.columns[_STEP_INDEX].count(0) - len(earlier), 0, 0)
+            return None
+        excess = None
+        firsts = compress(self.records[:stop], (index == 0 for index in self.columns[_STEP_INDEX]))
+        for is_rejected, run in groupby(id(record) in at_fault for record in firsts if id(record) not in earlier):
+            records = sum(1 for _ in run)
+            limits.note(records, records * is_rejected, records * is_rejected)
+            excess = excess or limits.excess()
+        return excess
 
 
 class Weight:
-    """What a record becomes, as lately seen, so that no more is read than a batch can take.
+    """What a record becomes, as last seen, so that no more is read than a batch can take.
 
     A record may hold a thousand steps. Where one was heavy the next are taken for heavy, and for half as heavy each
     time that they turn out to be light; before the first record, a hundred are taken for a full batch.
@@ -119,11 +133,11 @@ class Weight:
 
 
 class Batch:
-    """Rows on their way, from the first record to the commit. Used by the owner, then lent whole to the writer.
+    """Rows on their way, from the first record to the commit. Used by the owner, then submitted whole to the writer.
 
     Attributes:
         parts: by partition.
-        given_up: parts that the sink does not take, for a reason nobody understands, with how it failed last.
+        given_up: parts that were not inserted, each with why: an unclassified failure, or too many rejected rows.
         size: bytes of the records' values.
         opened_at: monotonic seconds when the first record came, None while empty.
         ingested_at: milliseconds since the epoch at sealing; part of every row, so sealing fixes the bytes.
@@ -148,7 +162,7 @@ class Batch:
         return part
 
     def drop(self, partition: Partition) -> None:
-        """Forget the rows of a partition that is no longer ours; its next owner reads them again."""
+        """Forget the rows of a partition; its next owner, or the next assignment, reads them again."""
         self.parts.pop(partition, None)
 
     @property
@@ -164,7 +178,7 @@ class Batch:
     def seal(self, now: float) -> None:
         """Fix the content at `now` (seconds since the epoch) and name it.
 
-        The token covers each part's exact range, its record timestamps (a topic that was made again has the same
+        The token covers each part's exact range, its record timestamps (a recreated topic has the same
         offsets) and the time of sealing, which is in every row: other bytes never have the same token.
         """
         self.parts = {partition: part for partition, part in sorted(self.parts.items()) if part.records}
@@ -187,10 +201,10 @@ class Batch:
                 column.extend(values[low:high])
         return joined
 
-    def refuse(self, row: int, detail: str) -> None:
+    def reject(self, row: int, detail: str) -> None:
         """Turn that row into a dead-lettered one; what is inserted from now on are other bytes, under another token."""
         for part, low, _ in self._slices(row, row + 1):
-            part.refuse(low, detail)
+            part.reject(low, detail)
         self.token = hashlib.blake2b(f"{self.token}-{row}".encode(), digest_size=16).hexdigest()
 
     def give_up(self, partition: Partition, cause: str) -> None:

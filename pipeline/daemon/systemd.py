@@ -1,11 +1,11 @@
-"""What the service manager is told: that the daemon has started, how it fares, that it is alive, that it ends.
+"""What systemd is notified of: that the daemon has started, its status, that it is alive, that it ends.
 
 Speaks systemd's notification protocol (`Type=notify`, sd_notify(3)): datagrams to the socket that $NOTIFY_SOCKET names.
 Without that variable nothing happens. The daemon counts as started once its endpoints listen and its loop runs, whether
 Kafka and ClickHouse are there or not, since it waits for them by itself.
 
-WATCHDOG=1 is sent only while /healthz would say ok, so that a daemon which is stuck is started again, and one that
-waits for another service is not.
+WATCHDOG=1 is sent only while /healthz would say ok, so that systemd restarts a daemon that is stalled, and not one that
+waits for another service.
 """
 
 import os
@@ -21,29 +21,29 @@ from pipeline.endpoints import Health
 
 log = structlog.get_logger(__name__)
 
-LOOK_INTERVAL: Final = 5.0
-"""Seconds between looks at the daemon; fewer when the service manager wants to hear of it more often."""
+LOOK_INTERVAL_S: Final = 5.0
+"""Between looks at the daemon; shorter when systemd's watchdog interval is."""
 
-_STARTING: Final = 0.1
-"""Seconds between looks until the daemon has started: others may be waiting for that."""
+_START_LOOK_INTERVAL_S: Final = 0.1
+"""Between looks until the daemon has started: other units may be waiting for that."""
 
-_ENDING: Final = 20.0
-"""Seconds beyond `drain_timeout` for a commit in flight, for leaving the group, for workers that have to be killed."""
+_STOP_MARGIN_S: Final = 20.0
+"""Beyond `drain_timeout` for a commit in flight, for leaving the group, for workers that have to be killed."""
 
-_PATIENCE: Final = 1.0
-"""Seconds for a datagram to find room in the service manager's queue."""
+_SEND_TIMEOUT_S: Final = 1.0
+"""For a datagram to find room in systemd's queue."""
 
-_PARTING: Final = 3.0
-"""Seconds for the last word."""
+_JOIN_TIMEOUT_S: Final = 3.0
+"""For the last message."""
 
-_LONGEST_STATUS: Final = 500
+_MAX_STATUS_CHARS: Final = 500
 
 
 class Notifier:
-    """Tells the service manager, on a thread of its own, from `start` to `close`."""
+    """Notifies systemd, on a thread of its own, from `start` to `close`."""
 
     def __init__(self, health: Health, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
-        """Read what the service manager wants.
+        """Read from the environment what systemd wants.
 
         Args:
             health: the daemon, as its endpoints see it.
@@ -51,18 +51,18 @@ class Notifier:
             environ: the process's own environment.
         """
         self._health = health
-        self._ending = settings.drain_timeout + settings.http.final_scrape + _ENDING
+        self._ending = settings.drain_timeout + settings.http.final_scrape + _STOP_MARGIN_S
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self._watchdog = _watchdog(environ)
-        self._interval = min(LOOK_INTERVAL, self._watchdog / 2 if self._watchdog else LOOK_INTERVAL)
-        self._started = self._unheard = False
-        self._said: set[str] = set()
+        self._interval = min(LOOK_INTERVAL_S, self._watchdog / 2 if self._watchdog else LOOK_INTERVAL_S)
+        self._started = self._unreachable = False
+        self._sent: set[str] = set()
         self._hint = threading.Event()
         self._closed = False
-        self._thread = threading.Thread(target=self._tell, name="runstep-notify", daemon=True)
+        self._thread = threading.Thread(target=self._notify, name="runstep-notify", daemon=True)
 
     def start(self) -> None:
-        """Begin to tell, if anybody listens."""
+        """Begin to notify, if $NOTIFY_SOCKET is set."""
         if self._address:
             self._thread.start()
 
@@ -71,19 +71,19 @@ class Notifier:
         self._hint.set()
 
     def close(self) -> None:
-        """Tell the last state and end; may be called without `start`."""
+        """Send the last state and end; may be called without `start`."""
         self._closed = True
         self._hint.set()
         if self._thread.is_alive():
-            self._thread.join(_PARTING)
+            self._thread.join(_JOIN_TIMEOUT_S)
 
     def look(self) -> None:
-        """Look at the daemon and send what is new, and the sign of life. Never raises."""
+        """Look at the daemon and send what is new, and the heartbeat. Never raises."""
         try:
-            status, stuck = self._health.status(), self._health.alive()
+            status, stalled = self._health.status(), self._health.alive()
         except Exception:
-            # Without a sign of life the service manager will start the daemon again.
-            log.exception("nothing to tell the service manager")
+            # Without a heartbeat systemd will restart the daemon.
+            log.exception("status_failed", message="the status could not be read; systemd is not notified")
             return
         state = status.state
         self._started = state != "starting"
@@ -91,22 +91,22 @@ class Notifier:
         if state in {"draining", "drained"}:
             lines += [self._once(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={self._ending * 1_000_000:.0f}")]
         lines += [self._once(f"STATUS={_in_words(state, status.causes)}")]
-        if self._watchdog and stuck is None:
+        if self._watchdog and stalled is None:
             lines += ["WATCHDOG=1"]
         self._send("\n".join(filter(None, lines)))
 
     def _once(self, line: str) -> str:
         """Return the line, but not twice in a row for the same variable."""
-        if line in self._said:
+        if line in self._sent:
             return ""
         name = line.partition("=")[0]
-        self._said = {said for said in self._said if said.partition("=")[0] != name} | {line}
+        self._sent = {sent for sent in self._sent if sent.partition("=")[0] != name} | {line}
         return line
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         while not self._closed:
             self.look()
-            self._hint.wait(self._interval if self._started else _STARTING)
+            self._hint.wait(self._interval if self._started else _START_LOOK_INTERVAL_S)
             self._hint.clear()
         self.look()
 
@@ -115,23 +115,24 @@ class Notifier:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.settimeout(_PATIENCE)
+                sender.settimeout(_SEND_TIMEOUT_S)
                 # Connected, it sleeps while the queue is full; `sendto` would try again and again.
                 sender.connect(self._address)
                 sender.send(message.encode(errors="replace"))
         except OSError as error:
-            self._said.clear()
-            if not self._unheard:
-                log.warning("the service manager does not hear", cause=str(error))
-            self._unheard = True
+            self._sent.clear()
+            if not self._unreachable:
+                message = "systemd does not take notifications; they are sent again with the next look"
+                log.warning("systemd_unreachable", message=message, cause=str(error))
+            self._unreachable = True
         else:
-            self._unheard = False
+            self._unreachable = False
 
 
 def _in_words(state: str, causes: Sequence[str]) -> str:
-    """Return one line; while the daemon starts or ends, what it would otherwise wait for is not worth telling."""
-    told = f"{state}: {'; '.join(causes)}" if state == "waiting" else state
-    return " ".join(told.split())[:_LONGEST_STATUS]
+    """Return one line; while the daemon starts or ends, its causes to wait are left out."""
+    line = f"{state}: {'; '.join(causes)}" if state == "waiting" else state
+    return " ".join(line.split())[:_MAX_STATUS_CHARS]
 
 
 def _address(named: str) -> str:
@@ -139,13 +140,14 @@ def _address(named: str) -> str:
     if named.startswith("@"):
         return f"\0{named[1:]}"
     if named and not named.startswith("/"):
-        log.warning("this kind of NOTIFY_SOCKET is not supported; the service manager is told nothing", given=named)
+        message = "this kind of NOTIFY_SOCKET is not supported; systemd is not notified"
+        log.warning("systemd_unreachable", message=message, address=named)
         return ""
     return named
 
 
 def _watchdog(environ: Mapping[str, str]) -> float:
-    """Return the seconds without a sign of life after which this process is taken for stuck; 0: it is not watched."""
+    """Return the seconds without a heartbeat after which systemd restarts this process; 0: it is not watched."""
     meant = environ.get("WATCHDOG_PID") in {None, str(os.getpid())}
     microseconds = environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1_000_000 if meant and microseconds.isdecimal() else 0.0

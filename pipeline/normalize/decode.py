@@ -1,22 +1,22 @@
 """From the bytes of a record to a run-step event, or to why there is none.
 
 Owns the sniffing of the wire's form and the sorting of what is not a run step. Pure: no IO, no clock, no log.
-The common forms take one validator call; whatever that refuses is looked at again, slowly, so that each record gets
-its reason. The forms come from recorded traffic of the APIs and their compatibles; see the README, "What it accepts".
+The common forms take one validator call; a value that it rejects is examined again, slowly, so that each record
+gets its reason. The forms come from recorded traffic of the APIs and their compatibles; see `schemas/README.md`.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from pipeline.records import Reason, Stage
+from pipeline.records import Reason, RunStepEvent, Stage, Unstored
 from schemas.vocabulary import TERMINAL_STATUSES
 from schemas.wire import MAX_ID, CamelRunStep, Envelope, RunStep
 
 MAX_STEPS: Final = 1_000
-"""Most steps in one record; the APIs give at most 100 a page."""
+"""In one record; the APIs give at most 100 a page."""
 
 _NESTING: Final = 3
 """Envelopes within envelopes (LibreChat sends two)."""
@@ -25,26 +25,6 @@ _STEP_EVENT: Final = "thread.run.step."
 _CONTROL_EVENTS: Final = frozenset({"done", "error", "keepalive", "ping"})
 _RUN_FIELDS: Final = ("instructions", "tools", "model", "required_action")
 _BOM: Final = b"\xef\xbb\xbf"
-
-
-class RunStepEvent(NamedTuple):
-    """A validated run step: its fields with snake_case keys, the form it came in, the event's name ('' if none)."""
-
-    step: dict[str, Any]
-    dialect: str
-    name: str = ""
-    anomalies: tuple[str, ...] = ()
-
-
-class Unstored(NamedTuple):
-    """Why a record, or a step in it, is no row of `run_steps`. No stage means that it is ignored, not refused."""
-
-    reason: Reason
-    stage: Stage | None = None
-    detail: str = ""
-    step_id: str = ""
-    run_id: str = ""
-    thread_id: str = ""
 
 
 Decoded: TypeAlias = RunStepEvent | Unstored
@@ -61,7 +41,7 @@ def decode(value: bytes | None, max_bytes: int) -> Decoded | list[Decoded]:
     if not value:
         return Unstored(Reason.TOMBSTONE if value is None else Reason.EMPTY_VALUE)
     if len(value) > max_bytes:
-        return _refuse(Reason.TOO_LARGE, f"{len(value)} bytes, at most {max_bytes} are read")
+        return _rejected(Reason.TOO_LARGE, f"{len(value)} bytes, at most {max_bytes} are read")
     try:
         if b'"event"' in value[:24]:
             if b'delta"' not in value[:64]:
@@ -77,7 +57,7 @@ def decode(value: bytes | None, max_bytes: int) -> Decoded | list[Decoded]:
 
 
 def _examine(value: bytes) -> Decoded | list[Decoded]:
-    """Look at what the fast way refused: other forms, foreign objects, broken input."""
+    """Examine what the fast path rejected: other forms, foreign objects, broken input."""
     text = value.removeprefix(_BOM).strip()
     if not text:
         return Unstored(Reason.EMPTY_VALUE)
@@ -93,11 +73,11 @@ def _parse(text: bytes) -> Any:
     try:
         return from_json(text)
     except ValueError as error:
-        return _refuse(*_json_fault(text, str(error)))
+        return _rejected(*_json_fault(text, str(error)))
 
 
 def _json_fault(text: bytes, message: str) -> tuple[Reason, str]:
-    """Tell the kinds of broken JSON apart; the parser's message names positions, never content."""
+    """Distinguish the kinds of broken JSON; the parser's message names positions, never content."""
     if "recursion limit" in message:
         return Reason.TOO_DEEP, message
     try:
@@ -118,7 +98,7 @@ def _frames(text: bytes) -> Decoded | list[Decoded]:
             if data:
                 decoded.append(_frame(name, b"\n".join(data)))
                 if len(decoded) > MAX_STEPS:
-                    return _refuse(Reason.TOO_MANY_STEPS, f"more than {MAX_STEPS} frames in one record")
+                    return _rejected(Reason.TOO_MANY_STEPS, f"more than {MAX_STEPS} frames in one record")
             name, data = content.strip().decode(errors="replace"), []
         elif field == b"data":
             data.append(content.removeprefix(b" "))
@@ -156,15 +136,15 @@ def _page(items: list[Any], name: str, dialect: str) -> Decoded | list[Decoded]:
     if not items:
         return Unstored(Reason.EMPTY_LIST)
     if len(items) > MAX_STEPS:
-        return _refuse(Reason.TOO_MANY_STEPS, f"{len(items)} steps in one record, at most {MAX_STEPS} are read")
+        return _rejected(Reason.TOO_MANY_STEPS, f"{len(items)} steps in one record, at most {MAX_STEPS} are read")
     decoded = [_one(item, name, dialect) for item in items]
     return decoded[0] if len(decoded) == 1 else decoded
 
 
 def _one(value: Any, name: str, dialect: str) -> Decoded:
-    """Decide on a single object: a run step, something known that is none, or a refusal."""
+    """Decide on a single object: a run step, a known object that is none, or a rejection."""
     if not isinstance(value, dict):
-        return _refuse(Reason.NOT_AN_OBJECT, f"a JSON {_json_type(value)}, not an object")
+        return _rejected(Reason.NOT_AN_OBJECT, f"a JSON {_json_type(value)}, not an object")
     ids = _ids(value)
     foreign = _foreign(value, name)
     if foreign is not None:
@@ -179,7 +159,7 @@ def _one(value: Any, name: str, dialect: str) -> Decoded:
 
 
 def _foreign(value: Mapping[str, Any], name: str) -> Reason | None:
-    """Return why an object that is well known is not a run step, or None for a step and for what nobody knows."""
+    """Return why an object that is well known is not a run step, or None for a step and for an unknown object."""
     kind = value.get("object")
     if name.endswith("delta") or (isinstance(kind, str) and kind.endswith(".delta")):
         return Reason.DELTA
@@ -242,7 +222,7 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def _refuse(reason: Reason, detail: str) -> Unstored:
+def _rejected(reason: Reason, detail: str) -> Unstored:
     return Unstored(reason, Stage.DECODE, detail)
 
 

@@ -1,8 +1,8 @@
-"""What kind of failure an error tells of: one of the closed set in `schemas.vocabulary`.
+"""What kind of failure an error is: one of the closed set in `schemas.vocabulary`.
 
 Owns the rule that the message beats the code where it says more. A code that is precise (`content_filter`,
 `invalid_engine_error`) settles it; a code that covers several causes (`server_error`, `rate_limit_exceeded`, `429`,
-`tool_user_error`) is read only after the message has been asked for a cause.
+`tool_user_error`) is used only if the message names no cause.
 """
 
 import re
@@ -126,7 +126,7 @@ _CAUSES: Final = (
 )
 _STATUS_CAUSES: Final = {"401": "auth", "403": "auth", "429": "rate_limit", "408": "timeout", "504": "timeout"}
 
-# What a message can say where there is no code, or one that nobody knows.
+# What a message can say where there is no code, or an unknown one.
 _HINTS: Final = (
     ("tool", ("enumerating tools", "enumerate tools", "listing tools", "list_tools", "tool execution", "tool failed")),
     (
@@ -169,7 +169,7 @@ _statuses: Final = re.compile(
 
 
 def category_of(code: str, message: str) -> str:
-    """Return the category of an error; `unknown` where neither its code nor its message tells."""
+    """Return the category of an error; `unknown` where neither its code nor its message says."""
     name = code.lower()
     settled = _SETTLED_CODES.get(name)
     if settled:

@@ -1,7 +1,7 @@
 """Which errors are the same fault: a hash of the message with everything masked that differs from case to case.
 
 Owns what is masked (ids, hosts, numbers, delays, names in quotes, the advice at the end) and what is kept because it
-tells faults apart: HTTP statuses, second-level codes, API versions that look like dates, names of models.
+distinguishes faults: HTTP statuses, second-level codes, API versions that look like dates, names of models.
 """
 
 import re
@@ -9,8 +9,8 @@ from hashlib import blake2b
 from typing import Final
 
 _HYPHENS_OF_GUID: Final = 4
-_LONGEST: Final = 4096
-"""Characters that are looked at; what comes later in a message does not tell faults apart."""
+_MAX_CHARS: Final = 4096
+"""Characters that are looked at; what comes later in a message does not distinguish faults."""
 
 _redacted: Final = re.compile(r"\[redacted:[a-z_]+\]").sub
 _web: Final = re.compile(r"""https?://[^\s"'<>]*[^\s"'<>.,;:!?)\]]""").sub
@@ -48,7 +48,7 @@ _is_model: Final = re.compile(
 ).fullmatch
 _is_class: Final = re.compile(r"[A-Za-z_.]+(?:Error|Exception|Timeout)").fullmatch
 _is_quantity: Final = re.compile(
-    # Possessive throughout: with plain repeats, a hundred digits and a dead letter would take for ever to be none.
+    # Possessive throughout: with plain repeats, a hundred digits before a letter would take exponential time to fail.
     r"(?:\d[\d,]*+(?:\.\d++)*+(?:ms|us|ns|[smhdkKMx%]|[KMG]i?B|st|nd|rd|th)?+)++|[\d.,:TZ-]+"
 ).fullmatch
 _is_status: Final = re.compile(r"[1-5]\d\d").fullmatch
@@ -82,7 +82,7 @@ def fingerprint(text: str) -> str:
 def masked(text: str) -> str:
     """Return the message as it is hashed: in lower case, what varies replaced by `<id>`, `<n>`, `<url>` and so on."""
     text = (
-        text[:_LONGEST].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").replace("\N{LEFT SINGLE QUOTATION MARK}", "'")
+        text[:_MAX_CHARS].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").replace("\N{LEFT SINGLE QUOTATION MARK}", "'")
     )
     if "[redacted:" in text:
         text = _redacted("<secret>", text)
@@ -107,7 +107,7 @@ def _masked_organization(found: re.Match[str]) -> str:
 
 
 def _masked_quote(found: re.Match[str]) -> str:
-    """Mask a name in quotes, but for those that tell faults apart: parameters, models, classes of exceptions."""
+    """Mask a name in quotes, but for those that distinguish faults: parameters, models, classes of exceptions."""
     name = found[2]
     if _is_parameter(name) or _is_model(name) or _is_class(name):
         return found[0]

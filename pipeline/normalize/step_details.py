@@ -2,7 +2,7 @@
 
 Owns which part of the details becomes which column, and how much of them is kept. The handler is chosen by `type`,
 never by which keys are there: SDKs add empty and null ones. The details of the JavaScript SDKs are brought to the form
-of the REST wire first (`wire_form`).
+of the REST wire first (`details_form`).
 """
 
 from typing import Any, Final, NamedTuple
@@ -34,12 +34,12 @@ class StepDetails(NamedTuple):
     text: str
 
 
-MOST_TOOL_CALLS: Final = 65_535
+MAX_TOOL_CALLS: Final = 65_535
 """As many as `tool_call_count`, a UInt16, can count; the text still holds all of them."""
 
-_LONGEST_NAME: Final = 256
+_MAX_NAME_CHARS: Final = 256
 _NO_CALLS: Final[list[str]] = []
-"""Shared by all rows without calls, and never changed: so a batch holds fewer objects to be walked as garbage."""
+"""Shared by all rows without calls, and never changed: so the garbage collector has fewer objects to walk."""
 
 _OWN_NAMES: Final = frozenset({"function", "mcp", "tool_call", ""})
 
@@ -75,7 +75,7 @@ def read_details(details: object, content: str, anomalies: list[str]) -> StepDet
 
 
 def _plain_message(details: dict[str, Any], content: str) -> StepDetails | None:
-    """Return the details of a step that made a message, every second step there is; None for anything else.
+    """Return the details of a step that made a message, which is about every second step; None for anything else.
 
     Such details say nothing but the message's id, so their text needs neither a serializer nor redaction.
     """
@@ -83,7 +83,7 @@ def _plain_message(details: dict[str, Any], content: str) -> StepDetails | None:
     if type(message) is not dict or len(message) != 1 or details.get("type") != "message_creation":
         return None
     message_id = message.get("message_id")
-    if type(message_id) is not str or not message_id.isidentifier() or len(message_id) > _LONGEST_NAME:
+    if type(message_id) is not str or not message_id.isidentifier() or len(message_id) > _MAX_NAME_CHARS:
         return None
     text = (
         f'{{"type":"message_creation","message_creation":{{"message_id":"{message_id}"}}}}' if content != "none" else ""
@@ -108,9 +108,9 @@ def _stored_text(details: object, content: str) -> str:
 
 
 def _tool_calls(calls: list[Any], anomalies: list[str]) -> tuple[list[str], list[str], list[str]]:
-    if len(calls) > MOST_TOOL_CALLS:
+    if len(calls) > MAX_TOOL_CALLS:
         _note("text_truncated", anomalies)
-        calls = calls[:MOST_TOOL_CALLS]
+        calls = calls[:MAX_TOOL_CALLS]
     types: list[str] = []
     names: list[str] = []
     ids: list[str] = []
@@ -150,9 +150,9 @@ def _message_id(creation: object, anomalies: list[str]) -> str:
 def _name(value: Any, anomalies: list[str]) -> str:
     if type(value) is not str:
         return ""
-    if len(value) > _LONGEST_NAME:
+    if len(value) > _MAX_NAME_CHARS:
         _note("text_truncated", anomalies)
-        return value[:_LONGEST_NAME]
+        return value[:_MAX_NAME_CHARS]
     return value
 
 

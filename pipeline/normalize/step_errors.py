@@ -20,7 +20,7 @@ class StepError(NamedTuple):
     Attributes:
         code: as it was sent, at most 128 characters.
         category: one of `schemas.vocabulary.ERROR_CATEGORIES`.
-        retryable: whether trying again can help; None where the category does not tell.
+        retryable: whether trying again can help; None where the category does not say.
         message: redacted and cut.
         fingerprint: equal for errors that are the same fault.
     """
@@ -34,20 +34,20 @@ class StepError(NamedTuple):
 
 NO_ERROR: Final = StepError("", "", None, "", "")
 
-_UNEXPLAINED: Final = {
+_WITHOUT_ERROR: Final = {
     "failed": NO_ERROR._replace(category="unknown"),
     "expired": NO_ERROR._replace(category="expired"),
     "cancelled": NO_ERROR._replace(category="cancelled"),
 }
-_unexplained: Final = _UNEXPLAINED.get
+_without_error: Final = _WITHOUT_ERROR.get
 
-_LONGEST_CODE: Final = 128
+_MAX_CODE_CHARS: Final = 128
 # A secret cut in two is not recognized: more is redacted than is kept, and what the cut may have hurt is dropped.
-_MARGIN: Final = 1_024
-_LEAST_LOOKED_AT: Final = 4_096
-_LONGEST_CACHED: Final = 1_024
-_CACHED: Final = 2_048
-_DEEPEST: Final = 4
+_MARGIN_CHARS: Final = 1_024
+_MIN_EXAMINED_CHARS: Final = 4_096
+_MAX_CACHED_CHARS: Final = 1_024
+_MAX_CACHED_ERRORS: Final = 2_048
+_MAX_NESTING: Final = 4
 
 
 def read_error(last_error: object, status: str, max_text: int) -> StepError:
@@ -63,26 +63,26 @@ def read_error(last_error: object, status: str, max_text: int) -> StepError:
         max_text: the most characters of the message that are kept.
     """
     if last_error is None:
-        return _unexplained(status, NO_ERROR)
+        return _without_error(status, NO_ERROR)
     code, message = _code_and_message(last_error)
     if not code and not message:
-        return _unexplained(status, NO_ERROR)
-    judge = _known if len(message) <= _LONGEST_CACHED else _judged
+        return _without_error(status, NO_ERROR)
+    judge = _known if len(message) <= _MAX_CACHED_CHARS else _judged
     error = judge(code, message, max_text)
-    if error.category == "unknown" and status in _UNEXPLAINED:
-        return error._replace(category=_UNEXPLAINED[status].category)
+    if error.category == "unknown" and status in _WITHOUT_ERROR:
+        return error._replace(category=_WITHOUT_ERROR[status].category)
     return error
 
 
 def _code_and_message(last_error: Any) -> tuple[str, str]:
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_NESTING):
         if not isinstance(last_error, dict):
             break
         code, message = last_error.get("code"), last_error.get("message")
         if not code:
             code = last_error.get("type")
         if code or message:
-            return _text(code)[:_LONGEST_CODE], _text(message)
+            return _text(code)[:_MAX_CODE_CHARS], _text(message)
         if "error" not in last_error:
             break
         last_error = last_error["error"]
@@ -102,13 +102,13 @@ def _text(value: object) -> str:
 
 
 def _judged(code: str, message: str, max_text: int) -> StepError:
-    window = max(max_text, _LEAST_LOOKED_AT) + _MARGIN
+    window = max(max_text, _MIN_EXAMINED_CHARS) + _MARGIN_CHARS
     clean = redact(message[:window])
     if len(message) > window:
-        clean = clean[:-_MARGIN]
-    code = redact(code)[:_LONGEST_CODE]
-    category = category_of(code, clean[:_LEAST_LOOKED_AT])
+        clean = clean[:-_MARGIN_CHARS]
+    code = redact(code)[:_MAX_CODE_CHARS]
+    category = category_of(code, clean[:_MIN_EXAMINED_CHARS])
     return StepError(code, category, RETRYABLE.get(category), clean[:max_text], fingerprint(clean or code))
 
 
-_known: Final = lru_cache(maxsize=_CACHED)(_judged)
+_known: Final = lru_cache(maxsize=_MAX_CACHED_ERRORS)(_judged)

@@ -1,6 +1,6 @@
 """From an event to the row that is stored: the hot path's second half.
 
-Owns which value goes to which column, the version of a step, and what an anomaly is about. Pure. The rules
+Owns which value goes to which column, the version of a step, and when an anomaly is noted. Pure. The rules
 come from what servers and SDKs were seen to send; `schemas.vocabulary` lists the anomalies.
 """
 
@@ -9,13 +9,13 @@ from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
-from pipeline.normalize.decode import RunStepEvent, Unstored, announced_status
+from pipeline.normalize.decode import announced_status
 from pipeline.normalize.step_details import read_details
 from pipeline.normalize.step_errors import read_error
 from pipeline.normalize.timestamps import millis
-from pipeline.records import Outcome, Reason, Record, Stage
+from pipeline.records import Outcome, Reason, Record, RunStepEvent, Stage, Unstored
 from pipeline.redaction import redact
-from schemas.row import INGEST_COLUMNS, Row
+from schemas.row import Row
 from schemas.vocabulary import STATUSES, STEP_TYPES, TERMINAL_STATUSES
 from schemas.wire import KNOWN_FIELDS
 
@@ -41,16 +41,23 @@ _NONE: Final = "none"
 
 
 class Rules(NamedTuple):
-    """What is kept of an event: `content` is full, structure or none; texts are cut at `max_text` characters."""
+    """What is read of a record, and kept of an event.
+
+    Attributes:
+        content: full, structure or none.
+        max_text: characters at which texts are cut.
+        max_event_bytes: a record with a larger value is not decoded, but dead-lettered.
+    """
 
     content: str = _FULL
     max_text: int = 8_192
+    max_event_bytes: int = 26_214_400
 
 
 def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> Row | Unstored:
     """Return the row of a run step, in the order of `schemas.row.INGEST_COLUMNS`, or why it has none.
 
-    `created_at` is part of the table's key: it is never substituted or rounded, so a step without one is refused.
+    `created_at` is part of the table's key: it is never substituted or rounded, so a step without one is rejected.
     """
     step, dialect, name, repaired = event
     get = step.get
@@ -162,28 +169,6 @@ def version_of(terminal: bool, event_time: int, offset: int) -> int:
     return version | _TERMINAL_BIT if terminal else version
 
 
-_BLANK: Final = {
-    "String": "",
-    "LowCardinality(String)": "",
-    "UInt16": 0,
-    "UInt64": 0,
-    "DateTime64(3, 'UTC')": 0,
-}
-_BLANK_ROW: Final = tuple(
-    [] if column.type.startswith("Array") else {} if column.type.startswith("Map") else _BLANK.get(column.type)
-    for column in INGEST_COLUMNS
-)
-_LEDGER_WIDTH: Final = 12
-
-
-def ledger_row(verdict: Unstored, record: Record, index: int) -> Row:
-    """Return the row of a record that is accounted for but not stored: the ledger's columns, the rest blank."""
-    outcome = Outcome.IGNORED if verdict.stage is None else Outcome.DEAD_LETTERED
-    timestamp = max(record.timestamp, 0)
-    known = (record.topic, record.partition, record.offset, timestamp, 0, index, outcome.value, verdict.reason.value)
-    return (*known, None, verdict.thread_id, verdict.run_id, verdict.step_id, *_BLANK_ROW[_LEDGER_WIDTH:])
-
-
 def _without_creation(step: dict[str, Any], anomalies: list[str]) -> Unstored:
     reason = Reason.UNREADABLE_CREATED_AT if "unreadable_timestamp" in anomalies else Reason.MISSING_CREATED_AT
     detail = "created_at is not a time" if reason is Reason.UNREADABLE_CREATED_AT else "created_at is not set"
@@ -272,7 +257,7 @@ def _metadata(metadata: Any, rules: Rules, anomalies: list[str]) -> dict[str, st
 
 
 def _extra(step: dict[str, Any], rules: Rules, anomalies: list[str]) -> str:
-    """Return the fields nobody has documented as JSON text, so that nothing which was sent is gone."""
+    """Return the undocumented fields as JSON text, so that nothing which was sent is lost."""
     anomalies.append("unknown_field")
     if rules.content == _NONE:
         return ""

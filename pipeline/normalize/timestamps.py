@@ -1,6 +1,6 @@
 """Timestamps of every dialect, as milliseconds since the epoch in UTC.
 
-Owns the rules for units, for "not set" and for the dates that known SDKs spoil. The unit is decided per value, since
+Owns the rules for units, for "not set" and for the dates that known SDKs corrupt. The unit is decided per value, since
 one object can hold seconds beside milliseconds.
 """
 
@@ -85,7 +85,7 @@ def _rarer(value: object, anomalies: list[str]) -> int | None:
 
 
 def _instant(value: object) -> int | None:
-    """Return milliseconds as they are written, spoilt ones too; about 0 where none is set, None where none is there."""
+    """Return milliseconds as written, also corrupted ones; about 0 where none is set, None where none is there."""
     if type(value) is str:
         return _of_text(value)
     if type(value) is int:
@@ -163,7 +163,7 @@ def _of_iso(text: str) -> int | None:
 
 
 def _of_calendar(text: str) -> int | None:
-    """Read what `fromisoformat` refuses: years beyond 9999, leap seconds, `UTC` in letters, blanks before offsets."""
+    """Read what `fromisoformat` does not: years beyond 9999, leap seconds, `UTC` in letters, blanks before offsets."""
     found = _calendar(text)
     if found is None:
         return None

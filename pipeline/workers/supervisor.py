@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from pipeline.config import Settings
 from pipeline.daemon.app import LastScrape
-from pipeline.daemon.retry import RetryPolicy
+from pipeline.daemon.attempts import RetryPolicy
 from pipeline.daemon.systemd import Notifier
 from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError, RunstepError
@@ -178,7 +178,7 @@ class Supervisor:
 
     def _start_again(self, name: str, how: str, *, early: bool) -> None:
         now = time.monotonic()
-        delay = next(self._delays.setdefault(name, RetryPolicy(first=1.0, longest=30.0).delays()))
+        delay = next(self._delays.setdefault(name, RetryPolicy(first_delay=1.0, max_delay=30.0).delays()))
         if early:
             self._early_deaths.append(now)
         if len(self._early_deaths) == MAX_EARLY_DEATHS and now - self._early_deaths[0] < EARLY_DEATH_S:

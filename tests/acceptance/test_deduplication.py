@@ -28,7 +28,7 @@ def test_16_a_target_without_a_window_gets_nothing_until_it_has_one(kafka, click
 
             until(told, lambda: f"{daemon.get('/readyz')}\n{daemon.log()}")
             # It has read what there is and tried to write it.
-            until(lambda: '"delivery waits"' in daemon.log(), daemon.log)
+            until(lambda: '"insert_retrying"' in daemon.log(), daemon.log)
             assert counts(clickhouse, there.database) == (0, 0)
             assert committed(there, daemon.group) == {}
             clickhouse.query(WINDOW.format(table=table, inserts=1000))

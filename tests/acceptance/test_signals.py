@@ -43,7 +43,7 @@ def test_a_signal_during_an_insert_lets_it_end_and_commits_it(
         until(lambda: status(daemon)["state"] == "draining", "the signal is not obeyed")
         server.resume()
         last = drained_from_now(daemon)
-        assert "drain ran out of time" not in daemon.log(1_000)
+        assert "drain_timed_out" not in daemon.log(1_000)
         assert sum(committed(there, daemon.group).values()) == len(load.produced)
 
         daemon.start()

@@ -72,13 +72,15 @@ def test_a_writer_that_hangs_is_named_with_all_stacks_once_and_again_when_it_mov
             assert "the loop" not in text
             assert workers == 1 or "worker 2: the writer" in text
             assert "the writer has made no progress" in daemon.get("/readyz")[1]
-            for line in wait_for_lines(daemon, "stuck", workers):
+            for line in wait_for_lines(daemon, "thread_stalled", workers):
                 assert any(" Processor.turn" in where for where in standing(line, "MainThread"))
                 assert " Path.open" in standing(line, "runstep-writer")[-1]
             file.mend()
             until(lambda: daemon.get("/healthz")[0] == HTTP_OK, daemon.log)
-            assert [line["what"] for line in wait_for_lines(daemon, "moves again", workers)] == ["the writer"] * workers
-            assert len(lines(daemon, "stuck")) == workers
+            assert [line["what"] for line in wait_for_lines(daemon, "thread_recovered", workers)] == [
+                "the writer"
+            ] * workers
+            assert len(lines(daemon, "thread_stalled")) == workers
             assert "hunter2" not in daemon.log(10_000)
 
 
@@ -99,13 +101,13 @@ def test_a_loop_that_hangs_is_named_and_goes_on_by_itself(
         broker.kill()
         broker.start()
         until(lambda: "the loop has made no progress for" in daemon.get("/healthz")[1], daemon.log)
-        (told,) = [line for line in wait_for_lines(daemon, "stuck", 1) if "the loop" in line["cause"]]
+        (told,) = [line for line in wait_for_lines(daemon, "thread_stalled", 1) if "the loop" in line["cause"]]
         assert any(" Processor.turn" in where for where in standing(told, "MainThread"))
         assert any(" Path.open" in where for places in told["stacks"].values() for where in places)
         file.mend()
         daemon.wait_until_ready()
         assert daemon.get("/healthz")[0] == HTTP_OK
-        assert "the loop" in [line["what"] for line in wait_for_lines(daemon, "moves again", 1)]
+        assert "the loop" in [line["what"] for line in wait_for_lines(daemon, "thread_recovered", 1)]
 
 
 def is_member(daemon: Daemon, workers: int) -> bool:

@@ -14,9 +14,10 @@ from pipeline.config import ClickHouseSettings
 from pipeline.daemon.batch import Assignment, Batch
 from pipeline.kafka.record_batches import PartitionRecords
 from pipeline.metrics.counts import CountedSteps, tally
-from pipeline.normalize.decode import RunStepEvent, decode
-from pipeline.normalize.step_row import Rules, step_row
-from pipeline.records import Partition
+from pipeline.normalize.decode import decode
+from pipeline.normalize.normalize import Normalized, Rules, normalize
+from pipeline.normalize.step_row import step_row
+from pipeline.records import Partition, RunStepEvent
 from pipeline.tools.simulation import Traffic, events
 from tests.support.fakes.kafka import FakeRecord
 
@@ -64,6 +65,7 @@ def profile(traffic: Traffic, clickhouse_url: str) -> Table:
             None for event, record in zip(decoded, records, strict=True) if not step_row(event, record, 0, rules)
         ],
         "rows into columns": lambda: filled(rows, records),
+        "the three together, as the daemon does": lambda: read(records, rules),
         "insert (encode, compress, send)": lambda: sink.insert(part.columns, f"stage-{next(number)}-{time.time()}"),
         "count": lambda: tally(part.columns, CountedSteps(100_000), time.time(), 86_400_000),
     }
@@ -81,10 +83,18 @@ def unpack(wire: bytes) -> None:
         chunk.take(POLL)
 
 
+def read(records: list[FakeRecord], rules: Rules) -> None:
+    """Do what the daemon's loop does with what a poll returns."""
+    part = Batch().part(Assignment(Partition("bench", 0)))
+    for start in range(0, len(records), SLICE):
+        part.extend(normalize(records[start : start + SLICE], rules))
+
+
 def filled(rows: list[tuple], records: list[FakeRecord]) -> Batch:
     """Return a batch of these rows."""
     batch = Batch()
     part = batch.part(Assignment(Partition("bench", 0)))
     for start in range(0, len(rows), SLICE):
-        part.extend(rows[start : start + SLICE], records[start : start + SLICE])
+        columns = tuple(zip(*rows[start : start + SLICE], strict=True))
+        part.extend(Normalized(columns, records[start : start + SLICE]))
     return batch

@@ -108,8 +108,8 @@ def test_keeps_every_column_of_a_stored_row(store: Embodied | Faked) -> None:
 
 
 def test_accounts_for_rows_that_are_not_stored_and_shows_no_step(store: Embodied | Faked) -> None:
-    refused = unstored_row(2, outcome="dead_lettered", reason="invalid_json")
-    store.sink.insert(columns_of([step_row(0), unstored_row(1), refused]), "a")
+    rejected = unstored_row(2, outcome="dead_lettered", reason="invalid_json")
+    store.sink.insert(columns_of([step_row(0), unstored_row(1), rejected]), "a")
     assert list(store.current()) == [("thread_1", "run_1", "step_0")]
     account = {row["kafka_offset"]: (row["outcome"], row["reason"]) for row in store.ledger()}
     assert account == {0: ("stored", ""), 1: ("ignored", "tombstone"), 2: ("dead_lettered", "invalid_json")}
@@ -122,7 +122,7 @@ def test_same_rows_with_same_token_are_stored_once(store: Embodied | Faked) -> N
     assert store.physical() == (5, 5)
 
 
-def test_a_token_swallows_other_rows_too_so_it_must_name_its_content(store: Embodied | Faked) -> None:
+def test_a_token_hides_other_rows_too_so_it_must_name_its_content(store: Embodied | Faked) -> None:
     store.sink.insert(columns_of([step_row(0)]), "a")
     store.sink.insert(columns_of([step_row(1)]), "a")
     assert [row["kafka_offset"] for row in store.ledger()] == [0]
@@ -167,7 +167,7 @@ def test_leaves_the_columns_to_the_caller_for_the_next_attempt(store: Embodied |
 
 
 @pytest.mark.parametrize("change", BAD_VALUES)
-def test_refuses_a_value_that_does_not_fit_and_stores_none_of_its_batch(
+def test_rejects_a_value_that_does_not_fit_and_stores_none_of_its_batch(
     store: Embodied | Faked, change: dict[str, Any]
 ) -> None:
     rows = [step_row(offset, **(change if offset == 2 else {})) for offset in range(4)]

@@ -197,12 +197,12 @@ def test_uncommitted_records_come_again(kafka_world: Fake | Real) -> None:
 def test_held_it_delivers_nothing_and_released_it_delivers_all(kafka_world: Fake | Real) -> None:
     reader = Reader(kafka_world.member())
     until(lambda: len(reader.owned) == 2, reader)
-    reader.member.hold()
+    reader.member.pause()
     kafka_world.produce(b"a", b"b")
     for _ in range(5):
         reader.poll()
     assert not reader.records
-    reader.member.release()
+    reader.member.resume()
     until(lambda: len(reader.records) == 2, reader)
     reader.member.close()
 
@@ -261,7 +261,7 @@ def test_lag_falls_to_zero(kafka_world: Fake | Real) -> None:
     until(lambda: len(reader.records) == 2, reader)
     until(lambda: dict(reader.member.lags()) == dict.fromkeys(reader.owned, 0), reader)
     kafka_world.produce(b"c")
-    reader.member.hold()
+    reader.member.pause()
     until(lambda: reader.member.lags().get(Partition(kafka_world.topic, 0)) == 1, reader)
     reader.member.close()
 

@@ -126,7 +126,7 @@ def test_53_a_flood_of_bad_records_halts_its_partition_and_no_other(kafka, click
     good = steps(400, seed=53)
     with scenario(kafka, clickhouse, events=chain(good[:200], flood, good[200:]), rate=0) as s:
         s.load.finish()
-        s.wait_until_unready("records in a row were refused")
+        s.wait_until_unready("records in a row were rejected")
         assert s.metric("runstep_halted_partitions") == 1
         (halted,) = status(s.daemon)["halted"]
         number = halted.rpartition("/")[2]

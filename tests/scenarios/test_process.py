@@ -50,7 +50,7 @@ def test_62_signals_at_bad_moments_end_it_in_time_and_commit_nothing_unwritten(k
                 end(s.daemon)
                 assert unwritten(s) <= 0, "committed, and not in the ledger"
             s.daemon.start()
-        assert s.daemon.log(10_000).count("drain ran out of time") == 1
+        assert s.daemon.log(10_000).count("drain_timed_out") == 1
         s.doubt()
         s.judge()
 

@@ -1,4 +1,4 @@
-"""A daemon without threads: the real processor, writer, insertion and breaker, each thread of theirs an actor.
+"""A daemon without threads: the real processor, writer, insertion and attempts, each thread of theirs an actor.
 
 Owns what a process is to the world: something that can be killed, frozen, cut off, and asked to end.
 """
@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from pipeline.config import BatchSettings, KafkaSettings, RetrySettings, Settings
+from pipeline.daemon.attempts import RetryPolicy
 from pipeline.daemon.processor import Processor
-from pipeline.daemon.retry import RetryPolicy
 from pipeline.daemon.writer import Writer
 from pipeline.metrics import Metrics, catalogue
 from pipeline.metrics.counts import Counts
@@ -187,8 +187,7 @@ class Process:
     def _own(self) -> None:
         """Do what `app.Pipeline.run` does."""
         self.processor.run()
-        self.writer._stop.set()
-        self.writer._wake.set()
+        self.writer.stop()
         self.source.close()
         self.line.away, self.state = True, "ended"
 

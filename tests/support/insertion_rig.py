@@ -1,16 +1,26 @@
-"""An insertion on a fake sink, with no writer in between: what it tries can be seen."""
+"""An insertion on a fake sink, with one attempt at everything: what it tries can be seen."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry
 
 from pipeline.contracts import Columns
+from pipeline.daemon.attempts import Attempts, RetryPolicy, Unclassified
 from pipeline.daemon.batch import Assignment, Batch
-from pipeline.daemon.insertion import Insertion, Unexplained
+from pipeline.daemon.insertion import Insertion
 from pipeline.errors import ErrorClass, SinkRefused
+from pipeline.metrics import Metrics
 from pipeline.records import Partition
 from schemas.row import INDEX
+from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.kafka import FakeRecord
-from tests.support.fakes.rows import step_row
+from tests.support.fakes.rows import normalized, step_row
 from tests.support.fakes.sink import FakeSink
 
 TOPIC = "run-steps"
+
+T = TypeVar("T")
 
 
 class Rig:
@@ -19,23 +29,10 @@ class Rig:
     def __init__(self) -> None:
         self.sink = FakeSink()
         self.cursed: set[int] = set()
-        self.insertion = Insertion(self.persist)
+        self.insertion = Insertion(Once(self))
         self.assignments: dict[int, Assignment] = {}
         self.tries: list[tuple[set[int], bool]] = []
         self.next = 0
-
-    def persist(self, columns: Columns, token: str, *, suspected: bool = False) -> None:
-        self.tries.append((set(columns[INDEX["kafka_partition"]]), suspected))
-        if self.cursed.intersection(columns[INDEX["kafka_partition"]]):
-            raise Unexplained("ClickHouse error 4711 (NOBODY_KNOWS)")
-        self.sink.insert(columns, token)
-
-    def persist_unless(self, broken: range, columns: Columns, token: str, *, suspected: bool = False) -> None:
-        """Insert, but refuse the inserts of those numbers."""
-        if len(self.sink.attempts) in broken:
-            self.sink.attempts.append((token, len(columns[0])))
-            raise SinkRefused("the table has no such column", ErrorClass.SCHEMA, 16)
-        self.sink.insert(columns, token)
 
     def batch(self, rows: int, partitions: int = 1) -> Batch:
         batch = Batch()
@@ -43,7 +40,9 @@ class Rig:
         for number in range(partitions):
             records = [FakeRecord(TOPIC, number, offset, 1_000, b"k", b"v") for offset in offsets]
             steps = [step_row(offset, kafka_partition=number, step_id=f"s{number}-{offset}") for offset in offsets]
-            batch.part(self.assignments.setdefault(number, Assignment(Partition(TOPIC, number)))).extend(steps, records)
+            batch.part(self.assignments.setdefault(number, Assignment(Partition(TOPIC, number)))).extend(
+                normalized(steps, records)
+            )
         batch.seal(1_790_000_000.0 + self.next)
         self.next += rows
         return batch
@@ -52,3 +51,35 @@ class Rig:
         sizes = [rows for _, rows in self.sink.attempts]
         self.sink.attempts.clear()
         return sizes
+
+
+class Once(Attempts):
+    """Attempts that are made once; partitions in the rig's `cursed` fail for an unknown reason."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__(rig.sink, Metrics(CollectorRegistry(), (1.0,)), FakeClock(), RetryPolicy())
+        self._rig = rig
+
+    def persist(self, attempt: Callable[[], T], *, suspected: bool = False) -> T:
+        return attempt()
+
+    def insert(self, columns: Columns, token: str, *, suspected: bool = False) -> None:
+        self._rig.tries.append((set(columns[INDEX["kafka_partition"]]), suspected))
+        if self._rig.cursed.intersection(columns[INDEX["kafka_partition"]]):
+            raise Unclassified("ClickHouse error 4711 (NOBODY_KNOWS)")
+        self._rig.sink.insert(columns, token)
+
+
+class BrokenFor(Once):
+    """A table that rejects the inserts of those numbers."""
+
+    def __init__(self, rig: Rig, broken: range) -> None:
+        super().__init__(rig)
+        self._broken = broken
+
+    def insert(self, columns: Columns, token: str, *, suspected: bool = False) -> None:
+        attempts = self._rig.sink.attempts
+        if len(attempts) in self._broken:
+            attempts.append((token, len(columns[0])))
+            raise SinkRefused("the table has no such column", ErrorClass.SCHEMA, 16)
+        super().insert(columns, token, suspected=suspected)

@@ -8,8 +8,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from pipeline.config import BatchSettings, Settings
+from pipeline.daemon.attempts import RetryPolicy
 from pipeline.daemon.processor import Processor
-from pipeline.daemon.retry import RetryPolicy
 from pipeline.daemon.writer import Writer
 from pipeline.metrics import Metrics
 from tests.support.fakes.clock import FakeClock

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from pipeline.normalize.decode import RunStepEvent, Unstored, decode
+from pipeline.normalize.decode import decode
 from pipeline.normalize.step_row import Rules, step_row
+from pipeline.records import RunStepEvent, Unstored
 from schemas.row import INGEST_COLUMNS
 from tests.support.events import CREATED, wire
 from tests.support.fakes.kafka import FakeRecord

@@ -119,11 +119,11 @@ class KafkaSource:
         consumer = self._consumer
         return consumer is not None and consumer.group_metadata().state is MemberState.STABLE
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Deliver nothing from the next poll on."""
         self._paused = True
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Deliver again, but not from halted partitions."""
         if self._paused and self._consumer is not None:
             self._consumer.resume(*self._partitions.flowing(self._consumer))
@@ -134,7 +134,7 @@ class KafkaSource:
         if self._consumer is not None:
             self._partitions.halt(self._consumer, TopicPartition(*partition), cause)
 
-    def resume(self, partition: Partition) -> None:
+    def resume_halted(self, partition: Partition) -> None:
         """Deliver a halted partition again, from its committed offset."""
         self._partitions.start_again(TopicPartition(*partition))
 

@@ -1,4 +1,4 @@
-"""A ClickHouse that is slow but works: whatever it is asked on the way to an insert, /healthz calls nobody stuck.
+"""A ClickHouse that is slow but works: whatever it is asked on the way to an insert, /healthz calls no thread stalled.
 
 Every request to the real server is made to last as long as it may, on a clock that only the requests move.
 """
@@ -10,14 +10,16 @@ from typing import Any, cast
 
 import pytest
 from clickhouse_connect.driver.httpclient import HttpSyncBackend
+from prometheus_client import CollectorRegistry
 
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.clickhouse.deduplication import TARGETS
 from pipeline.config import ClickHouseSettings, Settings
 from pipeline.daemon.app import MAX_QUERIES_PER_PROBE, _watched
-from pipeline.daemon.breaker import Breaker, BreakerState
+from pipeline.daemon.attempts import FAILURES_BEFORE_PROBE, Attempts, RetryPolicy
 from pipeline.daemon.watchdog import Watchdog
 from pipeline.errors import SinkUnavailable
+from pipeline.metrics import Metrics
 from tests.servers.addresses import ClickHouseAddress
 from tests.support.fakes.clock import FakeClock
 from tests.support.sink_setup import ROWS, build, counts, settings_for
@@ -33,7 +35,8 @@ class Slow:
         self.causes: list[str] = []
         monkeypatch.setattr("pipeline.clickhouse.sink.monotonic", self.clock.monotonic)
         self.sink = ClickHouseSink(lambda: settings)
-        self.writer = SimpleNamespace(last_heartbeat=self.clock.monotonic(), failure=None)
+        attempts = SimpleNamespace(last_heartbeat=self.clock.monotonic())
+        self.writer = SimpleNamespace(attempts=attempts, failure=None)
         everything = Settings(clickhouse=settings)
         loop: Any = SimpleNamespace(last_heartbeat=float("inf"))
         self.watchdog = Watchdog(self.clock, _watched(loop, cast(Any, self.writer), self.sink, everything))
@@ -67,9 +70,9 @@ def slow(clickhouse: ClickHouseAddress, database: str, monkeypatch: pytest.Monke
 def test_one_attempt_of_many_slow_questions_is_no_writer_that_hangs(
     clickhouse: ClickHouseAddress, database: str, slow: Slow
 ) -> None:
-    breaker = Breaker(slow.sink.probe)
-    breaker.state = BreakerState.OPEN
-    breaker.call(lambda: slow.sink.insert(ROWS, "token"))
+    attempts = Attempts(slow.sink, Metrics(CollectorRegistry(), (1.0,)), slow.clock, RetryPolicy())
+    attempts.failures_in_a_row = FAILURES_BEFORE_PROBE
+    attempts.insert(ROWS, "token")
     assert slow.requests > 2 * MAX_QUERIES_PER_PROBE, "it was one attempt, and many questions"
     assert slow.causes == []
     assert counts(clickhouse, database) == (10, 10)

@@ -28,7 +28,7 @@ NAMED: Final[dict[str, Callable[[], list[Change]]]] = {
 ALL: Final = NAMED | {
     mutant.__name__: mutant
     for mutant in (
-        processing.leases_compared_by_partition,
+        processing.assignments_compared_by_partition,
         processing.rows_behind_a_halt_kept,
         processing.commit_of_the_position,
         processing.deferred_commit_forgotten,
@@ -48,7 +48,7 @@ ALL: Final = NAMED | {
 }
 """Those that are caught within some hundred seeds."""
 
-SLOW: Final = frozenset({processing.leases_compared_by_partition.__name__})
+SLOW: Final = frozenset({processing.assignments_compared_by_partition.__name__})
 """Those of them that take the most."""
 
 RARE: Final = {

@@ -28,10 +28,10 @@ def metrics_before_commit() -> list[Change]:
         self._durable = self._durable or self._writer.collect()
         if self._durable is None:
             return
-        ours = {p: part for p, part in self._durable.parts.items() if self.assignments.get(p) is part.assignment}
-        for part in ours.values() if fresh else ():
+        own = {p: part for p, part in self._durable.parts.items() if self.assignments.is_current(part.assignment)}
+        for part in own.values() if fresh else ():
             self._publish(part, self._durable.acknowledged_at)
-        if ours and self._source.commit({p: part.next_offset for p, part in ours.items()}) is None:
+        if own and self._source.commit({p: part.next_offset for p, part in own.items()}) is None:
             return
         for part, cause in self._durable.given_up:
             self._give_up(part, cause)
@@ -48,8 +48,8 @@ def late_commit_counted() -> list[Change]:
         self._durable = batch = self._durable or self._writer.collect()
         conclude(self)
         if batch is not None and self._durable is None:
-            for partition, part in batch.parts.items():
-                if self.assignments.get(partition) is not part.assignment:
+            for part in batch.parts.values():
+                if not self.assignments.is_current(part.assignment):
                     self._publish(part, batch.acknowledged_at)
 
     return [(Processor, "_conclude", changed)]
@@ -67,15 +67,15 @@ def retained_rows_dropped() -> list[Change]:
     return [(Processor, "_follow", changed)]
 
 
-def leases_compared_by_partition() -> list[Change]:
+def assignments_compared_by_partition() -> list[Change]:
     """Commit what was read under an earlier assignment, if the partition is ours again."""
     conclude = Processor._conclude
 
     def changed(self: Processor) -> None:
         self._durable = batch = self._durable or self._writer.collect()
         for partition, part in batch.parts.items() if batch is not None else ():
-            if partition in self.assignments:
-                part.assignment = self.assignments[partition]
+            if partition in self.assignments.current:
+                part.assignment = self.assignments.current[partition]
         conclude(self)
 
     return [(Processor, "_conclude", changed)]
@@ -85,8 +85,7 @@ def rows_behind_a_halt_kept() -> list[Change]:
     """Halt a partition, and write and commit what was read behind the rows that were given up."""
 
     def changed(self: Processor, part: Any, cause: str) -> None:
-        if self.assignments.get(part.assignment.partition) is part.assignment:
-            self._source.halt(part.assignment.partition, cause)
+        self.assignments.give_up(part.assignment, cause)
 
     return [(Processor, "_give_up", changed)]
 

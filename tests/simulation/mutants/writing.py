@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.daemon.attempts import Attempts
 from pipeline.daemon.batch import Assignment, Batch
 from pipeline.daemon.insertion import Insertion
 from pipeline.daemon.processor import Processor
@@ -73,23 +74,23 @@ def counted_steps_warmed_too_far() -> list[Change]:
 
 def ambiguous_taken_for_done() -> list[Change]:
     """Believe that a time-out after the rows were sent means that they arrived."""
-    attempt = Writer._attempt
+    insert = Attempts._measured_insert
 
-    def changed(self: Writer, columns: Any, token: str) -> None:
+    def changed(self: Attempts, columns: Any, token: str) -> None:
         try:
-            attempt(self, columns, token)
+            insert(self, columns, token)
         except SinkUnavailable as error:
             if error.error_class is not ErrorClass.AMBIGUOUS:
                 raise
 
-    return [(Writer, "_attempt", changed)]
+    return [(Attempts, "_measured_insert", changed)]
 
 
 def dead_letter_not_awaited() -> list[Change]:
     """Send dead letters, and do not look whether they arrived."""
-    persist = Writer._persist
+    persist = Attempts.persist
 
-    def changed(self: Writer, attempt: Callable[[], Any], *, suspected: bool = False) -> Any:
+    def changed(self: Attempts, attempt: Callable[[], Any], *, suspected: bool = False) -> Any:
         def careless() -> Any:
             try:
                 return attempt()
@@ -98,15 +99,15 @@ def dead_letter_not_awaited() -> list[Change]:
 
         return persist(self, careless, suspected=suspected)
 
-    return [(Writer, "_persist", changed)]
+    return [(Attempts, "persist", changed)]
 
 
 def refused_row_left_out() -> list[Change]:
     """Send a refused row to the dead letters, and give the ledger no account of it."""
-    insert = Writer._insert
+    insert = Attempts.insert
 
-    def changed(self: Writer, columns: Any, token: str, *, suspected: bool = False) -> None:
+    def changed(self: Attempts, columns: Any, token: str, *, suspected: bool = False) -> None:
         if "/refused-" not in token:
             insert(self, columns, token, suspected=suspected)
 
-    return [(Writer, "_insert", changed)]
+    return [(Attempts, "insert", changed)]

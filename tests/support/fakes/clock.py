@@ -4,7 +4,7 @@ import threading
 
 
 class FakeClock:
-    """`contracts.Clock`; only the test moves it, and whoever waits does not wait long."""
+    """`contracts.Clock`; only the test moves it, and a wait does not last long."""
 
     def __init__(self, now: float = 1_764_000_000.0) -> None:
         self._now = now

@@ -104,7 +104,7 @@ class FakeSource:
         self.halted: dict[Partition, str] = {}
         self.troubles: dict[str, str] = {}
         self.evicted = False
-        self.held = False
+        self.paused = False
         self._joined = False
         self._changes: list[Change] = []
 
@@ -118,7 +118,7 @@ class FakeSource:
             self._joined = True
             self.broker.members.append(self)
             self.broker.rebalance()
-        if self.held:
+        if self.paused:
             return {}
         delivered: dict[Partition, Sequence[Record]] = {}
         for partition, position in list(self.positions.items()):
@@ -139,36 +139,36 @@ class FakeSource:
         return changes
 
     def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition] | None:
-        """Commit what is ours; not at all once put out, or while the broker is away."""
+        """Commit what is assigned; nothing once put out of the group, or while the broker is away."""
         if self.broker.down or self.evicted:
             return None
-        ours = {partition: offset for partition, offset in offsets.items() if partition in self.positions}
-        self.broker.committed.update(ours)
-        return frozenset(ours)
+        owned = {partition: offset for partition, offset in offsets.items() if partition in self.positions}
+        self.broker.committed.update(owned)
+        return frozenset(owned)
 
     def joined(self) -> bool:
-        """Return whether we are in the group."""
+        """Return whether this is a member of the group."""
         return self._joined and not self.evicted
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Deliver nothing."""
-        self.held = True
+        self.paused = True
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Deliver again."""
-        self.held = False
+        self.paused = False
 
     def halt(self, partition: Partition, cause: str) -> None:
         """Deliver nothing more of a partition."""
         self.halted[partition] = cause
 
-    def resume(self, partition: Partition) -> None:
+    def resume_halted(self, partition: Partition) -> None:
         """Deliver it again, from its committed offset."""
         del self.halted[partition]
         self.positions[partition] = self.broker.committed.get(partition, self.broker.begin(partition))
 
     def lags(self) -> Mapping[Partition, int]:
-        """Return the records not yet read; nobody knows while the broker is away, and some troubles keep it so."""
+        """Return the records not yet read; unknown while the broker is away, and during some troubles."""
         if self.broker.down or self.troubles:
             return {}
         return {partition: self.broker.ends[partition] - position for partition, position in self.positions.items()}
@@ -210,7 +210,7 @@ class FakeDeadLetters:
         self.failures = 0
 
     def send(self, dead_letters: Sequence[InvalidRecord]) -> None:
-        """Keep them, or fail as often as told."""
+        """Keep them, or fail as often as scripted."""
         if self.failures:
             self.failures -= 1
             raise DeadLetterUnavailable("the fake dead-letter topic is away")

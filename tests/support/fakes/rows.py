@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pipeline.normalize.normalize import Normalized
+from pipeline.records import InvalidRecord, Record
 from schemas.row import INGEST_COLUMNS, Row
 
 CREATED: Final = 1_790_000_000_000
@@ -74,6 +76,13 @@ def step_row(offset: int, **changes: Any) -> Row:
 def unstored_row(offset: int, **changes: Any) -> Row:
     """Return the row of a record that is no step: only its account matters."""
     return step_row(offset, **{**_EMPTY, **changes})
+
+
+def normalized(
+    rows: Sequence[Row], records: Sequence[Record], dead_letters: Sequence[InvalidRecord] = ()
+) -> Normalized:
+    """Return rows as what `normalize` would make of these records, one a row."""
+    return Normalized(columns_of(rows), records, dead_letters)
 
 
 def columns_of(rows: Sequence[Row]) -> list[list[Any]]:

@@ -1,7 +1,7 @@
-"""A `Sink` in memory that behaves as the real one does, and fails as it is told.
+"""A `Sink` in memory that behaves as the real one does, and fails as it is scripted.
 
 Two targets behind one insert, steps first and ledger last; each forgets the rows that a key replaces and remembers the
-tokens of the latest inserts. A remembered token is swallowed without a word, whatever rows come with it.
+tokens of the latest inserts. An insert with a remembered token is dropped silently, whatever rows come with it.
 """
 
 import threading
@@ -23,7 +23,7 @@ Fields: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A failure to come: before anything is stored, between the two targets, or after all is (nobody heard the OK)."""
+    """A failure to come: before anything is stored, between the two targets, or after all is (the OK got lost)."""
 
     error: SinkError
     when: Literal["before", "between", "after"] = "before"
@@ -62,8 +62,8 @@ class FakeSink:
     Attributes:
         faults: what the next inserts meet, one each, in order; an insert without one passes.
         down: raised by every call while set.
-        refuse: rows (as dicts) that violate a constraint of `run_steps`.
-        most_rows: a larger insert is refused for its shape.
+        refuse: rows (as mappings) that violate a constraint of `run_steps`.
+        most_rows: a larger insert is rejected for its shape.
         gate: cleared, an insert waits in it, as on a slow server.
         attempts: (token, number of rows) of every insert that was tried.
     """
@@ -111,7 +111,7 @@ class FakeSink:
         return partial(self._steps.store, steps, token), partial(self._ledger.store, ledger, token)
 
     def forget_tokens(self) -> None:
-        """Lose the deduplication window of both targets, as expiry does, or a table that was made again."""
+        """Lose the deduplication window of both targets, as expiry does, or a recreated table."""
         self._steps.tokens.clear()
         self._ledger.tokens.clear()
 

@@ -1,16 +1,14 @@
-"""Batches: what a token covers, what a refused row becomes, what a slice of rows is, what an old assignment leaves."""
+"""Batches: what a token covers, what a rejected row becomes, what a slice of rows is, what an old assignment leaves."""
 
 from collections.abc import Callable
 
 import pytest
 
-from pipeline.daemon.batch import Assignment, Batch, Weight, set_aside
-from pipeline.normalize.decode import Unstored
-from pipeline.normalize.step_row import ledger_row
-from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage
+from pipeline.daemon.batch import Assignment, Batch, Weight
+from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, Unstored, ledger_row, set_aside
 from schemas.row import INDEX, Row
 from tests.support.fakes.kafka import FakeRecord
-from tests.support.fakes.rows import step_row
+from tests.support.fakes.rows import normalized, step_row
 
 NOW = 1_790_000_000.0
 
@@ -21,7 +19,7 @@ def record(offset: int, partition: int = 0, timestamp: int = 1_000) -> FakeRecor
 
 def fill(batch: Batch, assignment: Assignment, records: list[Record], row: Callable[..., Row] = step_row) -> None:
     rows = [row(r.offset, kafka_partition=r.partition) for r in records]
-    batch.part(assignment).extend(rows, records)
+    batch.part(assignment).extend(normalized(rows, records))
 
 
 def sealed(*records: Record, now: float = NOW) -> Batch:
@@ -54,10 +52,10 @@ def test_other_bytes_never_have_the_same_token() -> None:
     assert sealed(record(0)).token == tokens[0]
 
 
-def test_a_refused_row_changes_the_token_since_it_changes_the_bytes() -> None:
+def test_a_rejected_row_changes_the_token_since_it_changes_the_bytes() -> None:
     batch = sealed(record(0), record(1))
     before = batch.token
-    batch.refuse(1, "why")
+    batch.reject(1, "why")
     assert batch.token != before
     assert column(batch, "outcome") == ["stored", "dead_lettered"]
     assert column(batch, "reason") == ["", "refused_by_sink"]
@@ -66,20 +64,20 @@ def test_a_refused_row_changes_the_token_since_it_changes_the_bytes() -> None:
     assert column(batch, "version")[1] == 0
 
 
-def test_two_refused_steps_of_one_record_are_one_dead_letter_also_when_others_came_between() -> None:
+def test_two_rejected_steps_of_one_record_are_one_dead_letter_also_when_others_came_between() -> None:
     assignment = Assignment(Partition("run-steps", 0))
     page, other = record(0), record(1)
     batch = Batch()
     part = batch.part(assignment)
     verdict = Unstored(Reason.MISSING_STEP_ID, Stage.NORMALIZE, "no id")
     dead_letters: list[InvalidRecord] = []
-    for refused in (page, page, other):
-        set_aside(dead_letters, refused, verdict)
+    for rejected in (page, page, other):
+        set_aside(dead_letters, rejected, verdict)
     rows = [ledger_row(verdict, page, 0), step_row(0, step_index=1), step_row(0, step_index=2)]
-    part.extend([*rows, ledger_row(verdict, other, 0)], [page, page, page, other], dead_letters)
+    part.extend(normalized([*rows, ledger_row(verdict, other, 0)], [page, page, page, other], dead_letters))
     batch.seal(NOW)
-    batch.refuse(1, "why")
-    batch.refuse(2, "why")
+    batch.reject(1, "why")
+    batch.reject(2, "why")
     assert [dead_letter.record.offset for dead_letter in batch.dead_letters()] == [0, 1]
     assert column(batch, "outcome") == ["dead_lettered"] * 4
     assert column(batch, "step_index") == [0, 1, 2, 0]
@@ -92,7 +90,7 @@ def test_slices_run_over_the_parts_in_their_order() -> None:
     for start in range(4):
         for stop in range(start + 1, 5):
             assert batch.columns(start, stop)[INDEX["kafka_offset"]] == everything[start:stop]
-    batch.refuse(2, "why")
+    batch.reject(2, "why")
     assert [dead_letter.record.offset for dead_letter in batch.dead_letters()] == [5]
 
 

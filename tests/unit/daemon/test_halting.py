@@ -1,4 +1,4 @@
-"""When one partition stands still: too many refusals, failures nobody understands, bytes that nobody can read."""
+"""When one partition is halted: too many rejected records, unclassified failures, bytes that no client can read."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.contracts import Columns, Unreadable
+from pipeline.daemon.attempts import SUSPECT_ATTEMPTS
 from pipeline.daemon.processor import SLICE
-from pipeline.daemon.writer import SUSPECT_ATTEMPTS
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.records import Partition
 from schemas.row import INDEX
@@ -54,7 +54,7 @@ def test_a_flood_of_bad_records_halts_its_partition_before_it_reaches_the_dead_l
     rig = rigs(broker, dead_letter=STRICT)
     rig.turn(lambda: bool(rig.source.halted) and rig.committed(1) == 10)
     assert rig.source.halted.keys() == {Partition("run-steps", 0)}
-    assert "records in a row were refused (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
+    assert "records in a row were rejected (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
     rig.turn(lambda: rig.committed(0) > 0)
     assert rig.committed(0) <= SLICE
     assert rig.dead_letters.dead_letters == []
@@ -88,7 +88,7 @@ def test_scattered_bad_records_halt_nothing(rigs: Callable[..., Rig]) -> None:
     assert len(rig.dead_letters.dead_letters) == 1_000
 
 
-def test_a_failure_nobody_understands_halts_its_partition_after_a_few_attempts_and_commits_nothing_of_it(
+def test_an_unclassified_failure_halts_its_partition_after_a_few_attempts_and_commits_nothing_of_it(
     rigs: Callable[..., Rig],
 ) -> None:
     broker, sink = FakeBroker(partitions=2), CursedSink()
@@ -127,7 +127,7 @@ def test_what_was_read_behind_rows_that_were_given_up_is_not_committed(rigs: Cal
     assert len(rig.ledger()) == 5
 
 
-def test_offsets_that_nobody_can_read_are_dead_lettered_by_their_place(rigs: Callable[..., Rig]) -> None:
+def test_offsets_that_no_client_can_read_are_dead_lettered_by_their_place(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     produce(broker, 0, "good", "good")
     rig = rigs(broker)
@@ -136,8 +136,8 @@ def test_offsets_that_nobody_can_read_are_dead_lettered_by_their_place(rigs: Cal
     broker.skip(0, 3)
     produce(broker, 0, "good")
     rig.turn(lambda: rig.committed() == 6)
-    told: list[dict[str, Any]] = sorted(rig.ledger(), key=lambda row: row["kafka_offset"])
-    assert [(row["outcome"], row["reason"]) for row in told] == [
+    rows: list[dict[str, Any]] = sorted(rig.ledger(), key=lambda row: row["kafka_offset"])
+    assert [(row["outcome"], row["reason"]) for row in rows] == [
         ("stored", ""),
         ("stored", ""),
         *[("dead_lettered", "unreadable")] * 3,
@@ -151,7 +151,7 @@ def test_offsets_that_nobody_can_read_are_dead_lettered_by_their_place(rigs: Cal
     assert rig.value("runstep_records_total", outcome="dead_lettered", reason="unreadable") == 3
 
 
-def test_a_flood_of_rows_that_the_sink_refuses_halts_its_partition_and_does_not_leak_however_often_it_is_tried(
+def test_a_flood_of_rows_that_the_sink_rejects_halts_its_partition_and_does_not_leak_however_often_it_is_tried(
     rigs: Callable[..., Rig],
 ) -> None:
     broker, sink = FakeBroker(partitions=2), FakeSink()
@@ -162,7 +162,7 @@ def test_a_flood_of_rows_that_the_sink_refuses_halts_its_partition_and_does_not_
     rig.turn(lambda: bool(rig.source.halted) and rig.committed(1) == 10)
     (partition,), (cause,) = rig.source.halted.keys(), rig.source.halted.values()
     assert partition == Partition("run-steps", 0)
-    assert "90% of the latest records were refused (dead_letter.max_ratio is 0.5)" in cause
+    assert "90% of the latest records were rejected (dead_letter.max_ratio is 0.5)" in cause
     assert "ClickHouse error 469 (VIOLATED_CONSTRAINT)" in cause
     for visits in range(4):
         tried = len(sink.attempts)
@@ -178,13 +178,13 @@ def test_a_flood_of_rows_that_the_sink_refuses_halts_its_partition_and_does_not_
     assert len(rig.ledger()) == 3_011
 
 
-def test_rows_in_a_row_that_the_sink_refuses_halt_their_partition_over_batches(rigs: Callable[..., Rig]) -> None:
+def test_rows_in_a_row_that_the_sink_rejects_halt_their_partition_over_batches(rigs: Callable[..., Rig]) -> None:
     broker, sink = FakeBroker(), FakeSink()
     sink.refuse = lambda row: row["kafka_offset"] >= 50
     rig = rigs(broker, sink=sink, max_rows=30, dead_letter=STRICT)
     produce(broker, 0, *["good"] * 500)
     rig.turn(lambda: bool(rig.source.halted))
-    assert "records in a row were refused (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
+    assert "records in a row were rejected (dead_letter.max_consecutive is 100)" in str(rig.source.halted)
     assert rig.committed() == 50 + len(rig.dead_letters.dead_letters)
     assert len(rig.dead_letters.dead_letters) <= 100
 
@@ -205,7 +205,7 @@ def test_a_partition_that_fails_for_good_does_not_hold_up_the_others_at_every_vi
         assert rig.value("runstep_insert_retries_total", error_class="unknown") == failed + SUSPECT_ATTEMPTS
 
 
-def test_nothing_is_read_behind_records_that_were_not_bearable(rigs: Callable[..., Rig]) -> None:
+def test_nothing_is_read_behind_records_that_exceed_the_limits(rigs: Callable[..., Rig]) -> None:
     broker, partition = FakeBroker(), Partition("run-steps", 0)
     produce(broker, 0, "good")
     rig = rigs(broker, dead_letter=STRICT)

@@ -1,21 +1,21 @@
-"""How a batch passes when it does not pass whole: smaller inserts, guilty rows, broken tables, unknown failures."""
+"""How a batch passes when it does not pass whole: smaller inserts, rejected rows, broken tables, other failures."""
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
 from pipeline.contracts import Columns
-from pipeline.daemon.appetite import GROWS_AFTER
+from pipeline.daemon.attempts import Unclassified
 from pipeline.daemon.batch import Assignment
-from pipeline.daemon.insertion import HOPELESS_REFUSALS, REVIEW_AFTER, Insertion, Unexplained
-from pipeline.daemon.rejection_limits import Refusals
+from pipeline.daemon.insert_memory import GROWS_AFTER
+from pipeline.daemon.insertion import REJECTIONS_BEFORE_ANY_PASSED, REJECTIONS_BEFORE_REVIEW, Insertion
+from pipeline.daemon.rejection_limits import RejectionLimits
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import Partition
 from schemas.row import INDEX
-from tests.support.insertion_rig import TOPIC, Rig
+from tests.support.insertion_rig import TOPIC, BrokenFor, Rig
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_sink_short_of_memory_gets_smaller_inserts_at_once_and_larger_ones_lat
 
 def test_the_size_is_not_limited_before_anything_was_too_large(rig: Rig) -> None:
     rig.insertion.run(rig.batch(500))
-    assert rig.insertion.appetite.most == math.inf
+    assert rig.insertion.size.max_rows == math.inf
 
 
 def test_a_piece_sent_again_has_the_same_token(rig: Rig) -> None:
@@ -58,7 +58,7 @@ def test_a_piece_sent_again_has_the_same_token(rig: Rig) -> None:
     assert rig.sink.physical_rows() == (100, 100)
 
 
-def test_a_lone_bad_row_is_told_from_a_broken_table_by_a_row_that_passed_before(rig: Rig) -> None:
+def test_a_lone_bad_row_is_distinguished_from_a_broken_table_by_a_row_that_passed_before(rig: Rig) -> None:
     rig.insertion.run(rig.batch(5))
     rig.sink.refuse = refusing(5)
     batch = rig.batch(1)
@@ -91,39 +91,38 @@ def test_the_proof_leaves_no_trace(rig: Rig) -> None:
 def test_many_bad_rows_in_a_row_are_still_the_rows_fault_when_another_passes(rig: Rig) -> None:
     rig.insertion.run(rig.batch(5))
     rig.sink.refuse = lambda row: row["kafka_offset"] >= 5
-    bad = rig.batch(3 * HOPELESS_REFUSALS)
+    bad = rig.batch(3 * REJECTIONS_BEFORE_ANY_PASSED)
     rig.insertion.run(bad)
-    assert len(bad.dead_letters()) == 3 * HOPELESS_REFUSALS
+    assert len(bad.dead_letters()) == 3 * REJECTIONS_BEFORE_ANY_PASSED
 
 
-@pytest.mark.parametrize("rows", [1, 3, 3 * HOPELESS_REFUSALS])
-def test_before_anything_has_passed_a_refusal_proves_nothing(rig: Rig, rows: int) -> None:
+@pytest.mark.parametrize("rows", [1, 3, 3 * REJECTIONS_BEFORE_ANY_PASSED])
+def test_before_anything_has_passed_a_rejection_proves_nothing(rig: Rig, rows: int) -> None:
     rig.sink.refuse = lambda _row: True
     batch = rig.batch(rows)
     with pytest.raises(SinkUnavailable, match="none has passed since the start") as raised:
         rig.insertion.run(batch)
     assert raised.value.error_class is ErrorClass.UNKNOWN
     assert not batch.dead_letters()
-    assert len(rig.sizes()) < 3 * HOPELESS_REFUSALS
+    assert len(rig.sizes()) < 3 * REJECTIONS_BEFORE_ANY_PASSED
 
 
-def test_the_first_rows_ever_are_told_apart_by_the_first_that_passes(rig: Rig) -> None:
-    rig.sink.refuse = refusing(*range(HOPELESS_REFUSALS - 1))
-    batch = rig.batch(HOPELESS_REFUSALS)
+def test_the_first_rows_ever_are_distinguished_by_the_first_that_passes(rig: Rig) -> None:
+    rig.sink.refuse = refusing(*range(REJECTIONS_BEFORE_ANY_PASSED - 1))
+    batch = rig.batch(REJECTIONS_BEFORE_ANY_PASSED)
     rig.insertion.run(batch)
-    assert len(batch.dead_letters()) == HOPELESS_REFUSALS - 1
+    assert len(batch.dead_letters()) == REJECTIONS_BEFORE_ANY_PASSED - 1
     assert len(rig.sink.rows_current()) == 1
 
 
 @pytest.mark.parametrize("first", range(40))
 @pytest.mark.parametrize("inserts", [1, 2, 5, 9, 40])
-def test_a_table_that_is_broken_for_some_inserts_makes_no_row_guilty(rig: Rig, first: int, inserts: int) -> None:
+def test_a_table_that_is_broken_for_some_inserts_rejects_no_row(rig: Rig, first: int, inserts: int) -> None:
     rig.insertion.run(rig.batch(5))
     rig.sink.refuse = refusing(5, 12)
     batch = rig.batch(16)
     rig.sizes()
-    broken = range(first, first + inserts)
-    rig.insertion = Insertion(partial(rig.persist_unless, broken))
+    rig.insertion = Insertion(BrokenFor(rig, range(first, first + inserts)))
     for _ in range(30):
         try:
             rig.insertion.run(batch)
@@ -134,17 +133,17 @@ def test_a_table_that_is_broken_for_some_inserts_makes_no_row_guilty(rig: Rig, f
     assert len(rig.sink.rows_current()) == 19
 
 
-@pytest.mark.parametrize("guilty", [0, 1, 2, 511, 512, 777, 1022, 1023])
-def test_one_guilty_row_costs_few_inserts(rig: Rig, guilty: int) -> None:
-    rig.sink.refuse = refusing(guilty)
+@pytest.mark.parametrize("at_fault", [0, 1, 2, 511, 512, 777, 1022, 1023])
+def test_one_rejected_row_costs_few_inserts(rig: Rig, at_fault: int) -> None:
+    rig.sink.refuse = refusing(at_fault)
     batch = rig.batch(1024)
     rig.insertion.run(batch)
-    assert [dead_letter.record.offset for dead_letter in batch.dead_letters()] == [guilty]
+    assert [dead_letter.record.offset for dead_letter in batch.dead_letters()] == [at_fault]
     whole, again, account = 1, 1, 1
     assert len(rig.sizes()) <= whole + 2 * math.log2(1024) + again + account
 
 
-def test_a_table_that_refuses_every_row_is_known_after_a_few_inserts(rig: Rig) -> None:
+def test_a_table_that_rejects_every_row_is_known_after_a_few_inserts(rig: Rig) -> None:
     rig.insertion.run(rig.batch(5))
     rig.sizes()
     rig.sink.refuse = lambda _row: True
@@ -164,7 +163,7 @@ def test_the_partition_that_fails_for_an_unknown_reason_is_given_up_and_the_othe
     assert len(rig.sink.ledger()) == 20
 
 
-def test_a_refused_row_is_still_found_beside_a_partition_that_is_given_up(rig: Rig) -> None:
+def test_a_rejected_row_is_still_found_beside_a_partition_that_is_given_up(rig: Rig) -> None:
     rig.cursed = {0}
     rig.sink.refuse = lambda row: row["step_id"] == "s2-7"
     batch = rig.batch(10, partitions=3)
@@ -183,14 +182,14 @@ def test_a_single_row_that_is_too_much_is_the_environments_fault(rig: Rig, most:
         rig.insertion.run(rig.batch(4))
 
 
-def test_a_refused_account_is_the_environments_fault(rig: Rig) -> None:
+def test_a_rejected_account_is_the_environments_fault(rig: Rig) -> None:
     rig.insertion.run(rig.batch(2))
     rig.sink.refuse = refusing(2)
     original = rig.sink.insert
 
     def insert(columns: Columns, token: str) -> None:
         if "refused_by_sink" in columns[INDEX["reason"]]:
-            raise SinkRefused("the ledger refuses", ErrorClass.SCHEMA, 469)
+            raise SinkRefused("the ledger rejects", ErrorClass.SCHEMA, 469)
         original(columns, token)
 
     rig.sink.insert = insert  # type: ignore[method-assign]
@@ -232,7 +231,7 @@ def test_an_account_that_fails_for_an_unknown_reason_gives_up_its_partition_only
 
     def insert(columns: Columns, token: str) -> None:
         if "refused_by_sink" in columns[INDEX["reason"]]:
-            raise Unexplained("ClickHouse error 4711")
+            raise Unclassified("ClickHouse error 4711")
         original(columns, token)
 
     rig.sink.insert = insert  # type: ignore[method-assign]
@@ -242,9 +241,9 @@ def test_an_account_that_fails_for_an_unknown_reason_gives_up_its_partition_only
     assert not batch.dead_letters()
 
 
-def test_a_flood_of_refused_rows_gives_its_partition_up_soon_and_leaves_no_trace_in_the_account(rig: Rig) -> None:
+def test_a_flood_of_rejected_rows_gives_its_partition_up_soon_and_leaves_no_trace_in_the_account(rig: Rig) -> None:
     rig.assignments = {
-        number: Assignment(Partition(TOPIC, number), sink_refusals=Refusals(1_000, 0.5)) for number in (0, 1)
+        number: Assignment(Partition(TOPIC, number), sink_limits=RejectionLimits(1_000, 0.5)) for number in (0, 1)
     }
     rig.sink.refuse = lambda row: row["kafka_partition"] == 0 and row["kafka_offset"] % 10 > 0
     inserts: list[int] = []
@@ -256,11 +255,11 @@ def test_a_flood_of_refused_rows_gives_its_partition_up_soon_and_leaves_no_trace
         assert "dead_letter.max_ratio is 0.5" in cause
         assert "VIOLATED_CONSTRAINT" in cause
         assert not batch.dead_letters()
-        assert part.assignment.sink_refusals.records == 0
+        assert part.assignment.sink_limits.records == 0
         inserts.append(len(rig.sizes()))
-    assert "ClickHouse refused 1" in cause, "a suspect has to be known after a few more refusals"
+    assert "ClickHouse rejected 1" in cause, "a suspect has to be known after a few more rejections"
     assert inserts[0] < 5 * 1_000
-    assert inserts[1] < 5 * REVIEW_AFTER + 10
+    assert inserts[1] < 5 * REJECTIONS_BEFORE_REVIEW + 10
     rig.sink.refuse = lambda row: row["kafka_offset"] % 10 == 0
     batch = rig.batch(100, partitions=2)
     rig.insertion.run(batch)
@@ -274,7 +273,7 @@ def test_an_account_that_has_to_be_given_again_is_counted_once(rig: Rig) -> None
 
     def insert(columns: Columns, token: str) -> None:
         if "refused_by_sink" in columns[INDEX["reason"]] and failures and failures.pop():
-            raise SinkRefused("the ledger refuses", ErrorClass.SCHEMA, 469)
+            raise SinkRefused("the ledger rejects", ErrorClass.SCHEMA, 469)
         original(columns, token)
 
     rig.sink.insert = insert  # type: ignore[method-assign]
@@ -282,5 +281,5 @@ def test_an_account_that_has_to_be_given_again_is_counted_once(rig: Rig) -> None
     with pytest.raises(SinkUnavailable):
         rig.insertion.run(batch)
     rig.insertion.run(batch)
-    refusals = rig.assignments[0].sink_refusals
-    assert (refusals.records, refusals.refused) == (20, 1)
+    limits = rig.assignments[0].sink_limits
+    assert (limits.records, limits.rejected) == (20, 1)

@@ -1,4 +1,4 @@
-"""The loop on fakes: what is committed, counted, dropped and held, turn by turn."""
+"""The loop on fakes: what is committed, counted, dropped and paused, turn by turn."""
 
 from collections.abc import Callable, Iterator
 
@@ -133,7 +133,7 @@ def test_rows_of_a_lost_partition_are_dropped_and_those_of_a_kept_one_stay(rigs:
     for partition in (0, 1):
         broker.produce(wire(completed(partition)), partition)
     rig.processor.turn()
-    rig.source.release()
+    rig.source.resume()
     rig.processor.turn()
     other = FakeSource(broker)
     other.poll(0, 1)
@@ -143,7 +143,7 @@ def test_rows_of_a_lost_partition_are_dropped_and_those_of_a_kept_one_stay(rigs:
     assert [row["kafka_partition"] for row in rig.ledger()] == [0]
 
 
-def test_a_row_that_only_the_sink_refuses_is_dead_lettered_alone(rigs: Callable[..., Rig]) -> None:
+def test_a_row_that_only_the_sink_rejects_is_dead_lettered_alone(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     sink = FakeSink()
     sink.refuse = lambda row: row["step_id"] == "step_37"
@@ -159,14 +159,14 @@ def test_a_row_that_only_the_sink_refuses_is_dead_lettered_alone(rigs: Callable[
     assert rig.value("runstep_records_total", outcome="dead_lettered", reason="refused_by_sink") == 1
 
 
-def test_a_table_that_refuses_every_row_is_waited_for_and_nothing_is_dead_lettered(rigs: Callable[..., Rig]) -> None:
+def test_a_table_that_rejects_every_row_is_waited_for_and_nothing_is_dead_lettered(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     sink = FakeSink()
     sink.refuse = lambda _row: True
     for number in range(100):
         broker.produce(wire(completed(number)))
     rig = rigs(broker, sink=sink)
-    rig.turn(lambda: rig.writer.trouble is not None and "no row passes" in rig.writer.trouble)
+    rig.turn(lambda: rig.writer.attempts.trouble is not None and "no row passes" in rig.writer.attempts.trouble)
     assert not rig.dead_letters.dead_letters
     sink.refuse = lambda _row: False
     rig.turn(lambda: rig.committed() == 100)
@@ -188,7 +188,7 @@ def test_a_batch_too_large_for_the_server_is_split(rigs: Callable[..., Rig]) -> 
 def test_polling_goes_on_and_memory_stays_bounded_through_an_outage(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     rig = rigs(broker, max_rows=10)
-    rig.turn(lambda: rig.writer.trouble is None)
+    rig.turn(lambda: rig.writer.attempts.trouble is None)
     rig.sink.down = AWAY
     for number in range(500):
         broker.produce(wire(completed(number)))
@@ -196,7 +196,7 @@ def test_polling_goes_on_and_memory_stays_bounded_through_an_outage(rigs: Callab
     for _ in range(100):
         rig.clock.advance(1.0)
         rig.processor.turn()
-    assert rig.source.held
+    assert rig.source.paused
     assert rig.processor.buffered() <= 15
     rig.sink.down = None
     rig.turn(lambda: rig.committed() == 500)
@@ -248,7 +248,7 @@ def test_gaps_between_offsets_are_no_obstacle(rigs: Callable[..., Rig]) -> None:
 def test_drain_writes_and_commits_what_was_read(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     rig = rigs(broker)
-    rig.turn(lambda: rig.writer.trouble is None)
+    rig.turn(lambda: rig.writer.attempts.trouble is None)
     broker.produce(wire(completed()))
     rig.processor.turn()
     rig.processor.drain(1_000.0)
@@ -258,7 +258,7 @@ def test_drain_writes_and_commits_what_was_read(rigs: Callable[..., Rig]) -> Non
 def test_drain_gives_up_in_time_and_commits_nothing_while_the_sink_is_away(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     rig = rigs(broker)
-    rig.turn(lambda: rig.writer.trouble is None)
+    rig.turn(lambda: rig.writer.attempts.trouble is None)
     broker.produce(wire(completed()))
     rig.processor.turn()
     rig.sink.down = AWAY

@@ -129,13 +129,13 @@ def test_a_dead_letter_topic_that_is_away_is_no_trouble_of_the_sink(rigs: Callab
     broker.produce(b"poison")
     rig = rigs(broker)
     rig.dead_letters.failures = 1_000_000
-    rig.turn(lambda: "dead_letter" in rig.writer.last_errors)
-    assert "dead-letter topic is away" in str(rig.writer.trouble)
-    assert (rig.writer.sink_trouble, rig.value("runstep_sink_available")) == (None, 1)
+    rig.turn(lambda: "dead_letter" in rig.writer.attempts.last_errors)
+    assert "dead-letter topic is away" in str(rig.writer.attempts.trouble)
+    assert (rig.writer.attempts.sink_trouble, rig.value("runstep_sink_available")) == (None, 1)
     rig.dead_letters.failures = 0
     rig.turn(lambda: rig.committed() == 1)
     rig.sink.down = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)
-    rig.turn(lambda: rig.writer.sink_trouble == "ClickHouse is away")
+    rig.turn(lambda: rig.writer.attempts.sink_trouble == "ClickHouse is away")
     rig.turn(lambda: rig.value("runstep_sink_available") == 0)
 
 
@@ -148,10 +148,10 @@ def _sink(pipeline: Pipeline) -> SinkStatus:
 def test_status_says_of_the_sink_what_its_metric_says() -> None:
     pipeline = Pipeline(Settings(), CollectorRegistry())
     assert _sink(pipeline).cause == "ClickHouse was not reached yet"
-    pipeline._writer._show_sink(None)
-    pipeline._writer._report("dead_letter", "the dead-letter topic is away")
+    pipeline._writer.attempts._show_sink(None)
+    pipeline._writer.attempts._raise_trouble("dead_letter", "the dead-letter topic is away")
     assert (_sink(pipeline).available, _sink(pipeline).cause) == (True, None)
     assert "the dead-letter topic is away" in pipeline.status().causes
-    pipeline._writer._show_sink("ClickHouse is away")
+    pipeline._writer.attempts._show_sink("ClickHouse is away")
     assert _sink(pipeline).cause == "ClickHouse is away"
     assert pipeline.registry.get_sample_value("runstep_sink_available") == 0

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pipeline.contracts import SystemClock
-from pipeline.daemon.watchdog import STOOD_STILL, Watchdog, Watched, stacks
+from pipeline.daemon.watchdog import PROCESS_STALLED_S, Watchdog, Watched, stacks
 from tests.support.fakes.clock import FakeClock
 
 PATIENCE = 30.0
@@ -88,14 +88,16 @@ def test_a_blocked_thread_is_told_once_with_all_stacks_and_told_when_it_moves(
     assert look_for(watchdog, clock, 30) == []
     assert watchdog.cause() is None
     (told,) = look_for(watchdog, clock, 100)
-    assert (told["event"], told["log_level"]) == ("stuck", "error")
+    assert (told["event"], told["log_level"]) == ("thread_stalled", "error")
     assert told["cause"] == "the worker has made no progress for 31 s"
     assert watchdog.cause() == "the worker has made no progress for 130 s"
     worker.stir()
     assert watchdog.cause() is None
     (again,) = look_for(watchdog, clock, 30)
-    assert (again["event"], again["what"], again["after_seconds"]) == ("moves again", "the worker", 130)
-    assert [line["event"] for line in look_for(watchdog, clock, 2)] == ["stuck"], "a second stall is told again"
+    assert (again["event"], again["what"], again["after_seconds"]) == ("thread_recovered", "the worker", 130)
+    assert [line["event"] for line in look_for(watchdog, clock, 2)] == ["thread_stalled"], (
+        "a second stall is told again"
+    )
 
 
 @pytest.mark.usefixtures("worker")
@@ -125,7 +127,7 @@ def test_a_process_that_stood_still_as_a_whole_is_given_a_moment(
     clock: FakeClock, worker: Worker, watchdog: Watchdog
 ) -> None:
     look_for(watchdog, clock, 1)
-    clock.advance(STOOD_STILL + PATIENCE)
+    clock.advance(PROCESS_STALLED_S + PATIENCE)
     with capture_logs() as logged:
         watchdog.look()
     assert logged == []
@@ -151,4 +153,4 @@ def test_it_looks_by_itself() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         watchdog.close()
-    assert [line["event"] for line in logged] == ["stuck"]
+    assert [line["event"] for line in logged] == ["thread_stalled"]

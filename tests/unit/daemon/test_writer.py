@@ -1,4 +1,4 @@
-"""The writer on fakes: every row and every dead letter, or nothing; the same token for the same bytes and for no others."""
+"""The writer on fakes: every row and dead letter, or nothing; the same token for the same bytes and for no others."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,17 +8,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from pipeline.contracts import Columns, StepKey
+from pipeline.daemon.attempts import FAILURES_BEFORE_PROBE, RetryPolicy
 from pipeline.daemon.batch import Assignment, Batch
-from pipeline.daemon.breaker import OPENS_AFTER, BreakerState
-from pipeline.daemon.retry import RetryPolicy
-from pipeline.daemon.writer import LETTERS_AT_ONCE, Writer
+from pipeline.daemon.writer import MAX_DEAD_LETTERS_PER_SEND, Writer
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.metrics import Metrics
 from pipeline.records import InvalidRecord, Partition
 from schemas.row import INDEX
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.kafka import FakeDeadLetters, FakeRecord
-from tests.support.fakes.rows import step_row
+from tests.support.fakes.rows import normalized, step_row
 from tests.support.fakes.sink import FakeSink, Fault
 
 AWAY = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)
@@ -32,16 +31,16 @@ class WatchedSink(FakeSink):
         super().__init__()
         self.contents: dict[str, set[str]] = {}
         self.asked: list[tuple[Partition, int, int]] = []
-        self.refuse_account = 0
+        self.reject_account = 0
         self.bug: Exception | None = None
 
     def insert(self, columns: Columns, token: str) -> None:
         if self.bug is not None:
             raise self.bug
         self.contents.setdefault(token, set()).add(repr(columns))
-        if "refused_by_sink" in columns[INDEX["reason"]] and self.refuse_account:
-            self.refuse_account -= 1
-            raise SinkRefused("the ledger refuses", ErrorClass.SCHEMA, 469)
+        if "refused_by_sink" in columns[INDEX["reason"]] and self.reject_account:
+            self.reject_account -= 1
+            raise SinkRefused("the ledger rejects", ErrorClass.SCHEMA, 469)
         super().insert(columns, token)
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
@@ -77,21 +76,21 @@ class Rig:
         batch = Batch()
         offsets = range(self.next, self.next + rows)
         records = [FakeRecord(TOPIC, 0, offset, 1_000, b"k", b"v") for offset in offsets]
-        batch.part(self.assignment).extend([step_row(offset) for offset in offsets], records)
+        batch.part(self.assignment).extend(normalized([step_row(offset) for offset in offsets], records))
         batch.seal(1_790_000_000.0)
         self.next += rows
         self.writer.submit(batch)
         return batch
 
     def deliver(self, rows: int) -> Batch:
-        lent = self.submit(rows)
-        assert self.until(self.writer.collect) is lent
-        return lent
+        submitted = self.submit(rows)
+        assert self.until(self.writer.collect) is submitted
+        return submitted
 
     def until(self, question: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + 60
         while not (answer := question()):
-            assert time.monotonic() < deadline, self.writer.trouble
+            assert time.monotonic() < deadline, self.writer.attempts.trouble
             time.sleep(0.001)
         return answer
 
@@ -124,15 +123,17 @@ def test_what_may_have_been_written_is_sent_again_under_the_same_token(rig: Rig,
     assert rig.sink.physical_rows() == (10, 10)
 
 
-@pytest.mark.parametrize("guilty", [(0,), (99,), (37,), (3, 4), (0, 99), tuple(range(10, 25))])
-def test_guilty_rows_are_found_by_halving_and_only_they_become_dead_letters(rig: Rig, guilty: tuple[int, ...]) -> None:
-    rig.sink.refuse = refusing(*guilty)
+@pytest.mark.parametrize("at_fault", [(0,), (99,), (37,), (3, 4), (0, 99), tuple(range(10, 25))])
+def test_rejected_rows_are_found_by_halving_and_only_they_become_dead_letters(
+    rig: Rig, at_fault: tuple[int, ...]
+) -> None:
+    rig.sink.refuse = refusing(*at_fault)
     rig.deliver(100)
-    assert tuple(dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters) == guilty
-    assert {offset for offset, outcome in rig.outcomes().items() if outcome == "dead_lettered"} == set(guilty)
+    assert tuple(dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters) == at_fault
+    assert {offset for offset, outcome in rig.outcomes().items() if outcome == "dead_lettered"} == set(at_fault)
     assert len(rig.outcomes()) == 100
-    assert len(rig.sink.rows_current()) == 100 - len(guilty)
-    if len(guilty) == 1:
+    assert len(rig.sink.rows_current()) == 100 - len(at_fault)
+    if len(at_fault) == 1:
         assert len(rig.sink.attempts) <= 2 * 7 + 2
 
 
@@ -141,7 +142,7 @@ def test_an_outage_in_the_middle_of_halving_loses_and_doubles_nothing(rig: Rig) 
     rig.submit(16)
     rig.until(lambda: len(rig.sink.attempts) >= 2)
     rig.sink.down = AWAY
-    rig.until(lambda: rig.writer.trouble is not None or rig.writer.collect())
+    rig.until(lambda: rig.writer.attempts.trouble is not None or rig.writer.collect())
     rig.sink.down = None
     rig.until(lambda: len(rig.outcomes()) == 16 and rig.dead_letters.dead_letters)
     assert [dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters] == [5]
@@ -150,17 +151,17 @@ def test_an_outage_in_the_middle_of_halving_loses_and_doubles_nothing(rig: Rig) 
 
 def test_a_ledger_that_takes_no_account_is_waited_for_and_what_is_sent_then_has_its_own_token(rig: Rig) -> None:
     rig.sink.refuse = refusing(3)
-    rig.sink.refuse_account = 4
+    rig.sink.reject_account = 4
     rig.deliver(8)
     assert rig.outcomes()[3] == "dead_lettered"
     assert [dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters] == [3]
     assert len(rig.sink.rows_current()) == 7
 
 
-def test_a_table_that_refuses_every_row_is_waited_for(rig: Rig) -> None:
+def test_a_table_that_rejects_every_row_is_waited_for(rig: Rig) -> None:
     rig.sink.refuse = lambda _row: True
     rig.submit(50)
-    rig.until(lambda: "no row passes" in str(rig.writer.trouble))
+    rig.until(lambda: "no row passes" in str(rig.writer.attempts.trouble))
     assert rig.writer.collect() is None
     assert not rig.dead_letters.dead_letters
     rig.sink.refuse = lambda _row: False
@@ -172,7 +173,7 @@ def test_a_table_that_refuses_every_row_is_waited_for(rig: Rig) -> None:
 def test_a_row_that_is_too_much_alone_is_waited_for_and_never_dropped(rig: Rig) -> None:
     rig.sink.most_rows = 0
     rig.submit(2)
-    rig.until(lambda: "no row passes" in str(rig.writer.trouble))
+    rig.until(lambda: "no row passes" in str(rig.writer.attempts.trouble))
     assert not rig.dead_letters.dead_letters
     rig.sink.most_rows = 1
     rig.until(rig.writer.collect)
@@ -180,36 +181,36 @@ def test_a_row_that_is_too_much_alone_is_waited_for_and_never_dropped(rig: Rig) 
 
 
 def test_a_sink_that_is_away_gets_small_questions_instead_of_the_batch(rig: Rig) -> None:
-    rig.until(lambda: rig.writer.trouble is None)
+    rig.until(lambda: rig.writer.attempts.trouble is None)
     rig.deliver(1)
     rig.sink.down = AWAY
     rig.submit(10)
-    rig.until(lambda: rig.writer.breaker.failures >= 3 * OPENS_AFTER)
-    assert rig.writer.breaker.state is not BreakerState.CLOSED
-    assert [rows for _, rows in rig.sink.attempts] == [1, *[10] * OPENS_AFTER]
+    rig.until(lambda: rig.writer.attempts.failures_in_a_row >= 3 * FAILURES_BEFORE_PROBE)
+    assert rig.writer.attempts.breaker != "closed"
+    assert [rows for _, rows in rig.sink.attempts] == [1, *[10] * FAILURES_BEFORE_PROBE]
     rig.sink.down = None
     rig.until(rig.writer.collect)
-    assert rig.writer.breaker.state is BreakerState.CLOSED
-    assert [rows for _, rows in rig.sink.attempts] == [1, *[10] * (OPENS_AFTER + 1)]
+    assert rig.writer.attempts.breaker == "closed"
+    assert [rows for _, rows in rig.sink.attempts] == [1, *[10] * (FAILURES_BEFORE_PROBE + 1)]
 
 
 def test_dead_letters_go_in_slices_and_what_was_delivered_is_not_sent_again(rig: Rig) -> None:
-    rows = 2 * LETTERS_AT_ONCE + 10
+    rows = 2 * MAX_DEAD_LETTERS_PER_SEND + 10
     batch = Batch()
     records = [FakeRecord(TOPIC, 0, offset, 1_000, b"k", b"v") for offset in range(rows)]
     part = batch.part(rig.assignment)
-    part.extend([step_row(offset) for offset in range(rows)], records)
+    part.extend(normalized([step_row(offset) for offset in range(rows)], records))
     batch.seal(1_790_000_000.0)
     for row in range(rows):
-        part.refuse(row, "why")
+        part.reject(row, "why")
     rig.dead_letters.fail_at = {2, 3}
     rig.writer.submit(batch)
     assert rig.until(rig.writer.collect) is batch
-    assert rig.dead_letters.sendings == [LETTERS_AT_ONCE] * 4 + [10]
+    assert rig.dead_letters.sendings == [MAX_DEAD_LETTERS_PER_SEND] * 4 + [10]
     assert [dead_letter.record.offset for dead_letter in rig.dead_letters.dead_letters] == list(range(rows))
 
 
-def test_steps_counted_before_are_asked_for_once_a_assignment_below_its_first_record(rig: Rig) -> None:
+def test_steps_counted_before_are_asked_for_once_an_assignment_below_its_first_record(rig: Rig) -> None:
     rig.deliver(3)
     rig.deliver(3)
     assert rig.sink.asked == [(Partition(TOPIC, 0), 0, 1_000)]
@@ -225,7 +226,7 @@ def test_steps_counted_before_are_asked_for_once_a_assignment_below_its_first_re
 
 
 def test_a_bug_is_raised_where_the_owner_asks(rig: Rig) -> None:
-    rig.until(lambda: rig.writer.trouble is None)
+    rig.until(lambda: rig.writer.attempts.trouble is None)
     rig.sink.bug = ZeroDivisionError("a bug")
     rig.submit(1)
     with pytest.raises(ZeroDivisionError):
@@ -235,10 +236,10 @@ def test_a_bug_is_raised_where_the_owner_asks(rig: Rig) -> None:
 
 
 def test_closed_during_an_outage_it_gives_up_at_once_and_gives_nothing_back(rig: Rig) -> None:
-    rig.until(lambda: rig.writer.trouble is None)
+    rig.until(lambda: rig.writer.attempts.trouble is None)
     rig.sink.down = AWAY
     rig.submit(1)
-    rig.until(lambda: rig.writer.trouble is not None)
+    rig.until(lambda: rig.writer.attempts.trouble is not None)
     rig.writer.close(60.0)
     assert rig.writer.collect() is None
     assert rig.sink.closed

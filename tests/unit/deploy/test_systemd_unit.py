@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import ProcessCollector
 
 from pipeline.config import Settings, load
-from pipeline.daemon.systemd import LOOK_INTERVAL
+from pipeline.daemon.systemd import LOOK_INTERVAL_S
 from tests.support.paths import ROOT
 from tests.support.programs import accept_command, tool
 
@@ -51,7 +51,7 @@ def test_the_unit_accepts_the_daemons_notifications() -> None:
     """The unit tolerates two missed heartbeats; datagrams need AF_UNIX, and only the daemon may send them."""
     unit = dict(re.findall(r"^(\w+)=(.+)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE))
     assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "main")
-    assert int(unit["WatchdogSec"]) >= 3 * LOOK_INTERVAL
+    assert int(unit["WatchdogSec"]) >= 3 * LOOK_INTERVAL_S
     assert "AF_UNIX" in unit["RestrictAddressFamilies"].split()
     assert unit["Restart"] == "on-failure"
 

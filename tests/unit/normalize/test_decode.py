@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.decode import MAX_STEPS, RunStepEvent, Unstored, decode
-from pipeline.records import Reason
+from pipeline.normalize.decode import MAX_STEPS, decode
+from pipeline.records import Reason, RunStepEvent, Unstored
 from tests.support.events import completed, step, wire
 
 LIMIT = 1_000_000

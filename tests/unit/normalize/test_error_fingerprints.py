@@ -1,4 +1,4 @@
-"""Fingerprints: what varies from case to case is masked, what tells faults apart is not."""
+"""Fingerprints: what varies from case to case is masked, what distinguishes faults is not."""
 
 import pytest
 from hypothesis import given, settings

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeline.normalize.decode import RunStepEvent, Unstored, decode
+from pipeline.normalize.decode import decode
 from pipeline.normalize.step_row import Rules, step_row
+from pipeline.records import RunStepEvent, Unstored
 from schemas.row import INDEX
 from tests.support.expectations import OUTCOMES, Columns, Example, examples, observed
 from tests.support.fakes.kafka import FakeRecord

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.step_details import MOST_TOOL_CALLS, read_details
+from pipeline.normalize.step_details import MAX_TOOL_CALLS, read_details
 
 CALL = {
     "id": "call_1",
@@ -195,7 +195,7 @@ def test_bounds():
     long = {"type": "function", "id": "i" * 300, "function": {"name": "n" * 257}}
     found, anomalies = read({"type": "tool_calls", "tool_calls": [long]})
     assert (len(found.tool_names[0]), len(found.tool_call_ids[0]), anomalies) == (256, 256, ["text_truncated"])
-    found, anomalies = read({"type": "tool_calls", "tool_calls": [{}] * (MOST_TOOL_CALLS + 1)}, "none")
+    found, anomalies = read({"type": "tool_calls", "tool_calls": [{}] * (MAX_TOOL_CALLS + 1)}, "none")
     assert (len(found.tool_types), anomalies) == (65_535, ["text_truncated"])
 
 

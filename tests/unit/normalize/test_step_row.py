@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.decode import RunStepEvent, Unstored, decode
-from pipeline.normalize.step_row import Rules, ledger_row, step_row
-from pipeline.records import Reason, Stage
+from pipeline.normalize.decode import decode
+from pipeline.normalize.step_row import Rules, step_row
+from pipeline.records import Reason, RunStepEvent, Stage, Unstored, ledger_row
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import ANOMALIES, DIALECTS, ERROR_CATEGORIES
 from tests.support.events import completed, step, wire
@@ -48,8 +48,8 @@ def test_a_record_without_a_timestamp_has_none_and_doubts_no_other(timestamp: in
 def test_what_is_not_stored_has_only_the_columns_of_the_ledger() -> None:
     verdict = Unstored(Reason.MISSING_RUN_ID, Stage.NORMALIZE, "run_id: missing", "step_1", "", "thread_1")
     row = dict(zip(NAMES, ledger_row(verdict, FakeRecord("t", 1, 5, -1, None, b""), 4), strict=True))
-    told = {name: value for name, value in row.items() if value}
-    assert told == {
+    set_values = {name: value for name, value in row.items() if value}
+    assert set_values == {
         "kafka_topic": "t",
         "kafka_partition": 1,
         "kafka_offset": 5,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.decode import RunStepEvent, Unstored, decode
+from pipeline.normalize.decode import decode
 from pipeline.normalize.step_row import FUTURE_TOLERANCE_MS, Rules, step_row
-from pipeline.records import Reason, Stage
+from pipeline.records import Reason, RunStepEvent, Stage, Unstored
 from tests.support.events import CREATED, completed, step, wire
 from tests.support.fakes.kafka import FakeRecord
 from tests.support.rows_of_events import CREATED_MS, ENDED, STATUSES, TIMESTAMP, row_of
@@ -87,7 +87,7 @@ def test_what_goes_on_has_no_end_and_happens_when_it_was_created() -> None:
 
 
 @pytest.mark.parametrize("status", ENDED)
-def test_an_end_that_nobody_knows_is_no_duration(status: str) -> None:
+def test_an_unknown_end_is_no_duration(status: str) -> None:
     others = {f"{other}_at": 5 for other in ENDED if other != status}
     row = row_of(stamped(status, **others))
     assert (row["ended_at"], row["duration_ms"], row["occurred_at"]) == (None, None, None)
@@ -131,7 +131,9 @@ def test_a_stamp_of_an_end_on_a_step_that_goes_on_is_doubted(status: str | None)
         ({}, Reason.UNREADABLE_CREATED_AT),
     ],
 )
-def test_a_step_without_a_readable_creation_is_refused_and_never_given_another(created: object, reason: Reason) -> None:
+def test_a_step_without_a_readable_creation_is_rejected_and_never_given_another(
+    created: object, reason: Reason
+) -> None:
     event = decode(wire(completed(created_at=created)), 1_000_000)
     assert isinstance(event, RunStepEvent)
     verdict = step_row(event, FakeRecord("t", 0, 0, TIMESTAMP, None, b""), 0, Rules())

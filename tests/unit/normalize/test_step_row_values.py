@@ -1,4 +1,4 @@
-"""Rows: types, tokens, metadata, details, and fields that nobody knows."""
+"""Rows: types, tokens, metadata, details, and unknown fields."""
 
 import json
 from typing import Any, Final
@@ -12,7 +12,7 @@ from tests.support.rows_of_events import row_of
 # Types and statuses
 
 
-def test_words_that_nobody_knows_are_kept_and_flagged() -> None:
+def test_unknown_words_are_kept_and_flagged() -> None:
     row = row_of(step(type="reasoning", status="paused", step_details={"type": "reasoning"}))
     assert (row["type"], row["status"]) == ("reasoning", "paused")
     assert set(row["anomalies"]) == {"unknown_type", "unknown_status"}
@@ -87,7 +87,7 @@ def test_usage_that_is_no_object_is_flagged() -> None:
     assert tokens("many") == ([None] * 5, ["token_count_unreadable"])
 
 
-# Metadata and fields that nobody knows
+# Metadata and unknown fields
 
 
 def test_metadata_is_a_map_of_strings() -> None:

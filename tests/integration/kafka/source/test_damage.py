@@ -89,7 +89,7 @@ def test_a_damaged_batch_that_fills_a_fetch_to_its_end_is_fetched_with_what_foll
 
     def resumed() -> bool:
         for partition in list(reader.member.halted):
-            reader.member.resume(partition)
+            reader.member.resume_halted(partition)
         return b"last" in reader.values()
 
     reader.until(resumed)
@@ -130,9 +130,9 @@ def test_a_damaged_batch_halts_its_partition_if_so_set_and_costs_nothing_while_t
     assert rounds < 200, "ten polls of a tenth of a second"
     for number in range(3):
         private_world.produce_anew(b"flows-%d" % number, partition=1)
-        reader.member.hold()
+        reader.member.pause()
         reader.poll()
-        reader.member.release()
+        reader.member.resume()
         reader.read(b"flows-%d" % number)
     assert reader.values(0) == [b"good-1"]
     assert list(reader.member.halted) == [private_world.partition()]
@@ -154,6 +154,6 @@ def test_a_missing_codec_halts_the_partition_until_it_is_there(
         assert "zstd" in reader.member.halted[private_world.partition()]
         assert not unread(reader)
     began = len(reader.changes)
-    reader.member.resume(private_world.partition())
+    reader.member.resume_halted(private_world.partition())
     reader.read(b"packed" * 100)
     assert len(reader.changes) == began

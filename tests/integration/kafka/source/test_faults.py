@@ -43,10 +43,10 @@ def test_records_that_a_failing_poll_had_taken_come_again(world: World, error: E
     fetcher.fetched_records, fetcher.send_fetches = taking, sending
     # What is left of a chunk is taken from the buffer, before the next fetch is sent.
     reader.member._max_records = 2
-    reader.member.hold()
+    reader.member.pause()
     reader.poll()
     world.produce(*numbered(0, 10))
-    reader.member.release()
+    reader.member.resume()
     reader.until(lambda: bool(state["failed"]))
     fetcher.send_fetches = send
     reader.read(*numbered(0, 10))

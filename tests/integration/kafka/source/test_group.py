@@ -59,14 +59,14 @@ def test_what_comes_to_a_member_that_holds_is_held_too(world: World) -> None:
     first, second = world.reader(), world.reader()
     first.until(lambda: len(first.owned) == len(second.owned) == 1, second)
     (given,) = second.owned
-    first.member.hold()
+    first.member.pause()
     second.member.close()
     world.produce(b"a", b"b", partition=given.number)
     first.until(lambda: len(first.owned) == 2 and first.started())
     for _ in range(5):
         first.poll()
     assert not first.records
-    first.member.release()
+    first.member.resume()
     first.read(b"a", b"b")
 
 

@@ -78,7 +78,7 @@ def test_a_truncated_log_halts_its_partition_if_so_set_and_each_time_it_is_tried
         second.until(lambda: bool(second.member.halted))
         assert "from offset 50 on" in second.member.halted[private_world.partition()]
         assert not second.records
-        second.member.resume(private_world.partition())
+        second.member.resume_halted(private_world.partition())
 
 
 def test_a_truncation_whose_place_nobody_knows_is_read_again_from_the_start(world: World) -> None:
@@ -161,9 +161,9 @@ def test_lost_offsets_are_reported_once_and_a_halted_partition_stays_halted(
     world.produce(b"other", partition=1)
     second.read(b"other")
     for _ in range(3):
-        second.member.hold()
+        second.member.pause()
         second.poll()
-        second.member.release()
+        second.member.resume()
         second.poll()
     assert second.values() == [b"other"]
     assert second.told(OffsetsLost) == [OffsetsLost(world.partition(0), 3, 6)]
@@ -194,15 +194,15 @@ def test_what_was_read_and_not_committed_is_reported_too_when_it_is_lost_before_
     reader = world.assigned()
     reader.read(*numbered(0, 5))
     reader.commit({world.partition(0): 1})
-    reader.member.hold()
+    reader.member.pause()
     reader.poll()
     world.produce(*numbered(5, 10))
     kafka_admin.delete_records({TopicPartition(world.topic, 0): 9})
-    reader.member.release()
+    reader.member.resume()
     reader.read(b"9")
     assert reader.told(OffsetsLost) == [OffsetsLost(world.partition(0), 5, 8)]
     reader.member.halt(world.partition(0), "its rows were not taken")
-    reader.member.resume(world.partition(0))
+    reader.member.resume_halted(world.partition(0))
     reader.until(lambda: len(reader.told(OffsetsLost)) > 1)
     assert reader.told(OffsetsLost)[1:] == [OffsetsLost(world.partition(0), 1, 4)]
 

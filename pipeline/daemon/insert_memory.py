@@ -1,0 +1,73 @@
+"""What is remembered of the sink from batch to batch: how much it takes at once, and a row that it is known to take.
+
+Pure. Used by the insertion, on the writer's thread; any may read `InsertSize.max_rows`.
+"""
+
+import math
+from typing import Final
+
+from pipeline.contracts import Columns
+from pipeline.records import Outcome
+from schemas.row import INDEX
+
+GROWS_AFTER: Final = 8
+"""Inserts of the reduced size that succeed before a larger one is tried again."""
+
+_OUTCOME: Final = INDEX["outcome"]
+_STORED: Final = Outcome.STORED.value
+
+
+class InsertSize:
+    """The largest insert to try: halved on a size error, doubled after 8 successes.
+
+    Attributes:
+        max_rows: rows of the largest insert; infinite as long as nothing was too large.
+    """
+
+    def __init__(self) -> None:
+        self.max_rows = math.inf
+        self._accepted = 0
+
+    def rejected(self, rows: int) -> None:
+        """Note that so many rows were too large an insert."""
+        self.max_rows = max(rows // 2, 1)
+        self._accepted = 0
+
+    def accepted(self, rows: int) -> None:
+        """Note that so many rows were accepted; only inserts of about the largest size say something."""
+        if self.max_rows == math.inf or rows * 2 < self.max_rows:
+            return
+        self._accepted += 1
+        if self._accepted >= GROWS_AFTER:
+            self.max_rows, self._accepted = self.max_rows * 2, 0
+
+
+class AcceptedInserts:
+    """The inserts of this batch that succeeded, and one known-good row to probe with."""
+
+    def __init__(self) -> None:
+        self._accepted: list[Columns] = []
+        self._known_good: Columns | None = None
+
+    def begin(self) -> None:
+        """Forget all but the known-good row: another batch."""
+        self._known_good, self._accepted = self.known_good_row(), []
+
+    def add(self, columns: Columns) -> None:
+        """Note an insert that succeeded."""
+        self._accepted.append(columns)
+
+    def __len__(self) -> int:
+        return len(self._accepted)
+
+    def step_since(self, count: int) -> bool:
+        """Return whether a step was accepted since so many inserts had been."""
+        return any(_STORED in columns[_OUTCOME] for columns in self._accepted[count:])
+
+    def known_good_row(self) -> Columns | None:
+        """Return a row with a step that was accepted, the latest that is known; None before the first."""
+        for columns in reversed(self._accepted):
+            if _STORED in columns[_OUTCOME]:
+                row = columns[_OUTCOME].index(_STORED)
+                return [column[row : row + 1] for column in columns]
+        return self._known_good

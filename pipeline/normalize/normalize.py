@@ -1,0 +1,69 @@
+"""The one door to this package: records in, columns out.
+
+Owns what the steps of a record become together: rows, an account of what is not stored, dead letters. Pure: no IO, no
+clock, no log. Bad data is a value; an exception out of here is a bug.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.contracts import Columns
+from pipeline.normalize.decode import decode
+from pipeline.normalize.step_row import Rules, step_row
+from pipeline.records import InvalidRecord, Reason, Record, Stage, UnreadRecord, Unstored, ledger_row, set_aside
+from schemas.row import Row
+
+__all__ = ["Normalized", "Rules", "normalize", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Normalized:
+    """What records became, in offset order.
+
+    Attributes:
+        columns: of the rows, in the order of `schemas.row.INGEST_COLUMNS`.
+        origins: the record of each row; one with several steps is repeated.
+        dead_letters: the records among them that are rejected, each once.
+        size: bytes of the records' values.
+    """
+
+    columns: Columns
+    origins: Sequence[Record]
+    dead_letters: Sequence[InvalidRecord] = ()
+    size: int = 0
+
+
+def normalize(records: Sequence[Record], rules: Rules) -> Normalized:
+    """Return the rows of records, at least one for each. The hot path.
+
+    Args:
+        records: of one partition, at least one, in offset order.
+        rules: what is read and kept of them.
+    """
+    max_bytes = rules.max_event_bytes
+    rows: list[Row] = []
+    origins: list[Record] = []
+    dead_letters: list[InvalidRecord] = []
+    size = 0
+    for record in records:
+        value = record.value
+        decoded = decode(value, max_bytes)
+        size += len(value or b"")
+        for index, event in enumerate(decoded if isinstance(decoded, list) else (decoded,)):
+            row = event if isinstance(event, Unstored) else step_row(event, record, index, rules)
+            if isinstance(row, Unstored):
+                set_aside(dead_letters, record, row)
+                row = ledger_row(row, record, index)
+            rows.append(row)
+            origins.append(record)
+    return Normalized(tuple(zip(*rows, strict=True)), origins, dead_letters, size)
+
+
+def unreadable(records: Sequence[UnreadRecord], detail: str) -> Normalized:
+    """Return the account of records that Kafka holds but no client can read: dead-lettered by their place."""
+    verdict = Unstored(Reason.UNREADABLE, Stage.FETCH, detail)
+    dead_letters: list[InvalidRecord] = []
+    for record in records:
+        set_aside(dead_letters, record, verdict)
+    rows = [ledger_row(verdict, record, 0) for record in records]
+    return Normalized(tuple(zip(*rows, strict=True)), records, dead_letters)
