@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from pipeline.commands._times import moment
+from pipeline.commands._times import parse_time
 from pipeline.records import IGNORED_REASONS, Reason, Stage
 from pipeline.tools.dlq import Origins, Selection
 
@@ -43,8 +43,8 @@ def selection(
     return Selection(
         reasons=frozenset(reasons or ()),
         stages=frozenset(map(str, stages or ())),
-        since=moment(since),
-        until=moment(until),
+        since=parse_time(since),
+        until=parse_time(until),
         origins=origins(origin),
     )
 

@@ -21,11 +21,11 @@ from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import server_line, sink_error
 from pipeline.commands import _exit_codes
 from pipeline.commands._store import store_settings
-from pipeline.commands._times import moment
+from pipeline.commands._times import parse_time
 from pipeline.config import ClickHouseSettings
 from pipeline.text import visible
-from pipeline.tools.queries import Report, reports
-from pipeline.tools.queries.values import span
+from pipeline.tools.queries import NamedReport, reports
+from pipeline.tools.queries.parameters import time_bounds
 
 MOST_ROWS: Final = 1_000
 """Rows that a table shows; the other formats have no limit."""
@@ -124,12 +124,12 @@ def _list(form: Output) -> None:
             typer.echo(f"  {'':22}    --set {one.name}={one.default}  {one.meaning}")
 
 
-def _described(report: Report) -> dict[str, Any]:
+def _described(report: NamedReport) -> dict[str, Any]:
     named = {"name": report.name, "group": report.group, "description": report.description}
     return {**named, "parameters": [asdict(one) for one in report.parameters]}
 
 
-def _report(sql: str | None, name: str | None) -> Report | None:
+def _report(sql: str | None, name: str | None) -> NamedReport | None:
     """Return the report that was named, None where SQL was given.
 
     Raises:
@@ -159,7 +159,7 @@ def _plain(sql: str, since: str | None, until: str | None, given: list[str] | No
     return Question(text, {})
 
 
-def _asked(report: Report, since: str | None, until: str | None, given: list[str] | None) -> Question:
+def _asked(report: NamedReport, since: str | None, until: str | None, given: list[str] | None) -> Question:
     """Return the report's SQL with what it is told.
 
     Raises:
@@ -170,13 +170,15 @@ def _asked(report: Report, since: str | None, until: str | None, given: list[str
         if not sign:
             raise typer.BadParameter(f"--set {name}: expected NAME=VALUE, such as limit=10")
     try:
-        values = report.values(span(moment(since), moment(until)), {name: value for name, _, value in pairs})
+        values = report.values(
+            time_bounds(parse_time(since), parse_time(until)), {name: value for name, _, value in pairs}
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     return Question(report.text, values)
 
 
-def _to_copy(named: Report | None, question: Question) -> str:
+def _to_copy(named: NamedReport | None, question: Question) -> str:
     if named is None:
         raise typer.BadParameter("--show prints the SQL of a --report")
     return named.written_out(question.values).rstrip()

@@ -5,6 +5,6 @@ wrong between the two.
 """
 
 from pipeline.tools.audit.account import Account, DeadLetterAccount, Gap, PartitionAccount, StepAccount
-from pipeline.tools.audit.audit import audit
+from pipeline.tools.audit.comparison import audit
 
 __all__ = ["Account", "DeadLetterAccount", "Gap", "PartitionAccount", "StepAccount", "audit"]

@@ -4,8 +4,8 @@
 `transactions` writes all or nothing, `replay` decides and does.
 """
 
-from pipeline.tools.dlq.book import Book, Origins, Selection
 from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity, Outcome, dead_letter_of
+from pipeline.tools.dlq.dead_letter_topic import Book, Origins, Selection
 from pipeline.tools.dlq.replay import Decision, OnError, Replay, Report, Terms
 from pipeline.tools.dlq.transactions import Superseded, Transactions
 

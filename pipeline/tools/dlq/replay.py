@@ -11,8 +11,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final, NamedTuple
 
-from pipeline.tools.dlq.book import Book, Selection
 from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity, Outcome, marks, once_more, returning
+from pipeline.tools.dlq.dead_letter_topic import Book, Selection
 from pipeline.tools.dlq.originals import Found, Originals
 from pipeline.tools.dlq.transactions import Outgoing, Refused, Transactions
 

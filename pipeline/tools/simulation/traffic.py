@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Final
 
 from pipeline.tools.simulation import noise
-from pipeline.tools.simulation.draw import Draw, Weighted
 from pipeline.tools.simulation.runs import FLAVOURS, Run, lifecycle, lives, page
+from pipeline.tools.simulation.seeded_random import SeededRandom, Weighted
 from pipeline.tools.simulation.truth import SimulatedEvent
 
 _SPAN: Final = 3_600.0
@@ -64,7 +64,7 @@ def events(traffic: Traffic, count: int | None, start_time: float) -> Iterator[S
     The time line begins at `start_time` (seconds since the epoch). Steps that have not ended when the number is
     reached stay open, as they do in any cut through real traffic. Not for several threads.
     """
-    return islice(_mixed(Draw(traffic.seed), traffic, _rate(traffic, count), start_time), count)
+    return islice(_mixed(SeededRandom(traffic.seed), traffic, _rate(traffic, count), start_time), count)
 
 
 def _rate(traffic: Traffic, count: int | None) -> float:
@@ -73,76 +73,76 @@ def _rate(traffic: Traffic, count: int | None) -> float:
     return _ENDLESS_RATE if count is None else max(count / _SPAN, 0.1)
 
 
-def _mixed(draw: Draw, traffic: Traffic, rate: float, start_time: float) -> Iterator[SimulatedEvent]:
+def _mixed(rng: SeededRandom, traffic: Traffic, rate: float, start_time: float) -> Iterator[SimulatedEvent]:
     poisoned = traffic.poison_ratio
     strange = poisoned + traffic.foreign_ratio
-    for event in _delivered(draw, traffic, rate, start_time):
-        share = draw.random()
+    for event in _delivered(rng, traffic, rate, start_time):
+        share = rng.random()
         while share < strange:
-            yield noise.poison(draw, event.at) if share < poisoned else noise.foreign(draw, event.at)
-            share = draw.random()
+            yield noise.poison(rng, event.at) if share < poisoned else noise.foreign(rng, event.at)
+            share = rng.random()
         yield event
 
 
-def _delivered(draw: Draw, traffic: Traffic, rate: float, start_time: float) -> Iterator[SimulatedEvent]:
+def _delivered(rng: SeededRandom, traffic: Traffic, rate: float, start_time: float) -> Iterator[SimulatedEvent]:
     """Yield events by time; runs start so often that `rate` is kept, whatever a run turns out to hold."""
     waiting: list[tuple[float, int, SimulatedEvent]] = []
     order = counter()
-    cast = _Cast(draw, traffic)
+    cast = _Cast(rng, traffic)
     # A run has about six events; what has been seen soon outweighs this beginning.
     runs_begun, events_made = 1, 6
     clock = start_time
     while True:
-        for event in _scheduled(draw, traffic, cast.run(clock)):
+        for event in _scheduled(rng, traffic, cast.run(clock)):
             heappush(waiting, (event.at, next(order), event))
             events_made += 1
         runs_begun += 1
-        clock += draw.expovariate(rate * runs_begun / events_made)
+        clock += rng.expovariate(rate * runs_begun / events_made)
         while waiting and waiting[0][0] <= clock:
             yield heappop(waiting)[2]
 
 
-def _scheduled(draw: Draw, traffic: Traffic, run: Run) -> Iterator[SimulatedEvent]:
+def _scheduled(rng: SeededRandom, traffic: Traffic, run: Run) -> Iterator[SimulatedEvent]:
     """Yield a run's events, some of them late and some of them twice."""
     taken = []
-    for life in lives(draw, run, traffic.failure_ratio):
+    for life in lives(rng, run, traffic.failure_ratio):
         taken.append(life)
-        for happened in lifecycle(draw, run, life, traffic.deltas_per_step):
+        for happened in lifecycle(rng, run, life, traffic.deltas_per_step):
             event = happened
-            if event.kind in _ONGOING and draw.random() < traffic.out_of_order_ratio:
-                event = event._replace(at=life.end + draw.uniform(0.05, 20))
+            if event.kind in _ONGOING and rng.random() < traffic.out_of_order_ratio:
+                event = event._replace(at=life.end + rng.uniform(0.05, 20))
             yield event
-            if draw.random() < traffic.duplicate_ratio:
-                yield event._replace(at=event.at + draw.expovariate(1 / 8), repeated=True)
-    if draw.random() < traffic.page_ratio:
-        yield page(run, taken, taken[-1].end + draw.uniform(1, 30))
+            if rng.random() < traffic.duplicate_ratio:
+                yield event._replace(at=event.at + rng.expovariate(1 / 8), repeated=True)
+    if rng.random() < traffic.page_ratio:
+        yield page(run, taken, taken[-1].end + rng.uniform(1, 30))
 
 
 class _Cast:
     """Who takes part: a bounded set of live threads, assistants and tenants."""
 
-    def __init__(self, draw: Draw, traffic: Traffic) -> None:
-        self._draw = draw
-        self._threads = ["thread_" + draw.token() for _ in range(_THREADS)]
-        self._assistants = ["asst_" + draw.token() for _ in range(_ASSISTANTS)]
+    def __init__(self, rng: SeededRandom, traffic: Traffic) -> None:
+        self._draw = rng
+        self._threads = ["thread_" + rng.token() for _ in range(_THREADS)]
+        self._assistants = ["asst_" + rng.token() for _ in range(_ASSISTANTS)]
         families = (("snake", traffic.snake), ("camel", traffic.camel), ("envelope", traffic.envelope))
         self._families = Weighted(families)
 
     def run(self, start: float) -> Run:
         """Return a run that begins at `start`, in a known thread or in a new one that takes its place."""
-        draw = self._draw
-        slot = int(draw.random() * _THREADS)
-        if draw.random() < _NEW_THREAD:
-            self._threads[slot] = "thread_" + draw.token()
-        family = self._families.pick(draw)
-        flavour = FLAVOURS[family].pick(draw)
-        tagged = flavour in _TAGGING and draw.random() < _TAGGED
+        rng = self._draw
+        slot = int(rng.random() * _THREADS)
+        if rng.random() < _NEW_THREAD:
+            self._threads[slot] = "thread_" + rng.token()
+        family = self._families.pick(rng)
+        flavour = FLAVOURS[family].pick(rng)
+        tagged = flavour in _TAGGING and rng.random() < _TAGGED
         return Run(
             thread_id=self._threads[slot],
-            run_id="run_" + draw.token(),
-            assistant_id=draw.choice(self._assistants),
+            run_id="run_" + rng.token(),
+            assistant_id=rng.choice(self._assistants),
             family=family,
             flavour=flavour,
             start=start,
-            metadata={"tenant": draw.choice(_TENANTS), "requestId": draw.guid()} if tagged else {},
+            metadata={"tenant": rng.choice(_TENANTS), "requestId": rng.guid()} if tagged else {},
         )

@@ -7,7 +7,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from pipeline.tools.top.wording import count
+from pipeline.text import count
 
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _LEVELS: Final = len(_BLOCKS) - 1
@@ -69,7 +69,7 @@ def _columns(values: Sequence[float], width: int) -> list[float]:
 def _cell(level: float, *, is_foot: bool) -> str:
     if level <= 0:
         return " "
-    # Something that is little is not nothing.
+    # A small value is not drawn as none.
     return _BLOCKS[min(max(round(level), 1 if is_foot else 0), _LEVELS)]
 
 

@@ -1,4 +1,4 @@
-"""Tables that fit their place: a narrow one leaves out the columns that matter less. Text is put in as it is."""
+"""Tables that fit their width: a narrow one leaves out the less important columns. Text is put in as it is."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -9,7 +9,7 @@ from rich.text import Text
 GAP: Final = 2
 """Columns of the terminal between two of the table."""
 
-_LEAST_TEXT: Final = 24
+_MIN_TEXT_WIDTH: Final = 24
 
 HEAD: Final = "#8592a6"
 """The style of what explains the rest."""
@@ -17,7 +17,7 @@ HEAD: Final = "#8592a6"
 Row = TypeVar("Row")
 
 
-class Column(NamedTuple, Generic[Row]):
+class TableColumn(NamedTuple, Generic[Row]):
     """A column.
 
     Attributes:
@@ -35,7 +35,7 @@ class Column(NamedTuple, Generic[Row]):
     is_long: bool = False
 
 
-def table(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int, nothing: str) -> Table:
+def fitted_table(columns: Sequence[TableColumn[Row]], rows: Sequence[Row], width: int, nothing: str) -> Table:
     """Return the rows in those columns that there is room for, or say that there is nothing."""
     made = Table(box=None, padding=(0, GAP, 0, 0), header_style=HEAD, pad_edge=False, expand=False)
     if not rows:
@@ -51,7 +51,7 @@ def table(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int, nothi
             justify="right" if each.column.right else "left",
             no_wrap=not each.column.is_long,
             overflow="fold" if each.column.is_long else "ellipsis",
-            max_width=max(rest, _LEAST_TEXT) if each.column.is_long else None,
+            max_width=max(rest, _MIN_TEXT_WIDTH) if each.column.is_long else None,
         )
     for line in zip(*(each.texts for each in shown), strict=True):
         made.add_row(*line)
@@ -61,13 +61,13 @@ def table(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int, nothi
 class _Cells(NamedTuple, Generic[Row]):
     """A column with what it shows."""
 
-    column: Column[Row]
+    column: TableColumn[Row]
     texts: list[Text]
 
     @property
     def width(self) -> int:
         widest = max(len(self.column.head), *(text.cell_len for text in self.texts)) + GAP
-        return min(widest, _LEAST_TEXT) if self.column.is_long else widest
+        return min(widest, _MIN_TEXT_WIDTH) if self.column.is_long else widest
 
 
 def _fitting(cells: list[_Cells[Row]], width: int) -> list[_Cells[Row]]:

@@ -260,7 +260,7 @@ def test_a_hole_that_the_retention_has_made_is_not_missed(sound: Pipeline, monke
 def test_what_was_not_looked_at_is_not_called_accounted_for(
     sound: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(import_module("pipeline.tools.audit.audit"), "MOST_GAPS", 0)
+    monkeypatch.setattr(import_module("pipeline.tools.audit.comparison"), "MOST_GAPS", 0)
     sound.sql("DELETE FROM {db}.run_step_ledger WHERE kafka_partition = 0 AND kafka_offset IN (8, 9)")
     code, answer = sound.audit()
     assert (code, part(answer, 0)["missing"]) == (OK, {"unverified": 2})

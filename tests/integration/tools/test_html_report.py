@@ -21,7 +21,7 @@ BEGIN = 1_789_999_200_000
 """2026-09-21T14:00:00Z; the steps below are created at 14:13:20 unless they say otherwise."""
 HOUR = ["--since", "2026-09-21T14:00", "--until", "2026-09-21T15:00"]
 BUCKET, LATER, READ = "2026-09-21 14:13:00", "2026-09-21 14:23:00", "2026-09-21 14:13:00"
-NONE = "\N{EN DASH}"
+NONE = "-"
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 FAILED: dict[str, Any] = {
     "status": "failed",

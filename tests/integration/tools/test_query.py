@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import ClickHouseSettings
-from pipeline.tools.queries import Report, reports
+from pipeline.tools.queries import NamedReport, reports
 from schemas.row import Row
 from tests.servers.addresses import ClickHouseAddress
 from tests.support.fakes.rows import CREATED, step_row, unstored_row
@@ -240,7 +240,7 @@ def test_a_report_takes_its_span_and_every_parameter_that_it_names() -> None:
 
 
 @pytest.mark.parametrize("report", reports().values(), ids=lambda report: report.name)
-def test_the_cookbook_has_the_report_with_its_question(report: Report) -> None:
+def test_the_cookbook_has_the_report_with_its_question(report: NamedReport) -> None:
     book = (ROOT / "pipeline" / "tools" / "queries" / "README.md").read_text()
     assert f"| `{report.name}` | {report.description} |" in book
 

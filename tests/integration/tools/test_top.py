@@ -18,7 +18,7 @@ from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.metrics.counts import Counts
 from pipeline.tools.top import sampling
-from pipeline.tools.top.addresses import Address, grouped, named
+from pipeline.tools.top.addresses import Address, group_members, named_daemons
 from pipeline.tools.top.sampling import Answer, Heard, Sampler, Silent, asking
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates
@@ -138,7 +138,7 @@ def test_a_group_that_kafka_does_not_tell_of(top: Callable[..., Any], monkeypatc
     monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_TIMEOUT", "0.5")
     code, out, err = top("--once", "--group")
     assert (code, err) == (69, "")
-    assert "nobody to ask" in out
+    assert "no daemon to ask" in out
     assert f"Kafka at {NOBODY}" in out
 
 
@@ -163,7 +163,7 @@ def test_what_a_daemon_says_is_made_visible() -> None:
 
 def test_who_is_stuck_keeps_nobody_waiting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with stuck() as silent:
-        sampler = Sampler(named([address, silent], HttpSettings()), asking(HttpSettings()))
+        sampler = Sampler(named_daemons([address, silent], HttpSettings()), asking(HttpSettings()))
         told: dict[str, Answer] = {}
 
         def hear() -> set[str]:
@@ -182,7 +182,7 @@ def test_who_is_stuck_keeps_nobody_waiting(address: str, monkeypatch: pytest.Mon
 
 
 def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "FIND_EVERY", 0.0)
+    monkeypatch.setattr(sampling, "FIND_INTERVAL_S", 0.0)
     there = [Address("one", "", trusted=True)]
     failing = Event()
 
@@ -196,7 +196,7 @@ def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing(monke
     def becomes(expected: list[str], trouble: str) -> None:
         def state() -> tuple[list[str], str]:
             found = sampler.sample(1.0)
-            return list(found.expected), found.trouble
+            return list(found.expected), found.search_error
 
         until(lambda: state() == (expected, trouble), lambda: f"{state()}")
 
@@ -225,13 +225,13 @@ def test_a_name_stands_for_all_its_addresses(monkeypatch: pytest.MonkeyPatch) ->
     http = HttpSettings()
 
     def urls(*texts: str) -> list[str]:
-        return [address.url for address in named(texts, http)()]
+        return [address.url for address in named_daemons(texts, http)()]
 
     assert urls("both") == ["http://both:9464"]
     assert urls("service:80") == ["http://10.0.0.1:80", "http://10.0.0.2:80"]
     assert urls("https://six") == ["https://[fd00::1]:9464", "https://[fd00::2]:9464"]
     assert urls("unknown", "unknown/") == ["http://unknown:9464"]
-    assert [address.trusted for address in named(["both", "service"], http)()] == [False, True, True]
+    assert [address.trusted for address in named_daemons(["both", "service"], http)()] == [False, True, True]
 
 
 def test_https_with_client_certificates(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_https_with_client_certificates(tmp_path: Path) -> None:
     with ExitStack() as stack:
         shown = http.model_dump(exclude={"bind"})
         endpoints = stack.enter_context(serving(CollectorRegistry(), health(), **shown))
-        (own,) = named([], http.model_copy(update={"bind": "{}:{}".format(*endpoints.address)}))()
+        (own,) = named_daemons([], http.model_copy(update={"bind": "{}:{}".format(*endpoints.address)}))()
         assert own.url.startswith("https://")
         assert isinstance(asking(http)(own), Heard)
         wrong = HttpSettings(cert_file=stranger.cert_file, key_file=stranger.key_file)
@@ -284,7 +284,9 @@ def test_a_real_group_with_workers(there: Place, top: Callable[..., Any], monkey
             if name.startswith("RUNSTEP_"):
                 monkeypatch.setenv(name, value)
         code, out, err = top("--json", "--group")
-        found = grouped(Settings(kafka=KafkaSettings(bootstrap_servers=(there.kafka.bootstrap,), group_id="none")))()
+        found = group_members(
+            Settings(kafka=KafkaSettings(bootstrap_servers=(there.kafka.bootstrap,), group_id="none"))
+        )()
     told = json.loads(out)
     assert (code, err, found) == (0, "", [])
     assert (told["group"], told["topics"], told["causes"]) == (daemon.group, [there.topic], [])

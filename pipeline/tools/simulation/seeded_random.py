@@ -12,7 +12,7 @@ _BASE62 = bytes.maketrans(b"+/", b"Qz")
 T = TypeVar("T")
 
 
-class Draw(Random):
+class SeededRandom(Random):
     """A `random.Random` that also makes ids as the services do. One a stream; not for several threads."""
 
     def token(self) -> str:
@@ -40,6 +40,6 @@ class Weighted(Generic[T]):
         self._values = [value for value, weight in weights if weight > 0]
         self._sums = list(accumulate(weight for _, weight in weights if weight > 0))
 
-    def pick(self, draw: Draw) -> T:
+    def pick(self, rng: SeededRandom) -> T:
         """Return one of the values."""
-        return self._values[bisect(self._sums, draw.random() * self._sums[-1])]
+        return self._values[bisect(self._sums, rng.random() * self._sums[-1])]
