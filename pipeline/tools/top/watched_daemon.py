@@ -158,7 +158,7 @@ class WatchedDaemon:
         return [*workers] or [(self.name, self._status)]
 
     def _born(self) -> float:
-        """Return when the process behind the address began; with workers that of the supervisor, which outlives them."""
+        """Return when the process behind the address began; with workers the supervisor, which outlives them."""
         return max(
             (
                 value

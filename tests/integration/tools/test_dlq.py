@@ -97,7 +97,7 @@ def test_the_table_shows_each_dead_letter_on_a_line_and_counts_the_reasons(mixed
     assert sum(mixed.origin in line for line in out.splitlines()) == 5
     assert f"{mixed.origin}/1:4" in out
     assert "5 open dead letters: invalid_json 2, " in out
-    assert f"1 records of {mixed.topic} are no dead letters of runstep" in out
+    assert f"1 records of {mixed.topic} are not dead letters of runstep" in out
     assert "first 2 of 5" in mixed.run("list", "--limit", "2")[1]
     answer = mixed.told("list", "--limit", "2")
     assert (answer["found"], len(answer["letters"])) == (5, 2)

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.commands import _dlq_output as view
 from pipeline.text import visible_line
-from pipeline.tools.dlq import Decision, Outcome, Report
+from pipeline.tools.dlq import Decision, ReplayOutcome, ReplayResult
 from tests.support.dead_letter_topic import LETTERS, ORIGIN, Log
 
 
@@ -26,9 +26,9 @@ def test_what_a_dead_letter_says_of_its_topic_is_no_markup(
     log: Log, topic: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log.dead_letter(0, topic=topic)
-    dead_letter = next(iter(log.book().dead_letters.values()))
+    dead_letter = next(iter(log.dead_letter_topic().dead_letters.values()))
     view.console().print(view.decision_table([Decision(dead_letter, None, f"there is no topic {topic}", ())]))
-    view.console().print(view.dead_letter_table([dead_letter], log.book()))
+    view.console().print(view.dead_letter_table([dead_letter], log.dead_letter_topic()))
     shown = capsys.readouterr().out
     assert f"left: there is no topic {visible_line(topic)} " in shown
     assert shown.count("\x1b") == 0
@@ -36,9 +36,9 @@ def test_what_a_dead_letter_says_of_its_topic_is_no_markup(
 
 
 def test_the_summary_has_a_line_for_whatever_happened() -> None:
-    report = Report(exhausted=1, closed=1_000)
-    report.done |= {Outcome.REPLAYED: 1, Outcome.REQUEUED: 2, Outcome.DROPPED: 3}
-    lines = view.summary(report, dry=False)
+    result = ReplayResult(exhausted=1, closed=1_000)
+    result.done |= {ReplayOutcome.REPLAYED: 1, ReplayOutcome.REQUEUED: 2, ReplayOutcome.DROPPED: 3}
+    lines = view.summary(result, dry=False)
     assert lines[0] == "replayed 1 dead letter"
     assert [line.split()[0] for line in lines[1:]] == ["2", "3", "1", "1,000"]
-    assert view.summary(Report(), dry=True) == ["would replay 0 dead letters"]
+    assert view.summary(ReplayResult(), dry=True) == ["would replay 0 dead letters"]
