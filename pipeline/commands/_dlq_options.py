@@ -10,7 +10,7 @@ from pipeline.records import IGNORED_REASONS, Reason, Stage
 from pipeline.tools.dlq import Origins, Selection
 
 Reasons: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--reason", "-r", metavar="REASON", help="Rejected for this reason; may be repeated.")
+    list[str] | None, typer.Option("--reason", "-r", metavar="REASON", help="Rejected for this; may be repeated.")
 ]
 Stages: TypeAlias = Annotated[
     list[Stage] | None, typer.Option("--stage", help="Rejected at this stage; may be repeated.")

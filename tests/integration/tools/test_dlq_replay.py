@@ -182,7 +182,7 @@ def test_a_cut_dead_letter_whose_origin_has_expired_cannot_come_back(box: Box, c
     answer = box.told("replay", "--yes", code=BAD_NEWS)
     ((failure),) = answer["failures"]
     assert failure["origin"]["offset"] == cut.offset
-    assert "Kafka does not hold the original any more" in failure["cause"]
+    assert "Kafka no longer holds the original" in failure["cause"]
     assert (answer["stopped"], box.returned()) == (True, [])
     code, _, err = box.run("replay", "--yes")
     assert (code, err.splitlines()[-1]) == (BAD_NEWS, "stopped there; --on-error requeue or drop goes on")
