@@ -28,8 +28,8 @@ def audit(
     For each partition, the audit compares the offsets below the group's committed offset with the ledger. It then
     compares the ledger with the steps, and its dead-lettered offsets with the dead-letter topic. Offsets that the
     ledger lacks are looked up in Kafka: a record there is lost; without one, a transaction or compaction explains the
-    gap. The audit changes nothing and may run beside the daemon. The ClickHouse user needs SELECT on run_step_ledger and
-    run_steps_current, as runstep_reader has it.
+    gap. The audit changes nothing and may run beside the daemon. The ClickHouse user needs SELECT on
+    run_step_ledger and run_steps_current, as runstep_reader has it.
 
     Exit codes: 0 everything is accounted for, 1 there are problems, 69 a service is away, 78 a setting is wrong.
 

@@ -98,8 +98,8 @@ class PartitionAccount:
             )
         if self.committed is not None and self.committed > self.log_end:
             problems.append(
-                f"{name}: the committed offset is {self.committed:,}, but the log ends at {self.log_end:,}: the topic was "
-                "truncated or recreated; start `runstep run`, which resumes where the two logs differ"
+                f"{name}: the committed offset is {self.committed:,}, but the log ends at {self.log_end:,}: the topic "
+                "was truncated or recreated; start `runstep run`, which resumes where the two logs differ"
             )
         return problems
 

@@ -1,7 +1,6 @@
 """Families of errors, worded as the services word them; each message varies where real ones vary.
 
-A family is a fault: all its messages belong to one fingerprint, one category and one answer to "does it help to try
-again".
+A family is one fault: all its messages have the same fingerprint and category, and a retry helps all of them or none.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from schemas.vocabulary import RETRYABLE
 
 
 class Failure(NamedTuple):
-    """What `last_error` says, and what it means."""
+    """The `last_error` of a step, and what it means."""
 
     family: str
     code: str

@@ -1,4 +1,4 @@
-"""Records that are no run step: what a shared topic holds besides, and what broken producers send."""
+"""Records that are no run step: the other records of a shared topic, and those of broken producers."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -9,7 +9,7 @@ from pipeline.records import Outcome, Reason
 from pipeline.tools.simulation.seeded_random import SeededRandom, Weighted
 from pipeline.tools.simulation.truth import SimulatedEvent
 
-_DEPTH: Final = 10_000
+_TOO_DEEP: Final = 10_000
 
 
 def _ids(rng: SeededRandom) -> dict[str, Any]:
@@ -37,7 +37,13 @@ _POISON: Final[Weighted[tuple[Reason, _Maker]]] = Weighted(
         ((Reason.NOT_UTF8, lambda rng: _step(rng, assistant_id="asst_#").replace(b"#", b"\xff\xfe")), 15),
         ((Reason.NOT_AN_OBJECT, lambda rng: to_json(rng.between(1, 99_999))), 5),
         ((Reason.NOT_AN_OBJECT, lambda rng: to_json(f"step_{rng.token()}")), 5),
-        ((Reason.TOO_DEEP, lambda _: b'{"object":"thread.run.step","x":' + b"[" * _DEPTH + b"]" * _DEPTH + b"}"), 1),
+        (
+            (
+                Reason.TOO_DEEP,
+                lambda _: b'{"object":"thread.run.step","x":' + b"[" * _TOO_DEEP + b"]" * _TOO_DEEP + b"}",
+            ),
+            1,
+        ),
         ((Reason.MISSING_STEP_ID, lambda rng: _step(rng, id=...)), 10),
         ((Reason.MISSING_STEP_ID, lambda rng: _step(rng, id="")), 4),
         ((Reason.MISSING_RUN_ID, lambda rng: _step(rng, run_id=None)), 10),
@@ -84,6 +90,6 @@ def poison(rng: SeededRandom, at: float) -> SimulatedEvent:
 
 
 def foreign(rng: SeededRandom, at: float) -> SimulatedEvent:
-    """Return a record that is well-formed and none of our business."""
+    """Return a record that is well-formed and must be ignored."""
     reason, make = _FOREIGN.pick(rng)
     return SimulatedEvent(f"thread_{rng.token()}".encode(), make(rng), at, "foreign", Outcome.IGNORED, reason)

@@ -1,4 +1,4 @@
-"""One agent run: the steps it takes, how long each lasts, how each ends, and the events that tell of it."""
+"""One agent run: its steps, how long each lasts and how it ends, and the events about it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from pipeline.tools.simulation.failures import failure
 from pipeline.tools.simulation.seeded_random import SeededRandom, Weighted
 from pipeline.tools.simulation.truth import SimulatedEvent, Step
 
-RUN_LIFETIME: Final = 600
+RUN_LIFETIME_S: Final = 600
 """Seconds after which the services expire a run."""
 
-_MESSAGE_MEDIAN: Final = 2.2
+_MESSAGE_MEDIAN_S: Final = 2.2
 _MESSAGE_SPREAD: Final = 0.6
-_MORE_TOOL_STEPS: Final = 0.45
-_MORE_CALLS: Final = 0.25
-_UNSTAMPED: Final = 0.3
-_SECOND_LOOK: Final = 0.3
+_MORE_TOOL_STEPS_SHARE: Final = 0.45
+_MORE_CALLS_SHARE: Final = 0.25
+_NO_END_TIME_SHARE: Final = 0.3
+_REPEATED_STATE_SHARE: Final = 0.3
 _BAD_ENDS: Final = Weighted([("failed", 80), ("expired", 12), ("cancelled", 8)])
 _NO_CALLS: Final[Sequence[Mapping[str, Any]]] = ()
 
@@ -65,7 +65,7 @@ def lives(rng: SeededRandom, run: Run, failure_ratio: float) -> Iterator[_Life]:
         if not more or life.ended.status != "completed":
             return
         at = life.end + rng.random()
-        more = rng.random() < _MORE_TOOL_STEPS
+        more = rng.random() < _MORE_TOOL_STEPS_SHARE
 
 
 def _life(rng: SeededRandom, run: Run, begin: float, failure_ratio: float, *, tool_step: bool) -> _Life:
@@ -73,15 +73,15 @@ def _life(rng: SeededRandom, run: Run, begin: float, failure_ratio: float, *, to
     if tool_step:
         tool = tool_calls.CHOICES[run.flavour].pick(rng)
         calls.append(tool_calls.call(rng, tool))
-        while rng.random() < _MORE_CALLS:
+        while rng.random() < _MORE_CALLS_SHARE:
             calls.append(tool_calls.call(rng, tool))
         length = rng.lognormvariate(log(tool.median), tool.spread)
     else:
-        length = rng.lognormvariate(log(_MESSAGE_MEDIAN), _MESSAGE_SPREAD)
+        length = rng.lognormvariate(log(_MESSAGE_MEDIAN_S), _MESSAGE_SPREAD)
     begun = _begun(rng, run, begin, tool_step=tool_step)
     if rng.random() < failure_ratio:
         status = _BAD_ENDS.pick(rng)
-        end = run.start + RUN_LIFETIME + 1 if status == "expired" else begin + length * rng.random()
+        end = run.start + RUN_LIFETIME_S + 1 if status == "expired" else begin + length * rng.random()
         end = max(end, begin)
     else:
         status, end = "completed", begin + length
@@ -100,7 +100,7 @@ def _begun(rng: SeededRandom, run: Run, begin: float, *, tool_step: bool) -> Ste
         status="in_progress",
         dialect=DIALECTS[run.family],
         created_at=int(begin) * 1000,
-        expires_at=None if run.flavour == "js_agents" else int(run.start + RUN_LIFETIME) * 1000,
+        expires_at=None if run.flavour == "js_agents" else int(run.start + RUN_LIFETIME_S) * 1000,
         message_id="" if tool_step else "msg_" + rng.token(),
         metadata=run.metadata,
     )
@@ -137,7 +137,12 @@ def _bad_end(rng: SeededRandom, begun: Step, status: str) -> dict[str, Any]:
             "error_category": error.category,
             "error_retryable": error.retryable,
         }
-    if status == "expired" and begun.dialect != "camel_case" and not begun.metadata and rng.random() < _UNSTAMPED:
+    if (
+        status == "expired"
+        and begun.dialect != "camel_case"
+        and not begun.metadata
+        and rng.random() < _NO_END_TIME_SHARE
+    ):
         # Azure leaves expired steps without any stamp.
         return {"error_category": status, "ended_at": None, "anomalies": ("terminal_without_timestamp",)}
     return {"error_category": status}
@@ -151,7 +156,7 @@ def lifecycle(rng: SeededRandom, run: Run, life: _Life, deltas_per_step: float) 
     stored = Outcome.STORED
     if run.family != "envelope":
         yield SimulatedEvent(key, begun, life.begin, "in_progress", stored, "", (life.begun,))
-        if rng.random() < _SECOND_LOOK:
+        if rng.random() < _REPEATED_STATE_SHARE:
             later = rng.uniform(life.begin, life.end)
             yield SimulatedEvent(key, begun, later, "in_progress", stored, "", (life.begun,))
         yield SimulatedEvent(key, ended, life.end, life.ended.status, stored, "", (life.ended,))
@@ -168,7 +173,7 @@ def lifecycle(rng: SeededRandom, run: Run, life: _Life, deltas_per_step: float) 
 def _deltas(rng: SeededRandom, key: bytes, life: _Life, mean: float) -> Iterator[SimulatedEvent]:
     if life.begun.type != "tool_calls" or mean <= 0:
         return
-    streamed = min(life.end, life.begin + RUN_LIFETIME / 10)
+    streamed = min(life.end, life.begin + RUN_LIFETIME_S / 10)
     go_on = mean / (1 + mean)
     while rng.random() < go_on:
         data = wire_forms.delta_value(life.begun.step_id, 0, '{"order_id":')
@@ -178,7 +183,7 @@ def _deltas(rng: SeededRandom, key: bytes, life: _Life, mean: float) -> Iterator
 
 
 def page(run: Run, taken: Sequence[_Life], at: float) -> SimulatedEvent:
-    """Return the record of someone who lists a run's steps afterwards: several steps, newest first."""
+    """Return the record of a client that lists the steps of an ended run: several steps, newest first."""
     newest_first = list(reversed(taken))
     values = [wire_forms.step_value(life.ended, life.calls, run.flavour) for life in newest_first]
     # A list answers in the REST form, also about runs that were streamed.

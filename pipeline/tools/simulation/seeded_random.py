@@ -1,4 +1,4 @@
-"""The seeded source of everything that varies."""
+"""The seeded source of everything that varies in the traffic."""
 
 import binascii
 from bisect import bisect
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class SeededRandom(Random):
-    """A `random.Random` that also makes ids as the services do. One a stream; not for several threads."""
+    """A `random.Random` that also makes ids as the services do. One for each stream; not for several threads."""
 
     def token(self) -> str:
         """Return 24 base62 characters, the tail of every id on the wire."""
@@ -34,7 +34,7 @@ class SeededRandom(Random):
 
 
 class Weighted(Generic[T]):
-    """A choice among values of unequal weight, with the sums made once."""
+    """A choice among values of unequal weight, with the sums computed once."""
 
     def __init__(self, weights: Sequence[tuple[T, float]]) -> None:
         self._values = [value for value, weight in weights if weight > 0]

@@ -1,6 +1,6 @@
 """Tool calls as they stand in step_details, one maker a tool type, and how long such a call takes.
 
-A call is made in the snake_case of the REST wire; `wire` turns it into what the camelCase SDKs leave of it.
+A call is made in the snake_case of the REST wire; `wire_forms` turns it into what the camelCase SDKs leave of it.
 """
 
 from collections.abc import Callable, Mapping
@@ -105,7 +105,7 @@ CHOICES: Final = {
     "js_assistants": Weighted([(tool, tool.weight) for tool in JS_TOOLS]),
     "js_agents": Weighted([(tool, tool.weight) for tool in OPENAI_TOOLS]),
 }
-"""What each flavour's runs call; the JavaScript SDK of the Assistants API throws on all tools but two."""
+"""The tools that runs of each flavour call; the JavaScript SDK of the Assistants API knows only two."""
 
 
 def call(rng: SeededRandom, tool: Tool) -> dict[str, Any]:

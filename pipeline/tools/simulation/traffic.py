@@ -1,7 +1,7 @@
 """What the traffic is like, and the order in which its events are delivered.
 
 Runs start at random moments of a simulated time line and overlap as real ones do. Each event is delivered when it
-happens, later (out of order), or twice; poison and foreign records are strewn in between.
+happens, later (out of order), or twice; poison and foreign records are mixed in.
 """
 
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ from pipeline.tools.simulation.runs import FLAVOURS, Run, lifecycle, lives, page
 from pipeline.tools.simulation.seeded_random import SeededRandom, Weighted
 from pipeline.tools.simulation.truth import SimulatedEvent
 
-_SPAN: Final = 3_600.0
-_ENDLESS_RATE: Final = 50.0
+_SPAN_S: Final = 3_600.0
+_ENDLESS_RATE_PER_S: Final = 50.0
 _ONGOING: Final = frozenset({"created", "in_progress"})
 _THREADS: Final = 512
 _ASSISTANTS: Final = 24
 _TENANTS: Final = ("acme", "globex", "initech", "umbrella")
-_NEW_THREAD: Final = 0.4
-_TAGGED: Final = 0.25
-_TAGGING: Final = frozenset({"specification", "js_agents", "js_assistants"})
+_NEW_THREAD_SHARE: Final = 0.4
+_METADATA_SHARE: Final = 0.25
+_FLAVOURS_WITH_METADATA: Final = frozenset({"specification", "js_agents", "js_assistants"})
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Traffic:
     """What the traffic is like; the same values make the same bytes.
 
     Ratios are shares between 0 and 1: `failure_ratio` of steps end failed, expired or cancelled; `out_of_order_ratio`
-    of the events that tell a step goes on come after the one that tells its end; `duplicate_ratio` of all events come
-    again, terminal ones too; `poison_ratio` and `foreign_ratio` of records are no run step (dead-lettered and
-    ignored); `page_ratio` of runs are listed once more when they are over. The three dialect weights need not sum to
-    one. `rate` is events per simulated second; None spreads a given number of events over an hour.
+    of the events before a step's end are delivered after it; `duplicate_ratio` of all events are delivered twice,
+    terminal ones, too; `poison_ratio` and `foreign_ratio` of records are no run step (dead-lettered and ignored);
+    `page_ratio` of runs are listed once more when they are over. The three dialect weights need not sum to one. `rate`
+    is events per simulated second; None spreads a given number of events over an hour.
     """
 
     seed: int = 0
@@ -54,7 +54,7 @@ class Traffic:
 
 def beginning(traffic: Traffic, count: int, now: float) -> float:
     """Return the start of a time line on which `count` events end shortly before `now` (seconds since the epoch)."""
-    span = _SPAN if traffic.rate is None else count / traffic.rate
+    span = _SPAN_S if traffic.rate is None else count / traffic.rate
     return now - span * 1.1 - 120
 
 
@@ -62,7 +62,7 @@ def events(traffic: Traffic, count: int | None, start_time: float) -> Iterator[S
     """Yield `count` events in the order of their delivery, or events without end.
 
     The time line begins at `start_time` (seconds since the epoch). Steps that have not ended when the number is
-    reached stay open, as they do in any cut through real traffic. Not for several threads.
+    reached stay open, as they do in any excerpt of real traffic. Not for several threads.
     """
     return islice(_mixed(SeededRandom(traffic.seed), traffic, _rate(traffic, count), start_time), count)
 
@@ -70,7 +70,7 @@ def events(traffic: Traffic, count: int | None, start_time: float) -> Iterator[S
 def _rate(traffic: Traffic, count: int | None) -> float:
     if traffic.rate is not None:
         return traffic.rate
-    return _ENDLESS_RATE if count is None else max(count / _SPAN, 0.1)
+    return _ENDLESS_RATE_PER_S if count is None else max(count / _SPAN_S, 0.1)
 
 
 def _mixed(rng: SeededRandom, traffic: Traffic, rate: float, start_time: float) -> Iterator[SimulatedEvent]:
@@ -85,11 +85,11 @@ def _mixed(rng: SeededRandom, traffic: Traffic, rate: float, start_time: float) 
 
 
 def _delivered(rng: SeededRandom, traffic: Traffic, rate: float, start_time: float) -> Iterator[SimulatedEvent]:
-    """Yield events by time; runs start so often that `rate` is kept, whatever a run turns out to hold."""
+    """Yield events by time; runs start so often that `rate` is kept, however many events a run has."""
     waiting: list[tuple[float, int, SimulatedEvent]] = []
     order = counter()
     cast = _Cast(rng, traffic)
-    # A run has about six events; what has been seen soon outweighs this beginning.
+    # A first estimate: a run has about six events.
     runs_begun, events_made = 1, 6
     clock = start_time
     while True:
@@ -119,7 +119,7 @@ def _scheduled(rng: SeededRandom, traffic: Traffic, run: Run) -> Iterator[Simula
 
 
 class _Cast:
-    """Who takes part: a bounded set of live threads, assistants and tenants."""
+    """The threads, assistants and tenants that take part: a bounded set."""
 
     def __init__(self, rng: SeededRandom, traffic: Traffic) -> None:
         self._draw = rng
@@ -132,11 +132,11 @@ class _Cast:
         """Return a run that begins at `start`, in a known thread or in a new one that takes its place."""
         rng = self._draw
         slot = int(rng.random() * _THREADS)
-        if rng.random() < _NEW_THREAD:
+        if rng.random() < _NEW_THREAD_SHARE:
             self._threads[slot] = "thread_" + rng.token()
         family = self._families.pick(rng)
         flavour = FLAVOURS[family].pick(rng)
-        tagged = flavour in _TAGGING and rng.random() < _TAGGED
+        tagged = flavour in _FLAVOURS_WITH_METADATA and rng.random() < _METADATA_SHARE
         return Run(
             thread_id=self._threads[slot],
             run_id="run_" + rng.token(),

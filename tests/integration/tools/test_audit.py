@@ -43,7 +43,7 @@ def sound(pipeline: Pipeline) -> Pipeline:
     pipeline.refuse(0, [7])
     pipeline.refuse(0, [8, 9], outcome="ignored")
     pipeline.store(1, range(3))
-    pipeline.kafka.dead_letters(0, 7)
+    pipeline.dead_letter(0, 7)
     pipeline.commit({0: 10, 1: 3})
     return pipeline
 

@@ -137,18 +137,21 @@ def test_raw_is_the_value_byte_for_byte(box: Box, value: bytes | None) -> None:
     assert (code, out.encode("utf-8", "surrogateescape"), err) == (OK, value or b"", "")
 
 
+NO_DEAD_LETTER = "this record is not a dead letter of runstep, or its headers are damaged"
+
+
 def test_a_record_of_somebody_else_is_shown_too(box: Box) -> None:
     with KafkaProducer(bootstrap_servers=box.bootstrap) as producer:
         producer.send(box.topic, b"hello", partition=1)
     code, out, _ = box.run("show", "1:0")
-    assert (code, out.splitlines()[1:]) == (OK, ["no dead letter, or one with damaged headers", "key: null", "hello"])
+    assert (code, out.splitlines()[1:]) == (OK, [NO_DEAD_LETTER, "key: null", "hello"])
 
 
 def test_where_there_is_no_record_it_says_so(box: Box) -> None:
     box.send(box.invalid(0, b"{"))
     code, out, err = box.run("show", "0:99")
     assert (code, out) == (BAD_NEWS, "")
-    assert err == f"runstep: {box.topic} holds no record at 0:99; `runstep dlq list` shows all\n"
+    assert err == f"runstep: {box.topic} holds no record at 0:99; `runstep dlq list` shows what it holds\n"
     code, out, err = box.run("show", "9:0")
     assert (code, out, err) == (WRONG, "", f"runstep: topic {box.topic} has no partition 9\n")
 
@@ -192,7 +195,7 @@ def test_a_kafka_that_is_away_is_named_on_one_line(
         ("show", "17"),
         ("replay", "--max-attempts", "0"),
         ("replay", "--on-error", "ignore"),
-        ("replay", "--to-topic", "{dead letters}"),
+        ("replay", "--to-topic", "{dead_letters}"),
     ],
     ids=" ".join,
 )

@@ -169,7 +169,7 @@ def _drawings_are_right(read: ReadPage) -> None:
 def _tables_are_right(read: ReadPage) -> None:
     (error,) = read.rows("errors")
     assert (error["fingerprint"], error["steps"], error["runs"], error["category"]) == ("f1", "2", "1", "rate_limit")
-    assert error["message"] == f"Rate limit reached {HOSTILE}\ufffd[31m"
+    assert error["message"] == f"Rate limit reached {HOSTILE}\u241b[31m"
     assert [row["duration"] for row in read.rows("slowest")[:3]] == ["1 min", "8 s", "4 s"]
     (stuck,) = read.rows("stuck")
     assert (stuck["step"], stuck["deadline"]) == ("step_4", "passed")

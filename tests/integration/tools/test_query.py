@@ -132,7 +132,7 @@ def test_a_long_answer_is_cut_in_the_table_only(capsys: pytest.CaptureFixture[st
     out, err = capsys.readouterr()
     assert " 999 " in out
     assert " 1000 " not in out
-    assert "the first 1000 rows" in err
+    assert "these are the first 1,000 rows" in err
     assert len(ask(capsys, "SELECT number FROM numbers(1500)", "--format", "jsonl").splitlines()) == 1_500
 
 
@@ -197,7 +197,7 @@ def test_a_server_that_is_away_and_a_database_that_is_missing_are_named(
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "not_made_yet")
     assert "run `runstep migrate`" in ask(capsys, "SELECT 1", code=69)
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "system")
-    assert "`runstep migrate` makes the tables" in ask(capsys, "--report", "runs_by_status", code=1)
+    assert "`runstep migrate` creates the tables" in ask(capsys, "--report", "runs_by_status", code=1)
 
 
 def test_a_data_directory_in_use_names_the_fix(data: Path) -> None:

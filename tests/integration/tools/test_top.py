@@ -109,13 +109,13 @@ def test_nobody_answers(top: Callable[..., Any]) -> None:
     ("arguments", "said"),
     [
         (["host", "--group"], "not both"),
-        (["nonsense://x"], "is no address"),
-        (["http://"], "is no address"),
-        (["host:port"], "is no address"),
-        (["user:secret@host:9464"], "is no address"),
-        (["host/path"], "is no address"),
-        (["host?query"], "is no address"),
-        (["a host:9464"], "is no address"),
+        (["nonsense://x"], "is not an address"),
+        (["http://"], "is not an address"),
+        (["host:port"], "is not an address"),
+        (["user:secret@host:9464"], "is not an address"),
+        (["host/path"], "is not an address"),
+        (["host?query"], "is not an address"),
+        (["a host:9464"], "is not an address"),
         (["--interval", "0"], "0.2"),
     ],
 )
@@ -149,7 +149,7 @@ def test_what_is_not_runstep_or_speaks_no_http_is_away_with_the_cause() -> None:
         name = "{}:{}".format(*endpoints.address)
         answer = asking(HttpSettings())(Address(name, f"http://{name}", trusted=False))
     assert isinstance(answer, Silent)
-    assert answer.cause == "its /status is not runstep's (HTTP 200); another port?"
+    assert answer.cause == "/status is not that of runstep (HTTP 200): is this the port of http.bind?"
 
 
 def test_what_a_daemon_says_is_made_visible() -> None:

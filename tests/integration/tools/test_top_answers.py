@@ -68,7 +68,7 @@ def test_metrics_that_fail_are_not_taken_for_counters_that_begin_anew() -> None:
         registry.register(Failing())
         answer = asked(name)
     assert isinstance(answer, Silent)
-    assert answer.cause == "its /metrics failed (HTTP 500)"
+    assert answer.cause == "/metrics failed (HTTP 500)"
 
 
 @pytest.mark.parametrize(
