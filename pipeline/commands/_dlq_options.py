@@ -10,22 +10,23 @@ from pipeline.records import IGNORED_REASONS, Reason, Stage
 from pipeline.tools.dlq import Origins, Selection
 
 Reasons: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--reason", "-r", metavar="REASON", help="Rejected for this; may be repeated.")
+    list[str] | None,
+    typer.Option("--reason", "-r", metavar="REASON", help="Only those rejected for this reason; may be repeated."),
 ]
 Stages: TypeAlias = Annotated[
-    list[Stage] | None, typer.Option("--stage", help="Rejected at this stage; may be repeated.")
+    list[Stage] | None, typer.Option("--stage", help="Only those rejected at this stage; may be repeated.")
 ]
 Since: TypeAlias = Annotated[
     str | None,
-    typer.Option("--since", metavar="TIME", help="Dead-lettered at or after: 2h, 7d, or 2026-01-31T12:00 (UTC)."),
+    typer.Option("--since", metavar="TIME", help="Only those dead-lettered since: 2h, 7d, or 2026-01-31T12:00 (UTC)."),
 ]
 Until: TypeAlias = Annotated[
-    str | None, typer.Option("--until", metavar="TIME", help="Dead-lettered before, in the same forms.")
+    str | None, typer.Option("--until", metavar="TIME", help="Only those dead-lettered before, in the same forms.")
 ]
 Origin: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--origin", metavar="TOPIC/PARTITION[:FIRST-LAST]", help="From this partition, and from these offsets."
+        "--origin", metavar="TOPIC/PARTITION[:FIRST-LAST]", help="Only those from this partition and these offsets."
     ),
 ]
 Limit: TypeAlias = Annotated[

@@ -14,7 +14,7 @@ from rich.text import Text
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import settings_from_context
 from pipeline.errors import RunstepError
-from pipeline.tools.audit import Account, PartitionAccount, compare
+from pipeline.tools.audit import Account, PartitionAccount, run_audit
 
 
 def audit(
@@ -44,7 +44,7 @@ def audit(
 
     try:
         settings = settings_from_context(kafka_log_level=logging.CRITICAL)
-        account = compare(settings, held=held, dead_letters=dead_letters, progress=show_progress)
+        account = run_audit(settings, held=held, dead_letters=dead_letters, progress=show_progress)
     except RunstepError as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "problems": [str(error)]}, indent=2))

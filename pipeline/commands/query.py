@@ -52,7 +52,7 @@ _NULL: Final = "ᴺᵁᴸᴸ"
 """How the server writes NULL, in characters that many fonts lack."""
 
 
-class Statement(NamedTuple):
+class BoundQuery(NamedTuple):
     """SQL, and the values of its placeholders."""
 
     sql: str
@@ -154,7 +154,7 @@ def _report(sql: str | None, name: str | None) -> NamedReport | None:
     return known[name]
 
 
-def _plain(sql: str, since: str | None, until: str | None, given: list[str] | None) -> Statement:
+def _plain(sql: str, since: str | None, until: str | None, given: list[str] | None) -> BoundQuery:
     """Return SQL as it was given, without the semicolon at its end.
 
     Raises:
@@ -167,10 +167,10 @@ def _plain(sql: str, since: str | None, until: str | None, given: list[str] | No
     text = (sys.stdin.read() if sql == "-" else sql).strip().rstrip(";").rstrip()
     if not text:
         raise typer.BadParameter("the SQL is empty")
-    return Statement(text, {})
+    return BoundQuery(text, {})
 
 
-def _asked(report: NamedReport, since: str | None, until: str | None, given: list[str] | None) -> Statement:
+def _asked(report: NamedReport, since: str | None, until: str | None, given: list[str] | None) -> BoundQuery:
     """Return the report's SQL with its time range and parameters.
 
     Raises:
@@ -186,20 +186,20 @@ def _asked(report: NamedReport, since: str | None, until: str | None, given: lis
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    return Statement(report.text, values)
+    return BoundQuery(report.text, values)
 
 
-def _to_copy(named: NamedReport | None, statement: Statement) -> str:
+def _to_copy(named: NamedReport | None, statement: BoundQuery) -> str:
     if named is None:
         raise typer.BadParameter("--show prints the SQL of a report; give --report NAME")
     return named.written_out(statement.values).rstrip()
 
 
-def _explained(statement: Statement) -> Statement:
+def _explained(statement: BoundQuery) -> BoundQuery:
     return statement._replace(sql=f"EXPLAIN indexes = 1, description = 0\n{statement.sql}")
 
 
-def _ask(client: Client, settings: ClickHouseSettings, statement: Statement, form: Output) -> bytes:
+def _ask(client: Client, settings: ClickHouseSettings, statement: BoundQuery, form: Output) -> bytes:
     """Return the server's answer, already formatted.
 
     Raises:

@@ -17,7 +17,7 @@ from pipeline.tools.dlq.transactions import Outgoing, RecordRejected
 from tests.support.fakes.kafka import FakeRecord
 
 ORIGIN: Final = "steps"
-LETTERS: Final = "steps.dlq"
+DEAD_LETTERS: Final = "steps.dlq"
 NOW: Final = 1_790_000_000_000
 
 
@@ -55,7 +55,7 @@ class Log:
         """Put a dead letter there, as the daemon sends it; `more` are headers behind its own."""
         refused = invalid(offset, **fields)
         value, headers = dead_letters.whole(refused)
-        return self.append(LETTERS, lies_in, refused.record.key, value, [*headers, *more])
+        return self.append(DEAD_LETTERS, lies_in, refused.record.key, value, [*headers, *more])
 
     def cut_dead_letter(self, offset: int, kept: int, size: int, sha256: str, **fields: Any) -> FakeRecord:
         """Put a dead letter there that holds the head of its value."""
@@ -65,7 +65,7 @@ class Log:
 
     def dead_letter_topic(self) -> DeadLetterTopic:
         """Return the dead-letter topic, read to their end."""
-        topic = DeadLetterTopic(self, LETTERS)  # type: ignore[arg-type]
+        topic = DeadLetterTopic(self, DEAD_LETTERS)  # type: ignore[arg-type]
         topic.read_new()
         return topic
 

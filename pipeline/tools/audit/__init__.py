@@ -5,6 +5,6 @@
 """
 
 from pipeline.tools.audit.account import Account, DeadLetterAccount, Gap, PartitionAccount, StepAccount
-from pipeline.tools.audit.comparison import compare
+from pipeline.tools.audit.comparison import run_audit
 
-__all__ = ["Account", "DeadLetterAccount", "Gap", "PartitionAccount", "StepAccount", "compare"]
+__all__ = ["Account", "DeadLetterAccount", "Gap", "PartitionAccount", "StepAccount", "run_audit"]

@@ -39,7 +39,7 @@ class Gap(NamedTuple):
 
 @dataclass(slots=True)
 class PartitionAccount:
-    """One partition: where Kafka stands, and what the ledger has below the committed offset.
+    """One partition: its offsets in Kafka, and what the ledger has below the committed one.
 
     Attributes:
         log_start: the first offset that Kafka holds.

@@ -30,7 +30,7 @@ class Scope:
     since_start: bool
 
 
-def compare(settings: Settings, *, held: bool, dead_letters: bool, progress: Callable[[str], None]) -> Account:
+def run_audit(settings: Settings, *, held: bool, dead_letters: bool, progress: Callable[[str], None]) -> Account:
     """Compare Kafka, the ledger and the steps; where there are problems, compare a second time.
 
     Args:

@@ -34,7 +34,7 @@ class Period:
     """From `since` until just before `until`.
 
     Raises:
-        ValueError: nothing lies between the two.
+        ValueError: the range is empty.
     """
 
     since: int

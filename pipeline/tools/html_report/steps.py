@@ -108,7 +108,7 @@ def slow(answers: Answers) -> list[Figure | PageTable]:
             "Slowest steps",
             "The 25 steps that took longest. Expired steps are left out: they last until the deadline of their run.",
             [
-                tables.duration("duration", "duration_ms"),
+                tables.elapsed("duration", "duration_ms"),
                 tables.word("type", "type"),
                 tables.word("status", "status"),
                 tables.time("created", "created_at"),

@@ -44,7 +44,7 @@ def number(heading: str, name: str) -> PageColumn:
     return PageColumn(heading, lambda row: text.exact_count(row[name]), "number")
 
 
-def duration(heading: str, name: str, position: int | None = None) -> PageColumn:
+def elapsed(heading: str, name: str, position: int | None = None) -> PageColumn:
     """Return a column of durations in milliseconds, or of one of several in a list."""
     return PageColumn(heading, lambda row: text.duration(_seconds(row[name], position)), "number")
 

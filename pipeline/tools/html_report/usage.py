@@ -91,8 +91,8 @@ def tools(answers: Answers) -> list[Figure | PageTable]:
                 tables.number("calls", "calls"),
                 tables.number("steps", "steps"),
                 tables.number("failed or expired steps", "failed"),
-                tables.duration("step duration, p50", "percentiles", 0),
-                tables.duration("p95", "percentiles", 1),
+                tables.elapsed("step duration, p50", "percentiles", 0),
+                tables.elapsed("p95", "percentiles", 1),
             ],
             rows,
             "No step called a tool.",
@@ -107,9 +107,9 @@ def _longest(answers: Answers) -> PageTable:
         "The 15 runs that took longest. Active: time in which a step was in progress. Waiting on the client: the part "
         "of it in steps that call functions, which last until the client submits the outputs.",
         [
-            tables.duration("duration", "wall_ms"),
-            tables.duration("active", "active_ms"),
-            tables.duration("waiting on the client", "client_ms"),
+            tables.elapsed("duration", "wall_ms"),
+            tables.elapsed("active", "active_ms"),
+            tables.elapsed("waiting on the client", "client_ms"),
             tables.word("status", "status"),
             tables.number("steps", "steps"),
             tables.number("failed", "failed_steps"),

@@ -1,4 +1,4 @@
-"""Tool calls as they stand in step_details, one maker a tool type, and how long such a call takes.
+"""Tool calls as step_details hold them, one maker for each tool type, and how long such a call takes.
 
 A call is made in the snake_case of the REST wire; `wire_forms` turns it into what the camelCase SDKs leave of it.
 """

@@ -66,7 +66,7 @@ class _PartitionHistory:
     def take(self, at: float, ownerships: Sequence[Ownership]) -> None:
         """Take the members that say they own it. Of two, the newer one is the owner: the other has not noticed yet.
 
-        A member that has lost Kafka may go on to claim the partition; the newer owner stays the owner.
+        A member that has lost Kafka may keep claiming the partition; the newer owner stays the owner.
         """
         new = [each for each in ownerships if each.member not in self._owners]
         same = [each for each in ownerships if each.member == self.owner.member]

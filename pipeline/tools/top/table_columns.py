@@ -7,12 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 GAP: Final = 2
-"""Columns of the terminal between two of the table."""
+"""Terminal columns between two columns of a table."""
 
 _MIN_TEXT_WIDTH: Final = 24
 
 HEAD: Final = "#8592a6"
-"""The style of what explains the rest."""
+"""The style of headings and other secondary text."""
 
 Row = TypeVar("Row")
 
@@ -22,10 +22,10 @@ class TableColumn(NamedTuple, Generic[Row]):
 
     Attributes:
         head: its name.
-        cell: what it shows of a row.
+        cell: what it shows for a row.
         right: whether it is aligned to the right.
-        rank: those of the highest are left out first where there is no room for all; 0 always stays.
-        is_long: whether it takes what the others leave, and goes on in a further line.
+        rank: a narrow table leaves out the highest first; 0 is always shown.
+        is_long: whether it takes the width that the others leave, and wraps.
     """
 
     head: str
@@ -36,7 +36,7 @@ class TableColumn(NamedTuple, Generic[Row]):
 
 
 def fitted_table(columns: Sequence[TableColumn[Row]], rows: Sequence[Row], width: int, nothing: str) -> Table:
-    """Return the rows in those columns that there is room for, or say that there is nothing."""
+    """Return the rows in the columns that fit, or the text `nothing` where there are no rows."""
     made = Table(box=None, padding=(0, GAP, 0, 0), header_style=HEAD, pad_edge=False, expand=False)
     if not rows:
         made.show_header = False
@@ -59,7 +59,7 @@ def fitted_table(columns: Sequence[TableColumn[Row]], rows: Sequence[Row], width
 
 
 class _Cells(NamedTuple, Generic[Row]):
-    """A column with what it shows."""
+    """A column with its cells."""
 
     column: TableColumn[Row]
     texts: list[Text]
@@ -71,7 +71,7 @@ class _Cells(NamedTuple, Generic[Row]):
 
 
 def _fitting(cells: list[_Cells[Row]], width: int) -> list[_Cells[Row]]:
-    """Return the columns that there is room for."""
+    """Return the columns that fit."""
     shown = list(cells)
     while sum(each.width for each in shown) - GAP > width:
         least = max(shown, key=lambda each: each.column.rank)

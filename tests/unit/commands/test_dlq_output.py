@@ -5,12 +5,12 @@ import pytest
 from pipeline.commands import _dlq_output as view
 from pipeline.text import visible_line
 from pipeline.tools.dlq import Decision, ReplayOutcome, ReplayResult
-from tests.support.dead_letter_topic import LETTERS, ORIGIN, Log
+from tests.support.dead_letter_topic import DEAD_LETTERS, ORIGIN, Log
 
 
 @pytest.fixture
 def log() -> Log:
-    return Log({ORIGIN: 2, LETTERS: 2})
+    return Log({ORIGIN: 2, DEAD_LETTERS: 2})
 
 
 def test_bytes_are_shown_redacted_and_whole() -> None:

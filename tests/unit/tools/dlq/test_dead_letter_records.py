@@ -15,14 +15,14 @@ from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Reason, Stage
 from pipeline.tools.dlq import Identity, Origins, ReplayOutcome, Selection, dead_letter_of
 from pipeline.tools.dlq.dead_letter_records import marker_headers, marker_of, replayed, requeued
-from tests.support.dead_letter_topic import LETTERS, NOW, ORIGIN, Log
+from tests.support.dead_letter_topic import DEAD_LETTERS, NOW, ORIGIN, Log
 
 GONE = "there-is-no-such"
 
 
 @pytest.fixture
 def log() -> Log:
-    return Log({ORIGIN: 2, LETTERS: 2})
+    return Log({ORIGIN: 2, DEAD_LETTERS: 2})
 
 
 def places(dead_letters: list[Any]) -> list[int]:
@@ -65,7 +65,7 @@ def test_damaged_headers_make_no_dead_letter_and_no_marker(log: Log, name: str, 
 
 
 def test_a_record_of_somebody_else_is_neither(log: Log) -> None:
-    log.append(LETTERS, 0, b"key", b"value", [("runstep-replayed-of", b"a/0/0/0/1"), ("runstep-replay-outcome", b"?")])
+    log.append(DEAD_LETTERS, 0, b"key", b"value", [("runstep-replayed-of", b"a/0/0/0/1"), ("runstep-replay-outcome", b"?")])
     assert log.dead_letter_topic().foreign == 1
 
 

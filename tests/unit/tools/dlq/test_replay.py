@@ -10,7 +10,7 @@ from pipeline.records import Reason, Stage
 from pipeline.tools.dlq import Identity, OnError, Origins, ReplayOutcome, ReplayPolicy, Selection, dead_letter_of
 from pipeline.tools.dlq.dead_letter_records import marker_of
 from pipeline.tools.dlq.replay import Replay, SliceLimits
-from tests.support.dead_letter_topic import LETTERS, NOW, ORIGIN, Log
+from tests.support.dead_letter_topic import DEAD_LETTERS, NOW, ORIGIN, Log
 from tests.support.fakes.kafka import FakeRecord
 
 GONE = "there-is-no-such"
@@ -18,7 +18,7 @@ GONE = "there-is-no-such"
 
 @pytest.fixture
 def log() -> Log:
-    return Log({ORIGIN: 2, LETTERS: 2})
+    return Log({ORIGIN: 2, DEAD_LETTERS: 2})
 
 
 def places(dead_letters: list[Any]) -> list[int]:
@@ -26,7 +26,7 @@ def places(dead_letters: list[Any]) -> list[int]:
 
 
 def dead_letters_in(log: Log) -> list[FakeRecord]:
-    return [record for part in log.topics[LETTERS] for record in part if dead_letter_of(record) is not None]
+    return [record for part in log.topics[DEAD_LETTERS] for record in part if dead_letter_of(record) is not None]
 
 
 # what is done
@@ -38,7 +38,7 @@ def test_a_dead_letter_comes_back_to_its_partition_with_a_marker_in_the_same_tra
     ((back, marker),) = log.written
     assert (back.topic, back.partition, back.key, back.value) == (ORIGIN, 1, b"key", b"value 7")
     assert dict(back.headers)["trace"] == b"1"
-    assert (marker.topic, marker.partition, marker.value) == (LETTERS, 0, b"")
+    assert (marker.topic, marker.partition, marker.value) == (DEAD_LETTERS, 0, b"")
     assert marker_of(marker.headers) == (Identity(ORIGIN, 1, 7, NOW - 1_000 + 7, 1), ReplayOutcome.REPLAYED)
     assert (result.done[ReplayOutcome.REPLAYED], result.failed, result.stopped) == (1, False, False)
 
@@ -66,7 +66,7 @@ def test_each_partition_with_a_copy_gets_a_marker(log: Log) -> None:
     log.dead_letter(5, lies_in=0)
     log.dead_letter(5, lies_in=1)
     log.replay(ReplayPolicy())
-    assert [record.partition for record in log.written[0] if record.topic == LETTERS] == [0, 1]
+    assert [record.partition for record in log.written[0] if record.topic == DEAD_LETTERS] == [0, 1]
 
 
 def test_dead_letters_of_so_many_refusals_are_left_alone(log: Log) -> None:
@@ -87,7 +87,7 @@ def test_another_topic_is_written_by_key(log: Log) -> None:
 OBSTACLES: dict[str, tuple[dict[str, Any], str]] = {
     "no topic": ({"topic": GONE}, f"topic {GONE} does not exist"),
     "no partition": ({"partition": 2}, f"topic {ORIGIN} has no partition 2"),
-    "of itself": ({"topic": LETTERS}, f"{LETTERS} is the dead-letter topic"),
+    "of itself": ({"topic": DEAD_LETTERS}, f"{DEAD_LETTERS} is the dead-letter topic"),
     "unread": (
         {"stage": Stage.FETCH, "reason": Reason.UNREADABLE, "value": None},
         "the daemon could not read the record",
