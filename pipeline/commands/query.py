@@ -105,14 +105,16 @@ def query(  # noqa: PLR0913 - a command's options are its parameters
         _list(form)
         return
     named = _report(sql, report)
-    statement = _plain(str(sql), since, until, given) if named is None else _asked(named, since, until, given)
+    statement = (
+        _sql_query(str(sql), since, until, given) if named is None else _report_query(named, since, until, given)
+    )
     if show:
-        typer.echo(_to_copy(named, statement))
+        typer.echo(_runnable_sql(named, statement))
         return
     settings = store_settings(data)
     client = connect(settings, settings.database)
     try:
-        answer = _ask(client, settings, _explained(statement) if explain else statement, form)
+        answer = _run(client, settings, _explain_query(statement) if explain else statement, form)
     finally:
         client.close()
     _show(answer, form, plain=explain)
@@ -154,7 +156,7 @@ def _report(sql: str | None, name: str | None) -> NamedReport | None:
     return known[name]
 
 
-def _plain(sql: str, since: str | None, until: str | None, given: list[str] | None) -> BoundQuery:
+def _sql_query(sql: str, since: str | None, until: str | None, given: list[str] | None) -> BoundQuery:
     """Return SQL as it was given, without the semicolon at its end.
 
     Raises:
@@ -170,7 +172,7 @@ def _plain(sql: str, since: str | None, until: str | None, given: list[str] | No
     return BoundQuery(text, {})
 
 
-def _asked(report: NamedReport, since: str | None, until: str | None, given: list[str] | None) -> BoundQuery:
+def _report_query(report: NamedReport, since: str | None, until: str | None, given: list[str] | None) -> BoundQuery:
     """Return the report's SQL with its time range and parameters.
 
     Raises:
@@ -189,17 +191,17 @@ def _asked(report: NamedReport, since: str | None, until: str | None, given: lis
     return BoundQuery(report.text, values)
 
 
-def _to_copy(named: NamedReport | None, statement: BoundQuery) -> str:
+def _runnable_sql(named: NamedReport | None, statement: BoundQuery) -> str:
     if named is None:
         raise typer.BadParameter("--show prints the SQL of a report; give --report NAME")
     return named.written_out(statement.values).rstrip()
 
 
-def _explained(statement: BoundQuery) -> BoundQuery:
+def _explain_query(statement: BoundQuery) -> BoundQuery:
     return statement._replace(sql=f"EXPLAIN indexes = 1, description = 0\n{statement.sql}")
 
 
-def _ask(client: Client, settings: ClickHouseSettings, statement: BoundQuery, form: Output) -> bytes:
+def _run(client: Client, settings: ClickHouseSettings, statement: BoundQuery, form: Output) -> bytes:
     """Return the server's answer, already formatted.
 
     Raises:

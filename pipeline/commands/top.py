@@ -28,7 +28,7 @@ from pipeline.tools.top.drawing import (
     troubles_table,
 )
 from pipeline.tools.top.figures import Figures
-from pipeline.tools.top.sampling import Sampler, asking
+from pipeline.tools.top.sampling import Sampler, ask_over_http
 
 _ANSWER_TIMEOUT_S: Final = 6.0
 """How long `--once` waits for answers; longer than the time-out of a question to a stalled daemon."""
@@ -77,7 +77,7 @@ def top(
         find = group_members(settings) if group else named_daemons(addresses or (), settings.http)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    sampler = Sampler(find, asking(settings.http))
+    sampler = Sampler(find, ask_over_http(settings.http))
     board = Board("" if addresses else settings.kafka.group_id)
     if not (once or as_json) and _is_terminal():
         _live(sampler, board, interval)

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.tools.top.board import Board
 from pipeline.tools.top.counters import Labels, labels
 from pipeline.tools.top.figures import Figures
-from pipeline.tools.top.sampling import Answer, Heard, Round, Silent
+from pipeline.tools.top.sampling import Answer, Answered, Round, Unanswered
 from pipeline.tools.top.status import Status
 
 WALL = 1_000_000.0
@@ -23,7 +23,7 @@ def daemon(
     born: float = WALL - 100,
     samples: Mapping[str, Mapping[Labels, float]] | None = None,
     **status: Any,
-) -> Heard:
+) -> Answered:
     """Return what a daemon says.
 
     Args:
@@ -45,12 +45,12 @@ def daemon(
         **(samples or {}),
     }
     answer = {"state": "running", "partitions": places, "sink": {"available": True, "breaker": "closed"}, **status}
-    return Heard(address, at, Status.model_validate(answer), counted)
+    return Answered(address, at, Status.model_validate(answer), counted)
 
 
-def silent(at: float, address: str = SECOND, cause: str = "connection refused") -> Silent:
+def silent(at: float, address: str = SECOND, cause: str = "connection refused") -> Unanswered:
     """Return that a daemon does not answer."""
-    return Silent(address, at, cause)
+    return Unanswered(address, at, cause)
 
 
 def shown(

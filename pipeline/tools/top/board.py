@@ -15,7 +15,7 @@ from pipeline.tools.top.partition_owners import (
     lately,
     trend,
 )
-from pipeline.tools.top.sampling import Heard, Round
+from pipeline.tools.top.sampling import Answered, Round
 from pipeline.tools.top.watched_daemon import RECORDS, STEP_WINDOW_S, WatchedDaemon
 
 _MAX_POINTS: Final = 600
@@ -44,17 +44,17 @@ class LastErrors:
         self._known: dict[str, dict[str, tuple[str, float]]] = {}
         self._last: dict[str, _LastError] = {}
 
-    def take(self, heard: Heard, wall: float) -> None:
+    def take(self, answer: Answered, wall: float) -> None:
         """Take the errors of an answer."""
-        retries = grouped(heard.samples, _RETRIES, "error_class")
-        errors = {name: (text, retries.get(name, 0.0)) for name, text in heard.status.last_error.items()}
-        before = self._known.get(heard.address)
+        retries = grouped(answer.samples, _RETRIES, "error_class")
+        errors = {name: (text, retries.get(name, 0.0)) for name, text in answer.status.last_error.items()}
+        before = self._known.get(answer.address)
         for error_class, (text, number) in errors.items():
             if before is None:
-                self._last.setdefault(error_class, _LastError(heard.address, text, None))
+                self._last.setdefault(error_class, _LastError(answer.address, text, None))
             elif before.get(error_class) != (text, number):
-                self._last[error_class] = _LastError(heard.address, text, wall)
-        self._known[heard.address] = errors
+                self._last[error_class] = _LastError(answer.address, text, wall)
+        self._known[answer.address] = errors
 
     def shown(self, flow: Flow, counted: Samples) -> tuple[ErrorFigures, ...]:
         """Return the last error of each class, the latest first."""
@@ -96,11 +96,11 @@ class Board:
         self._watched = {name: self._watched.get(name) or WatchedDaemon(name) for name in round_.expected}
         for answer in round_.answers:
             watched = self._watched[answer.address]
-            if isinstance(answer, Heard):
-                watched.hear(answer)
+            if isinstance(answer, Answered):
+                watched.take_answer(answer)
                 self._last_errors.take(answer, wall)
             else:
-                watched.miss(answer)
+                watched.take_silence(answer)
         away = {name for name, each in self._watched.items() if each.cause is not None}
         self._partitions.take(at, self._ownerships(), away)
         return self._figures(round_.search_error, at, wall, away)

@@ -33,7 +33,7 @@ _UNUSED: Final = ("runstep_tokens_", "runstep_tool_calls_", "runstep_anomalies_"
 """Most of a scrape is not needed here, and parsing it is what costs."""
 
 
-class Heard(NamedTuple):
+class Answered(NamedTuple):
     """The answer of a daemon: `at` in monotonic seconds, its /status, its /metrics."""
 
     address: str
@@ -42,7 +42,7 @@ class Heard(NamedTuple):
     samples: Samples
 
 
-class Silent(NamedTuple):
+class Unanswered(NamedTuple):
     """A daemon that did not answer, and why."""
 
     address: str
@@ -50,7 +50,7 @@ class Silent(NamedTuple):
     cause: str
 
 
-Answer: TypeAlias = Heard | Silent
+Answer: TypeAlias = Answered | Unanswered
 
 
 class Round(NamedTuple):
@@ -75,7 +75,7 @@ class Sampler:
 
         Args:
             find: returns the daemons, and may raise a `RunstepError`; called every few seconds, since members change.
-            ask: asks one daemon; see `asking`.
+            ask: asks one daemon; see `ask_over_http`.
         """
         self._find = find
         self._ask = ask
@@ -88,7 +88,7 @@ class Sampler:
     def sample(self, timeout_s: float) -> Round:
         """Ask every daemon that has no open question, and return what is answered within so many seconds.
 
-        A daemon that has not answered for longer than its time-out is reported as `Silent`.
+        A daemon that has not answered for longer than its time-out is reported as `Unanswered`.
         """
         self._search_daemons(timeout_s)
         for address in self._addresses:
@@ -122,7 +122,7 @@ class Sampler:
             del self._open[name]
             return question.future.result()
         silent = time.monotonic() - question.asked_at
-        return Silent(name, time.monotonic(), f"no answer for {silent:.0f} s") if silent > PATIENCE else None
+        return Unanswered(name, time.monotonic(), f"no answer for {silent:.0f} s") if silent > PATIENCE else None
 
 
 class _Question(Generic[T]):
@@ -147,10 +147,10 @@ class _Question(Generic[T]):
             self.future.set_result(answer)
 
 
-def asking(http: HttpSettings) -> Callable[[Address], Answer]:
+def ask_over_http(http: HttpSettings) -> Callable[[Address], Answer]:
     """Return a function that asks a daemon for /status and /metrics; several threads may call it at once.
 
-    The function does not raise: `Silent` says why there was no answer.
+    The function does not raise: `Unanswered` says why there was no answer.
     """
 
     def ask(address: Address) -> Answer:
@@ -160,7 +160,7 @@ def asking(http: HttpSettings) -> Callable[[Address], Answer]:
             try:
                 status = Status.model_validate_json(page.text)
             except ValidationError:
-                return Silent(
+                return Unanswered(
                     address.name,
                     time.monotonic(),
                     f"/status is not that of runstep (HTTP {page.status}): is this the port of http.bind?",
@@ -168,11 +168,11 @@ def asking(http: HttpSettings) -> Callable[[Address], Answer]:
             page = get(through, f"{address.url}/metrics")
             if page.status != HTTPStatus.OK:
                 # Taken for a scrape, it would reset all counters, and the next one would count everything at once.
-                return Silent(address.name, time.monotonic(), f"/metrics failed (HTTP {page.status})")
+                return Unanswered(address.name, time.monotonic(), f"/metrics failed (HTTP {page.status})")
             samples = parsed(page.text)
         except UNANSWERED as error:
-            return Silent(address.name, time.monotonic(), visible_line(reason(error)))
-        return Heard(address.name, time.monotonic(), status, samples)
+            return Unanswered(address.name, time.monotonic(), visible_line(reason(error)))
+        return Answered(address.name, time.monotonic(), status, samples)
 
     return ask
 

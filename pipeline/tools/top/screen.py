@@ -133,7 +133,7 @@ class Top(App[Exception]):
 
     def on_body_resized(self) -> None:
         """Fit the new size."""
-        self._show_anew()
+        self._rearrange()
 
     def _ask(self) -> None:
         self._began = time.monotonic()
@@ -229,7 +229,7 @@ class Top(App[Exception]):
             picture = area(values, width, max(height - 1, 1), colours)
             chart.update(Text("\n").join([line(figures, width), picture]))
 
-    def _show_anew(self) -> None:
+    def _rearrange(self) -> None:
         self._arrange()
         self.call_after_refresh(self._draw)
 
@@ -246,13 +246,13 @@ class Top(App[Exception]):
     def action_view(self, view: View) -> None:
         """Show a view."""
         self.view = view
-        self._show_anew()
+        self._rearrange()
 
     def action_turn(self, by: int) -> None:
         """Show the next view, or the one before."""
         views = _VIEWS if self.is_wide else _VIEWS[1:]
         self.view = views[(views.index(self.shown_view) + by) % len(views)]
-        self._show_anew()
+        self._rearrange()
 
     def action_faster(self) -> None:
         """Ask more often."""

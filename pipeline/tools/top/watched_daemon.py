@@ -8,7 +8,7 @@ from pipeline.tools.daemon_client import PATIENCE
 from pipeline.tools.top.counters import Samples, Tally, grouped, labels, total
 from pipeline.tools.top.figures import AWAY, MemberFigures, PartitionFigures
 from pipeline.tools.top.partition_owners import RATE_WINDOW_S, Ownership
-from pipeline.tools.top.sampling import Heard, Silent
+from pipeline.tools.top.sampling import Answered, Unanswered
 from pipeline.tools.top.status import MemberStatus, Status, WorkerStatus
 
 STEP_WINDOW_S: Final = 60.0
@@ -54,16 +54,16 @@ class WatchedDaemon:
         """Whether it has answered often enough for rates."""
         return self._rounds > 1
 
-    def hear(self, heard: Heard) -> None:
+    def take_answer(self, answer: Answered) -> None:
         """Take an answer."""
-        self.cause, self._status, self._samples = None, heard.status, heard.samples
+        self.cause, self._status, self._samples = None, answer.status, answer.samples
         self._note_process(self._born())
         own = {
             labels(worker=worker.worker): float(sum(worker.counts.values()))
-            for worker in heard.status.workers
+            for worker in answer.status.workers
             if worker.counts
         }
-        self.tally.take(heard.at, {**heard.samples, _WORKER_RECORDS: own}, self._born())
+        self.tally.take(answer.at, {**answer.samples, _WORKER_RECORDS: own}, self._born())
         self._rounds += 1
 
     def _note_process(self, born: float) -> None:
@@ -73,11 +73,11 @@ class WatchedDaemon:
         self._births.add(born)
         self._last_birth = born
 
-    def miss(self, silent: Silent) -> None:
+    def take_silence(self, answer: Unanswered) -> None:
         """Note that it does not answer."""
         if self.cause is None:
-            self._away_since = silent.at
-        self.cause = silent.cause
+            self._away_since = answer.at
+        self.cause = answer.cause
 
     def causes(self, at: float) -> list[str]:
         """Return what is wrong with it; `at` in monotonic seconds."""

@@ -19,7 +19,7 @@ from pipeline.metrics import Metrics
 from pipeline.metrics.counts import Counts
 from pipeline.tools.top import sampling
 from pipeline.tools.top.addresses import Address, group_members, named_daemons
-from pipeline.tools.top.sampling import Answer, Heard, Sampler, Silent, asking
+from pipeline.tools.top.sampling import Answer, Answered, Sampler, Unanswered, ask_over_http
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates
 from tests.support.daemon import environment, running_daemon
@@ -147,23 +147,23 @@ def test_what_is_not_runstep_or_speaks_no_http_is_away_with_the_cause() -> None:
     alien.state = {"state": "running", "partitions": 5}
     with serving(CollectorRegistry(), alien) as endpoints:
         name = "{}:{}".format(*endpoints.address)
-        answer = asking(HttpSettings())(Address(name, f"http://{name}", trusted=False))
-    assert isinstance(answer, Silent)
+        answer = ask_over_http(HttpSettings())(Address(name, f"http://{name}", trusted=False))
+    assert isinstance(answer, Unanswered)
     assert answer.cause == "/status is not that of runstep (HTTP 200): is this the port of http.bind?"
 
 
 def test_what_a_daemon_says_is_made_visible() -> None:
     with serving(CollectorRegistry(), health(causes=["\x1b[2Jgone"], last_error={"x\x07": "a\nb"})) as endpoints:
         name = "{}:{}".format(*endpoints.address)
-        answer = asking(HttpSettings())(Address(name, f"http://{name}", trusted=False))
-    assert isinstance(answer, Heard)
+        answer = ask_over_http(HttpSettings())(Address(name, f"http://{name}", trusted=False))
+    assert isinstance(answer, Answered)
     assert answer.status.causes == ["␛[2Jgone"]
     assert answer.status.last_error == {"x␇": "a␊b"}
 
 
 def test_who_is_stuck_keeps_nobody_waiting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with stuck() as silent:
-        sampler = Sampler(named_daemons([address, silent], HttpSettings()), asking(HttpSettings()))
+        sampler = Sampler(named_daemons([address, silent], HttpSettings()), ask_over_http(HttpSettings()))
         told: dict[str, Answer] = {}
 
         def hear() -> set[str]:
@@ -173,11 +173,11 @@ def test_who_is_stuck_keeps_nobody_waiting(address: str, monkeypatch: pytest.Mon
             return set(told)
 
         until(lambda: hear() == {address}, lambda: f"{told}")
-        assert isinstance(told.pop(address), Heard)
+        assert isinstance(told.pop(address), Answered)
         monkeypatch.setattr(sampling, "PATIENCE", 0.0)
-        until(lambda: silent in hear() and isinstance(told.get(address), Heard), lambda: f"{told}")
+        until(lambda: silent in hear() and isinstance(told.get(address), Answered), lambda: f"{told}")
         late = told[silent]
-        assert isinstance(late, Silent)
+        assert isinstance(late, Unanswered)
         assert late.cause.startswith("no answer for")
 
 
@@ -191,7 +191,7 @@ def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing(monke
             raise SourceUnavailable("Kafka is \x1b away")
         return list(there)
 
-    sampler = Sampler(find, lambda address: Silent(address.name, 0.0, "no"))
+    sampler = Sampler(find, lambda address: Unanswered(address.name, 0.0, "no"))
 
     def becomes(expected: list[str], trouble: str) -> None:
         def state() -> tuple[list[str], str]:
@@ -245,10 +245,10 @@ def test_https_with_client_certificates(tmp_path: Path) -> None:
         endpoints = stack.enter_context(serving(CollectorRegistry(), health(), **shown))
         (own,) = named_daemons([], http.model_copy(update={"bind": "{}:{}".format(*endpoints.address)}))()
         assert own.url.startswith("https://")
-        assert isinstance(asking(http)(own), Heard)
+        assert isinstance(ask_over_http(http)(own), Answered)
         wrong = HttpSettings(cert_file=stranger.cert_file, key_file=stranger.key_file)
-        refused = asking(wrong)(own)
-    assert isinstance(refused, Silent)
+        refused = ask_over_http(wrong)(own)
+    assert isinstance(refused, Unanswered)
     assert "certificate" in refused.cause
 
 
@@ -257,12 +257,12 @@ def test_a_counter_that_gets_on_is_a_rate() -> None:
     metrics = Metrics(registry, (1.0,))
     with serving(registry, health()) as endpoints:
         name = "{}:{}".format(*endpoints.address)
-        ask = asking(HttpSettings())
+        ask = ask_over_http(HttpSettings())
         before = ask(Address(name, f"http://{name}", trusted=False))
         metrics.publish(Counts(records={("stored", ""): 5}))
         after = ask(Address(name, f"http://{name}", trusted=False))
-    assert isinstance(before, Heard)
-    assert isinstance(after, Heard)
+    assert isinstance(before, Answered)
+    assert isinstance(after, Answered)
     key = frozenset({("outcome", "stored"), ("reason", "")})
     grown = after.samples["runstep_records_total"][key] - before.samples["runstep_records_total"][key]
     assert grown == 5

@@ -19,7 +19,7 @@ from pipeline.config import HttpSettings
 from pipeline.tools.demo.embedded_broker import embedded_broker
 from pipeline.tools.top.addresses import Address
 from pipeline.tools.top.counters import labels
-from pipeline.tools.top.sampling import Answer, Heard, Silent, asking, parsed
+from pipeline.tools.top.sampling import Answer, Answered, Unanswered, ask_over_http, parsed
 from tests.support.endpoints_rig import SetHealth, serving
 
 NOBODY = "127.0.0.1:1"
@@ -34,7 +34,7 @@ class Failing(Collector):
 
 
 def asked(name: str) -> Answer:
-    return asking(HttpSettings())(Address(name, f"http://{name}", trusted=False))
+    return ask_over_http(HttpSettings())(Address(name, f"http://{name}", trusted=False))
 
 
 @contextmanager
@@ -64,10 +64,10 @@ def test_metrics_that_fail_are_not_taken_for_counters_that_begin_anew() -> None:
     registry = CollectorRegistry(auto_describe=False)
     with serving(registry, SetHealth()) as endpoints:
         name = "{}:{}".format(*endpoints.address)
-        assert isinstance(asked(name), Heard)
+        assert isinstance(asked(name), Answered)
         registry.register(Failing())
         answer = asked(name)
-    assert isinstance(answer, Silent)
+    assert isinstance(answer, Unanswered)
     assert answer.cause == "/metrics failed (HTTP 500)"
 
 
@@ -87,7 +87,7 @@ def test_metrics_that_fail_are_not_taken_for_counters_that_begin_anew() -> None:
 def test_a_damaged_answer_is_none(answers: tuple[bytes, ...], cause: str) -> None:
     with answering(*answers) as name:
         answer = asked(name)
-    assert isinstance(answer, Silent)
+    assert isinstance(answer, Unanswered)
     assert cause in answer.cause
 
 

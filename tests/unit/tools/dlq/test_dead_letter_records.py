@@ -65,7 +65,9 @@ def test_damaged_headers_make_no_dead_letter_and_no_marker(log: Log, name: str, 
 
 
 def test_a_record_of_somebody_else_is_neither(log: Log) -> None:
-    log.append(DEAD_LETTERS, 0, b"key", b"value", [("runstep-replayed-of", b"a/0/0/0/1"), ("runstep-replay-outcome", b"?")])
+    log.append(
+        DEAD_LETTERS, 0, b"key", b"value", [("runstep-replayed-of", b"a/0/0/0/1"), ("runstep-replay-outcome", b"?")]
+    )
     assert log.dead_letter_topic().foreign == 1
 
 
