@@ -30,7 +30,10 @@ def print_report(console: Console, client: Any) -> None:
     """Run some reports of `runstep query` and print their answers."""
     known = reports()
     sections = (
-        ("Steps", _of(known["steps_by_status"], "type, status, steps, p50_s, p95_s, p99_s, max_s", 12)),
+        (
+            "Steps, durations in seconds",
+            _of(known["steps_by_status"], "type, status, steps, p50_s, p95_s, p99_s, max_s", 12),
+        ),
         ("Errors that occur most", _of(known["top_errors"], "steps, category, code, sample AS message", 6)),
         ("Slowest steps", _SLOWEST),
     )

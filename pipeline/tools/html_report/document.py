@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -23,13 +24,13 @@ from pipeline.tools.html_report.tables import PageTable
 _LIBRARIES: Final = ("plotly", "jinja2")
 
 
-def require_libraries() -> None:
+def require_libraries(libraries: Sequence[str] = _LIBRARIES) -> None:
     """Check that the libraries of the page are installed.
 
     Raises:
         ConfigError: one is missing; with what to install.
     """
-    if any(importlib.util.find_spec(name) is None for name in _LIBRARIES):
+    if any(importlib.util.find_spec(name) is None for name in libraries):
         raise ConfigError("the libraries of the HTML page are not installed; run: pip install 'runstep[report]'")
 
 

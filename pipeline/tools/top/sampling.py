@@ -70,15 +70,26 @@ class Round(NamedTuple):
 class Sampler:
     """Finds the daemons and asks them, round by round."""
 
-    def __init__(self, find: Callable[[], Sequence[Address]], ask: Callable[[Address], Answer]) -> None:
+    def __init__(
+        self,
+        find: Callable[[], Sequence[Address]],
+        ask: Callable[[Address], Answer],
+        *,
+        find_interval_s: float = FIND_INTERVAL_S,
+        answer_timeout_s: float = PATIENCE,
+    ) -> None:
         """Prepare; no daemon is asked before `sample`.
 
         Args:
             find: returns the daemons, and may raise a `RunstepError`; called every few seconds, since members change.
             ask: asks one daemon; see `ask_over_http`.
+            find_interval_s: time between two searches for daemons.
+            answer_timeout_s: how long a daemon may be silent before it is reported as `Unanswered`.
         """
         self._find = find
         self._ask = ask
+        self._find_interval_s = find_interval_s
+        self._answer_timeout_s = answer_timeout_s
         self._search: _Question[Sequence[Address]] | None = None
         self._found_at = float("-inf")
         self._addresses: Sequence[Address] = ()
@@ -101,7 +112,7 @@ class Sampler:
 
     def _search_daemons(self, timeout_s: float) -> None:
         if self._search is None:
-            if self._addresses and time.monotonic() < self._found_at + FIND_INTERVAL_S:
+            if self._addresses and time.monotonic() < self._found_at + self._find_interval_s:
                 return
             self._search = _Question(self._find)
         # Without a known daemon there is nothing else to do than wait.
@@ -121,8 +132,10 @@ class Sampler:
         if question.future.done():
             del self._open[name]
             return question.future.result()
-        silent = time.monotonic() - question.asked_at
-        return Unanswered(name, time.monotonic(), f"no answer for {silent:.0f} s") if silent > PATIENCE else None
+        silent_s = time.monotonic() - question.asked_at
+        if silent_s <= self._answer_timeout_s:
+            return None
+        return Unanswered(name, time.monotonic(), f"no answer for {silent_s:.0f} s")
 
 
 class _Question(Generic[T]):

@@ -17,7 +17,6 @@ from pipeline.config import HttpSettings, KafkaSettings, Settings
 from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.metrics.counts import Counts
-from pipeline.tools.top import sampling
 from pipeline.tools.top.addresses import Address, group_members, named_daemons
 from pipeline.tools.top.sampling import Answer, Answered, Sampler, Unanswered, ask_over_http
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
@@ -161,28 +160,27 @@ def test_what_a_daemon_says_is_made_visible() -> None:
     assert answer.status.last_error == {"x␇": "a␊b"}
 
 
-def test_who_is_stuck_keeps_nobody_waiting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_stuck_keeps_nobody_waiting(address: str) -> None:
     with stuck() as silent:
-        sampler = Sampler(named_daemons([address, silent], HttpSettings()), ask_over_http(HttpSettings()))
+        find, ask = named_daemons([address, silent], HttpSettings()), ask_over_http(HttpSettings())
+        patient, impatient = Sampler(find, ask), Sampler(find, ask, answer_timeout_s=0.0)
         told: dict[str, Answer] = {}
 
-        def hear() -> set[str]:
+        def hear(sampler: Sampler) -> set[str]:
             found = sampler.sample(0.1)
             assert list(found.expected) == [address, silent]
             told.update({answer.address: answer for answer in found.answers})
             return set(told)
 
-        until(lambda: hear() == {address}, lambda: f"{told}")
+        until(lambda: hear(patient) == {address}, lambda: f"{told}")
         assert isinstance(told.pop(address), Answered)
-        monkeypatch.setattr(sampling, "PATIENCE", 0.0)
-        until(lambda: silent in hear() and isinstance(told.get(address), Answered), lambda: f"{told}")
+        until(lambda: silent in hear(impatient) and isinstance(told.get(address), Answered), lambda: f"{told}")
         late = told[silent]
         assert isinstance(late, Unanswered)
         assert late.cause.startswith("no answer for")
 
 
-def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "FIND_INTERVAL_S", 0.0)
+def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing() -> None:
     there = [Address("one", "", trusted=True)]
     failing = Event()
 
@@ -191,7 +189,7 @@ def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing(monke
             raise SourceUnavailable("Kafka is \x1b away")
         return list(there)
 
-    sampler = Sampler(find, lambda address: Unanswered(address.name, 0.0, "no"))
+    sampler = Sampler(find, lambda address: Unanswered(address.name, 0.0, "no"), find_interval_s=0.0)
 
     def becomes(expected: list[str], trouble: str) -> None:
         def state() -> tuple[list[str], str]:

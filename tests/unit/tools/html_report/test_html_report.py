@@ -260,7 +260,6 @@ def test_what_fails_while_writing_is_told_and_leaves_nothing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_its_libraries_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document, "_LIBRARIES", ("plotly", "no_such_library"))
+def test_without_its_libraries_it_says_what_to_install() -> None:
     with pytest.raises(ConfigError, match=r"pip install 'runstep\[report\]'"):
-        document.require_libraries()
+        document.require_libraries(("plotly", "no_such_library"))
