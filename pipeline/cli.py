@@ -1,8 +1,8 @@
-"""The command `runstep`: finds the command that was asked for, and turns its end into one line and an exit code.
+"""The command `runstep`: finds the subcommand, runs it, and turns its end into an exit code and a line for each error.
 
 A command is a function of its own name in `pipeline/commands/`, or a `typer.Typer` of that name with commands below it.
-Its module is imported when it is called, so that `runstep --help` and a typing error answer at once. Exit codes are in
-`pipeline.commands._exit_codes`.
+Its module is imported when it is called, so that `runstep --help` and a mistyped command answer at once. Exit codes are
+in `pipeline.commands._exit_codes`.
 """
 
 import importlib
@@ -25,17 +25,17 @@ from pipeline.redaction import redact
 
 COMMANDS: Final = {
     "run": "Run the daemon: Kafka in, ClickHouse and Prometheus out.",
-    "migrate": "Create or update the tables, and show what is applied.",
-    "check": "Say whether everything the daemon needs is there.",
+    "migrate": "Create or update the tables, and show the applied migrations.",
+    "check": "Check that everything the daemon needs is there.",
     "dlq": "List, show and replay dead letters.",
     "audit": "Prove that every offset is accounted for.",
-    "doctor": "Say why it is stuck, and what to do.",
-    "top": "See running daemons at work, live.",
-    "config": "Show the settings in force, and where each comes from.",
-    "query": "Ask the tables: SQL, or a report by name.",
-    "report": "Write what the dashboards show as one HTML file.",
-    "simulate": "Produce realistic run-step events to a Kafka.",
-    "demo": "See it all work, with nothing installed.",
+    "doctor": "Find out why the daemon makes no progress, and what to do.",
+    "top": "Watch running daemons, live.",
+    "config": "Show the effective settings, and where each comes from.",
+    "query": "Query the tables: SQL, or a report by name.",
+    "report": "Write what the dashboards show into one HTML file.",
+    "simulate": "Produce realistic run-step events to Kafka.",
+    "demo": "See it all work, without Kafka or ClickHouse installed.",
 }
 
 # Typer brings its own copy of click in newer versions; what it exports leads to the right class in all of them.
@@ -44,21 +44,21 @@ _ClickError: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 _HELP: Final = """
 Run-step telemetry: from Kafka to ClickHouse and Prometheus, with every offset accounted for.
 
-Settings come from runstep.toml, from RUNSTEP_SECTION__KEY in the environment, and from secret files, the later ones
-winning. Without any, Kafka is looked for on localhost:9092 and ClickHouse on http://localhost:8123.
+Settings come from runstep.toml, from RUNSTEP_SECTION__KEY in the environment, and from secret files; a later source
+overrides an earlier one. By default Kafka is at localhost:9092 and ClickHouse at http://localhost:8123.
 """
 _EXAMPLES: Final = """
-Begin here:
+Start here:
 
-`runstep demo` - no servers needed, a minute
+`runstep demo` - see it work in a minute, without servers
 
-`runstep check --live` - is everything there that `run` needs?
+`runstep check --live` - check everything that `run` needs
 
-`runstep migrate` - make the tables
+`runstep migrate` - create the tables
 
 `RUNSTEP_KAFKA__TOPICS=steps RUNSTEP_CLICKHOUSE__URL=http://user:password@host:8123 runstep run`
 
-`runstep --config /etc/runstep.toml config` - what is in force, and why
+`runstep --config /etc/runstep.toml config` - show the effective settings and their sources
 """
 
 
@@ -70,13 +70,13 @@ class Commands(TyperGroup):
         self.commands = {name: TyperCommand(name=name, help=summary) for name, summary in COMMANDS.items()}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
-        """Return the command itself in the place of its summary."""
+        """Return the command itself in place of its summary."""
         name, _, rest = super().resolve_command(ctx, args)
         return name, load_command(str(name)), rest
 
 
 def load_command(name: str) -> Any:
-    """Import a command and return it as Typer understands it."""
+    """Import a command and return it as a command of Typer."""
     found = getattr(importlib.import_module(f"pipeline.commands.{name}"), name)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
@@ -106,7 +106,7 @@ def _show_version(wanted: bool) -> None:
 def _runstep(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="The settings file instead of ./runstep.toml."),
+        typer.Option("--config", "-c", metavar="FILE", help="The settings file, instead of ./runstep.toml."),
     ] = None,
     version: Annotated[  # noqa: ARG001 - acts through its callback
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
@@ -116,12 +116,12 @@ def _runstep(
 
 
 def main() -> None:
-    """Run the command line of this process and end it with the right code."""
+    """Run the command line of this process and exit with its code."""
     sys.exit(execute(sys.argv[1:]))
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; what goes wrong is told on standard error, a line each."""
+    """Run one command line and return its exit code; errors are printed on standard error, a line each."""
     try:
         result = typer.main.get_command(app).main(
             args=_config_first(arguments), prog_name="runstep", standalone_mode=False
@@ -131,14 +131,14 @@ def execute(arguments: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _exit_codes.INTERRUPTED
     except RunstepError as error:
-        return _tell(error)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a stack unasked
-        return _fault(error)
+        return _print_error(error)
+    except Exception as error:  # noqa: BLE001 - a user sees a stack only at log level debug
+        return _print_bug(error)
     return result if isinstance(result, int) else _exit_codes.OK
 
 
 def _config_first(arguments: Sequence[str]) -> list[str]:
-    """Let `--config FILE` stand behind the command too, where most people write it."""
+    """Move `--config FILE` to the front: most people write it after the command."""
     own, rest = list(arguments), []
     if "--" in own:
         end = own.index("--")
@@ -162,24 +162,24 @@ def _wrong_usage(error: Any) -> int:
     return _exit_codes.USAGE
 
 
-def _tell(error: RunstepError) -> int:
+def _print_error(error: RunstepError) -> int:
     for line in str(error).splitlines() or [type(error).__name__]:
         typer.echo(f"runstep: {redact(line)}", err=True)
     return error.exit_code
 
 
-def _fault(error: Exception) -> int:
+def _print_bug(error: Exception) -> int:
     if _is_debugging():
         typer.echo(redact("".join(traceback.format_exception(error))), err=True)
     summary = redact(" ".join(f"{type(error).__name__}: {error}".split()))
-    fix = "" if _is_debugging() else "; RUNSTEP_LOG__LEVEL=debug shows where"
-    typer.echo(f"runstep: this is a fault of ours, please report it: {summary[:500]}{fix}", err=True)
+    hint = "" if _is_debugging() else "; RUNSTEP_LOG__LEVEL=debug shows where"
+    typer.echo(f"runstep: this is a bug in runstep, please report it: {summary[:500]}{hint}", err=True)
     return _exit_codes.BUG
 
 
 def _is_debugging() -> bool:
-    asked = os.environ.get("RUNSTEP_LOG__LEVEL", "").lower() == "debug"
-    return asked or logging.getLogger("pipeline").level == logging.DEBUG
+    is_requested = os.environ.get("RUNSTEP_LOG__LEVEL", "").lower() == "debug"
+    return is_requested or logging.getLogger("pipeline").level == logging.DEBUG
 
 
 if __name__ == "__main__":

@@ -1,27 +1,33 @@
-"""What `runstep dlq` is given on the command line: which dead letters are meant."""
+"""The options of `runstep dlq` that select dead letters."""
 
 import re
 from typing import Annotated, TypeAlias
 
 import typer
 
-from pipeline.commands._times import moment
+from pipeline.commands._times import parse_time
 from pipeline.records import IGNORED_REASONS, Reason, Stage
 from pipeline.tools.dlq import Origins, Selection
 
 Reasons: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--reason", "-r", metavar="REASON", help="Refused for this; may be repeated.")
+    list[str] | None,
+    typer.Option("--reason", "-r", metavar="REASON", help="Only those rejected for this reason; may be repeated."),
 ]
 Stages: TypeAlias = Annotated[
-    list[Stage] | None, typer.Option("--stage", help="Refused at this stage; may be repeated.")
+    list[Stage] | None, typer.Option("--stage", help="Only those rejected at this stage; may be repeated.")
 ]
 Since: TypeAlias = Annotated[
-    str | None, typer.Option("--since", metavar="TIME", help="Dead-lettered since; 2h, 7d, or 2026-01-31T12:00 (UTC).")
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Only those dead-lettered since: 2h, 7d, or 2026-01-31T12:00 (UTC)."),
 ]
-Until: TypeAlias = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Dead-lettered before.")]
+Until: TypeAlias = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Only those dead-lettered before, in the same forms.")
+]
 Origin: TypeAlias = Annotated[
     str | None,
-    typer.Option("--origin", metavar="TOPIC/PARTITION[:FIRST-LAST]", help="Of this partition, and of these offsets."),
+    typer.Option(
+        "--origin", metavar="TOPIC/PARTITION[:FIRST-LAST]", help="Only those from this partition and these offsets."
+    ),
 ]
 Limit: TypeAlias = Annotated[
     int | None, typer.Option("--limit", "-n", min=1, help="At most so many, the oldest first.")
@@ -31,29 +37,29 @@ Limit: TypeAlias = Annotated[
 def selection(
     reasons: list[str] | None, stages: list[Stage] | None, since: str | None, until: str | None, origin: str | None
 ) -> Selection:
-    """Return which dead letters the options mean.
+    """Return the selection that the options describe.
 
     Raises:
-        BadParameter: one of them cannot be read.
+        BadParameter: an option cannot be read.
     """
     known = [str(reason) for reason in Reason if reason not in IGNORED_REASONS]
     for reason in reasons or ():
         if reason not in known:
-            raise typer.BadParameter(f"there is no reason {reason!r}; there are {', '.join(known)}")
+            raise typer.BadParameter(f"there is no reason {reason!r}; the reasons are {', '.join(known)}")
     return Selection(
         reasons=frozenset(reasons or ()),
         stages=frozenset(map(str, stages or ())),
-        since=moment(since),
-        until=moment(until),
+        since=parse_time(since),
+        until=parse_time(until),
         origins=origins(origin),
     )
 
 
 def origins(text: str | None) -> Origins | None:
-    """Return the offsets that `TOPIC/PARTITION`, `…:OFFSET` or `…:FIRST-LAST` means.
+    """Return the offsets of `TOPIC/PARTITION`, `…:OFFSET` or `…:FIRST-LAST`.
 
     Raises:
-        BadParameter: it is none of these.
+        BadParameter: the text has none of these forms.
     """
     if text is None:
         return None
@@ -74,7 +80,7 @@ def place(text: str) -> tuple[int, int]:
     """Return partition and offset of `PARTITION:OFFSET`.
 
     Raises:
-        BadParameter: it is something else.
+        BadParameter: the text has another form.
     """
     read = re.fullmatch(r"(\d{1,9}):(\d{1,18})", text.strip())
     if read is None:

@@ -1,10 +1,9 @@
-"""How `runstep dlq` shows dead letters. What producers sent is shown redacted and without control characters."""
+"""How `runstep dlq` shows dead letters: text from producers is redacted and has no control characters."""
 
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -13,20 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.redaction import redact
-from pipeline.text import visible, visible_line
-from pipeline.tools.dlq import Book, DeadLetter, Decision, Outcome, Report
+from pipeline.text import utc_time, visible, visible_line
+from pipeline.tools.dlq import DeadLetter, DeadLetterTopic, Decision, ReplayOutcome, ReplayResult
 
 _OPEN = "open"
 
 
 def console() -> Console:
-    """Return where tables go; off a terminal nothing is cut: whoever reads it has no window of 80 columns."""
+    """Return the console for tables; wide where the output is no terminal, so that nothing is cut."""
     return Console(width=None if sys.stdout.isatty() else 400, highlight=False)
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal, told what is done and of how many; nothing elsewhere."""
+    """Show a bar on a terminal, nothing elsewhere; yields a function of the number that is done, and of all."""
     shown = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=shown, disable=not shown.is_terminal, transient=True) as bar:
@@ -34,7 +33,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def plain(dead_letter: DeadLetter, book: Book) -> dict[str, Any]:
+def as_json_object(dead_letter: DeadLetter, topic: DeadLetterTopic) -> dict[str, Any]:
     """Return a dead letter for `--json`; times in milliseconds since the epoch."""
     return {
         "partition": dead_letter.partition,
@@ -45,54 +44,57 @@ def plain(dead_letter: DeadLetter, book: Book) -> dict[str, Any]:
         "dead_lettered": dead_letter.timestamp,
         "bytes": dead_letter.size,
         "truncated": bool(dead_letter.sha256),
-        "state": book.outcomes.get(dead_letter.identity, _OPEN),
+        "state": topic.outcomes.get(dead_letter.identity, _OPEN),
     }
 
 
-def dead_letter_table(dead_letters: Sequence[DeadLetter], book: Book) -> Table:
+def dead_letter_table(dead_letters: Sequence[DeadLetter], topic: DeadLetterTopic) -> Table:
     """Return the dead letters as a table."""
     shown = _headed()
     for dead_letter in dead_letters:
-        shown.add_row(*_cells(dead_letter), book.outcomes.get(dead_letter.identity, _OPEN))
+        shown.add_row(*_cells(dead_letter), topic.outcomes.get(dead_letter.identity, _OPEN))
     return shown
 
 
 def decision_table(decisions: Iterable[Decision]) -> Table:
-    """Return what would be done as a table."""
+    """Return the decisions of a dry run as a table."""
     shown = _headed("would be")
     for decision in decisions:
         verdict, cause = decision.outcome or "left", visible_line(redact(decision.cause))
-        # As Text: what a dead letter says of its topic may look like markup.
+        # As Text, since the topic in a dead letter may look like markup.
         shown.add_row(*_cells(decision.dead_letter), Text(f"{verdict}: {cause}" if cause else str(verdict)))
     return shown
 
 
 def by_reason(dead_letters: Iterable[DeadLetter]) -> str:
-    """Return how many dead letters there are of each reason, as one line."""
+    """Return the number of dead letters by reason, as one line."""
     counts = Counter(dead_letter.reason for dead_letter in dead_letters)
     return ", ".join(f"{visible_line(reason)} {number:,}" for reason, number in counts.most_common())
 
 
-def summary(report: Report, *, dry: bool) -> list[str]:
-    """Return what was done, a line each."""
-    done = report.done
-    lines = [f"{'would replay' if dry else 'replayed'} {_dead_letters(done[Outcome.REPLAYED])}"]
-    if done[Outcome.REQUEUED]:
-        lines.append(f"{_dead_letters(done[Outcome.REQUEUED])} cannot be replayed: put at the end, to be tried again")
-    if done[Outcome.DROPPED]:
-        lines.append(f"{_dead_letters(done[Outcome.DROPPED])} cannot be replayed: dropped")
-    if report.exhausted:
-        lines.append(f"{_dead_letters(report.exhausted)} left alone: refused --max-attempts times or more")
-    if report.closed:
-        lines.append(f"{_dead_letters(report.closed)} replayed, requeued or dropped before")
+def summary(result: ReplayResult, *, dry: bool) -> list[str]:
+    """Return the numbers of a replay, a line each."""
+    done = result.done
+    lines = [f"{'would replay' if dry else 'replayed'} {_dead_letters(done[ReplayOutcome.REPLAYED])}"]
+    if done[ReplayOutcome.REQUEUED]:
+        lines.append(
+            f"{_dead_letters(done[ReplayOutcome.REQUEUED])} cannot be replayed: requeued at the end of the topic"
+        )
+    if done[ReplayOutcome.DROPPED]:
+        lines.append(f"{_dead_letters(done[ReplayOutcome.DROPPED])} cannot be replayed: dropped")
+    if result.exhausted:
+        lines.append(f"{_dead_letters(result.exhausted)} skipped: rejected --max-attempts times or more")
+    if result.closed:
+        lines.append(f"{_dead_letters(result.closed)} skipped: replayed, requeued or dropped before")
     return lines
 
 
 def failure_line(dead_letter: DeadLetter, cause: str) -> str:
-    """Return why a dead letter cannot be replayed."""
+    """Return the sentence about a dead letter that cannot be replayed."""
     origin = dead_letter.identity
     where = f"{visible_line(origin.topic)}/{origin.partition}:{origin.offset}"
-    return f"dead letter {dead_letter.partition}:{dead_letter.offset}, of {where}, cannot be replayed: {visible_line(redact(cause))}"
+    place = f"{dead_letter.partition}:{dead_letter.offset}"
+    return f"dead letter {place}, of {where}, cannot be replayed: {visible_line(redact(cause))}"
 
 
 def text_of(value: bytes | None) -> str:
@@ -105,17 +107,9 @@ def line_of(value: bytes | None) -> str:
     return visible_line(text_of(value))
 
 
-def instant(milliseconds: int) -> str:
-    """Return a time as text, in UTC."""
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return str(milliseconds)
-
-
 def _headed(last: str = "state") -> Table:
     shown = Table()
-    for name in ("letter", "reason", "stage", "origin", "record time", "dead-lettered"):
+    for name in ("dead letter", "reason", "stage", "origin", "record time", "dead-lettered"):
         shown.add_column(name)
     shown.add_column("attempt", justify="right")
     shown.add_column("bytes", justify="right")
@@ -131,8 +125,8 @@ def _cells(dead_letter: DeadLetter) -> list[Text | str]:
         Text(visible_line(dead_letter.reason)),
         Text(visible_line(dead_letter.stage)),
         Text(visible_line(f"{origin.topic}/{origin.partition}:{origin.offset}")),
-        "-" if origin.timestamp < 0 else instant(origin.timestamp),
-        instant(dead_letter.timestamp),
+        "-" if origin.timestamp < 0 else utc_time(origin.timestamp),
+        utc_time(dead_letter.timestamp),
         str(origin.attempt),
         f"{dead_letter.size:,}",
         "cut" if dead_letter.sha256 else "",

@@ -1,4 +1,4 @@
-"""A time on the command line: how long ago, or when."""
+"""Reads a time from the command line: an age such as 2h, or a date."""
 
 import re
 import time
@@ -10,8 +10,8 @@ import typer
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
-def moment(text: str | None) -> int | None:
-    """Return milliseconds since the epoch for `2h`, so long ago, or for an ISO time, in UTC unless it says otherwise.
+def parse_time(text: str | None) -> int | None:
+    """Return milliseconds since the epoch for an age such as `2h`, or for an ISO time, in UTC unless it has a zone.
 
     Raises:
         BadParameter: it is neither.

@@ -1,4 +1,4 @@
-"""`runstep audit`: proves that nothing was lost and nothing doubled, or says what was."""
+"""`runstep audit`: proves that no record was lost or doubled, or names those that were."""
 
 import json
 import logging
@@ -14,40 +14,37 @@ from rich.text import Text
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import settings_from_context
 from pipeline.errors import RunstepError
-from pipeline.tools.audit import Account, PartitionAccount
-from pipeline.tools.audit import audit as look
+from pipeline.tools.audit import Account, PartitionAccount, run_audit
 
 
 def audit(
     *,
     held: Annotated[bool, typer.Option("--held", help="Audit only the offsets that Kafka still holds.")] = False,
-    dead_letters: Annotated[
-        bool, typer.Option(help="Read the dead-letter topic, too, and compare it with the ledger.")
-    ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON: `ok`, `problems`, and all numbers.")] = False,
+    dead_letters: Annotated[bool, typer.Option(help="Compare the dead-letter topic with the ledger, too.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: `ok`, `problems`, and all numbers.")] = False,
 ) -> None:
     """Prove that every offset is accounted for: stored, dead-lettered or ignored, once.
 
-    Compares, partition by partition, the offsets below the group's committed one with the ledger, the ledger with the
-    steps, and its dead-lettered offsets with the dead-letter topic. Offsets that the ledger lacks are looked up in
-    Kafka: where it holds a record, that record is lost; where it has none, a transaction or compaction explains it. It
-    changes nothing, and may run while the daemon runs. The ClickHouse user needs SELECT on run_step_ledger and
-    run_steps_current, as runstep_reader has it.
+    For each partition, the audit compares the offsets below the group's committed offset with the ledger. It then
+    compares the ledger with the steps, and its dead-lettered offsets with the dead-letter topic. Offsets that the
+    ledger lacks are looked up in Kafka: a record there is lost; without one, a transaction or compaction explains the
+    gap. The audit changes nothing and may run beside the daemon. The ClickHouse user needs SELECT on
+    run_step_ledger and run_steps_current, as runstep_reader has it.
 
-    Exit codes: 0 everything is accounted for, 1 something is not, 69 a service is away, 78 a setting is wrong.
+    Exit codes: 0 everything is accounted for, 1 there are problems, 69 a service is away, 78 a setting is wrong.
 
     Examples: `runstep audit`, `runstep audit --json --no-dead-letters`,
     `RUNSTEP_CLICKHOUSE__URL=http://runstep_reader:...@host:8123 runstep audit`.
     """
     progress = Console(stderr=True, highlight=False)
 
-    def tell(what: str) -> None:
+    def show_progress(what: str) -> None:
         if sys.stderr.isatty():
             progress.print(Text(f"auditing {what}", style="dim"))
 
     try:
         settings = settings_from_context(kafka_log_level=logging.CRITICAL)
-        account = look(settings, held=held, dead_letters=dead_letters, tell=tell)
+        account = run_audit(settings, held=held, dead_letters=dead_letters, progress=show_progress)
     except RunstepError as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "problems": [str(error)]}, indent=2))
@@ -61,7 +58,7 @@ def audit(
 
 
 def _plain(account: Account) -> dict[str, Any]:
-    """Return all of it for `--json`."""
+    """Return the result for `--json`."""
     return {
         "ok": not account.problems(),
         "problems": account.problems(),
@@ -82,11 +79,11 @@ def _plain(account: Account) -> dict[str, Any]:
 
 
 def _show(account: Account) -> None:
-    # Off a terminal nothing is cut: whoever reads it has no window of 80 columns.
+    # Without a terminal the table is wide, so that nothing is cut.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     console.print(_table(account.partitions))
     steps, dead_letters = account.steps, account.dead_letters
-    console.print(f"{steps.steps:,} steps, {steps.seen_twice:,} seen twice")
+    console.print(f"{steps.steps:,} steps, {steps.seen_twice:,} visible twice")
     console.print(dead_letters.skipped or _dead_letters_line(account), soft_wrap=True)
     for note in _notes(account.partitions):
         console.print(note, soft_wrap=True)
@@ -99,10 +96,12 @@ def _show(account: Account) -> None:
 
 def _last_line(account: Account) -> Text:
     if all(part.committed is None for part in account.partitions):
-        return Text("this group has committed nothing yet: there is nothing to account for", style="yellow")
+        return Text(
+            "the group has committed nothing yet, so there is nothing to audit; start `runstep run`", style="yellow"
+        )
     if account.unverified:
-        told = f"{account.accounted:,} offsets are accounted for, {account.unverified:,} were not looked at"
-        return Text(told, style="yellow")
+        numbers = f"{account.accounted:,} offsets are accounted for, {account.unverified:,} were not looked up in Kafka"
+        return Text(numbers, style="yellow")
     return Text(f"all {account.accounted:,} offsets are accounted for", style="green")
 
 
@@ -124,26 +123,26 @@ def _table(parts: Any) -> Table:
 
 def _numbers(part: PartitionAccount) -> list[str]:
     missing = part.missing
-    lost, untold = missing.get("lost", 0) + missing.get("expired", 0), missing.get("unverified", 0)
+    lost, unverified = missing.get("lost", 0) + missing.get("expired", 0), missing.get("unverified", 0)
     numbers = [part.lag, *(part.outcomes.get(name, 0) for name in ("stored", "dead_lettered", "ignored"))]
-    numbers += [sum(missing.values()) - lost - untold, lost]
+    numbers += [sum(missing.values()) - lost - unverified, lost]
     return ["-" if part.committed is None else f"{part.committed:,}", *(f"{number:,}" for number in numbers)]
 
 
 def _notes(parts: Any) -> list[str]:
-    """Return what is worth knowing and no bad news."""
+    """Return what explains the numbers and is no problem."""
     notes = []
     for cause, meaning in {
-        "transaction": "hold no record: markers of transactions, and aborted records",
+        "transaction": "hold no record: they are transaction markers or aborted records",
         "compaction": "hold no record any more: the topic is compacted",
-        "unverified": "are not in the ledger, in too many ranges to look each up in Kafka: nobody can tell why",
+        "unverified": "are not in the ledger, for an unknown cause: they are too many ranges to look each up in Kafka",
     }.items():
         number = sum(part.missing.get(cause, 0) for part in parts)
         if number:
             notes.append(f"{number:,} offsets {meaning}")
     for attribute, meaning in {
-        "recreated": "offsets are in the ledger with several timestamps: the topic was made again",
-        "repeated_rows": "rows lie there twice until ClickHouse merges them; no query sees them",
+        "recreated": "offsets are in the ledger with several timestamps: the topic was recreated",
+        "repeated_rows": "rows are stored twice until ClickHouse merges them; no query sees them",
         "in_flight": "offsets are written and not committed yet",
     }.items():
         number = sum(getattr(part, attribute) for part in parts)

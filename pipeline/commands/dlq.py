@@ -1,4 +1,4 @@
-"""`runstep dlq`: lists dead letters, shows one, and brings them back in, each once."""
+"""`runstep dlq`: lists dead letters, shows one, and replays them, each once."""
 
 import json
 import logging
@@ -17,25 +17,26 @@ from pipeline.commands._settings import settings_from_context
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.kafka.log_reader import LogReader, reading_logs
+from pipeline.text import utc_time
 from pipeline.tools.dlq import (
-    Book,
     DeadLetter,
+    DeadLetterTopic,
     OnError,
     Replay,
-    Report,
+    ReplayPolicy,
+    ReplayResult,
     Selection,
     Superseded,
-    Terms,
     Transactions,
     dead_letter_of,
 )
 
-MOST_SHOWN: Final = 100
-"""Dead letters that a table shows unless told otherwise; the JSON has all."""
+MAX_SHOWN: Final = 100
+"""Dead letters that a table shows without --limit; --json has no limit."""
 
 dlq = typer.Typer(
     name="dlq",
-    help="List, show and replay dead letters: records that were refused, kept in a topic of their own.",
+    help="List, show and replay dead letters: records that the daemon rejected and keeps in the dead-letter topic.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -52,13 +53,18 @@ def list_dead_letters(  # noqa: PLR0913 - one for each option
     origin: options.Origin = None,
     limit: options.Limit = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Those too that were replayed, requeued or dropped.")
+        bool, typer.Option("--all", help="List also those that were replayed, requeued or dropped.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, times in milliseconds since the epoch.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with times in milliseconds since the epoch.")
+    ] = False,
 ) -> None:
-    """List the dead letters that are open, the oldest first, and how many there are of each reason.
+    """List the open dead letters, the oldest first, and their number by reason.
 
-    A dead letter that was sent twice is listed once. Values are not shown; `runstep dlq show` does.
+    A dead letter is open until it is replayed or dropped. One that was sent twice is listed once. The list does not
+    show values; `runstep dlq show` does.
+
+    Exit codes: 0 listed, 69 Kafka is away, 78 a setting is wrong or the topic does not exist.
 
     Examples: `runstep dlq list`, `runstep dlq list --reason too_large --since 2h`,
     `runstep dlq list --origin steps/3:1000-2000 --json`.
@@ -66,29 +72,33 @@ def list_dead_letters(  # noqa: PLR0913 - one for each option
     selection = options.selection(reason, stage, since, until, origin)
     settings = settings_from_context(kafka_log_level=logging.CRITICAL)
     with reading_logs(settings.kafka) as reader:
-        book = Book(reader, settings.dead_letter_topic)
-        _read(book)
-    dead_letters = book.chosen(selection, closed=everything)
-    shown = dead_letters[: limit if limit or as_json else MOST_SHOWN]
+        topic = DeadLetterTopic(reader, settings.dead_letter_topic)
+        _read(topic)
+    dead_letters = topic.chosen(selection, closed=everything)
+    shown = dead_letters[: limit if limit or as_json else MAX_SHOWN]
     if as_json:
-        listed = [view.plain(dead_letter, book) for dead_letter in shown]
-        typer.echo(json.dumps({"topic": book.topic, "found": len(dead_letters), "letters": listed}, indent=2))
+        listed = [view.as_json_object(dead_letter, topic) for dead_letter in shown]
+        typer.echo(json.dumps({"topic": topic.name, "found": len(dead_letters), "letters": listed}, indent=2))
         return
-    _show_list(book, dead_letters, shown, everything=everything)
+    _show_list(topic, dead_letters, shown, everything=everything)
 
 
 @dlq.command()
 def show(
-    place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="Where it lies in the dead-letter topic.")],
+    place: Annotated[
+        str,
+        typer.Argument(metavar="PARTITION:OFFSET", help="Its place in the dead-letter topic, as `dlq list` shows it."),
+    ],
     *,
-    raw: Annotated[bool, typer.Option("--raw", help="Only the value, byte for byte, secrets and all.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print only the value, byte for byte, with its secrets.")] = False,
 ) -> None:
     """Show a dead letter: its headers, key and value.
 
-    Credentials and e-mail addresses are taken out, and control characters made visible, unless `--raw` asks for the
-    bytes as they are.
+    Credentials and e-mail addresses are redacted and control characters are made visible, except with `--raw`.
 
-    Examples: `runstep dlq show 0:17`, `runstep dlq show 0:17 --raw > dead letter.json`.
+    Exit codes: 0 shown, 1 the topic holds no record there, 69 Kafka is away, 78 a setting is wrong.
+
+    Examples: `runstep dlq show 0:17`, `runstep dlq show 0:17 --raw > dead-letter.json`.
     """
     partition, offset = options.place(place)
     settings = settings_from_context(kafka_log_level=logging.CRITICAL)
@@ -96,7 +106,8 @@ def show(
         record = _record(reader, settings.dead_letter_topic, partition, offset)
     if record is None:
         typer.echo(
-            f"runstep: {settings.dead_letter_topic} holds no record at {place}; `runstep dlq list` shows all", err=True
+            f"runstep: {settings.dead_letter_topic} holds no record at {place}; `runstep dlq list` shows what it holds",
+            err=True,
         )
         raise typer.Exit(_exit_codes.FINDINGS)
     if raw:
@@ -116,76 +127,82 @@ def replay(  # noqa: PLR0913 - one for each option
     origin: options.Origin = None,
     limit: options.Limit = None,
     to_topic: Annotated[
-        str | None, typer.Option("--to-topic", metavar="TOPIC", help="To this topic, by key, instead of the origin.")
+        str | None,
+        typer.Option(
+            "--to-topic", metavar="TOPIC", help="Write to this topic, partitioned by key, instead of the origin."
+        ),
     ] = None,
     max_attempts: Annotated[
-        int, typer.Option("--max-attempts", min=1, help="Leave dead letters alone that were refused so often.")
+        int, typer.Option("--max-attempts", min=1, help="Skip dead letters that were rejected so often.")
     ] = 3,
     on_error: Annotated[
         OnError,
-        typer.Option(
-            "--on-error", help="With a dead letter that cannot be replayed: stop, put it at the end, or drop it."
-        ),
+        typer.Option("--on-error", help="What to do when one cannot be replayed: stop, put it at the end, or drop it."),
     ] = OnError.STOP,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Bring dead letters back in: to the topic and partition they came from, each once.
+    """Replay dead letters: write them to the topic and partition they came from, each once.
 
-    Do it when the cause is fixed. Key, value and headers are the original's; it is a new record at a new offset. What
-    was replayed is marked in the dead-letter topic in the same transaction: a second run, or one after a crash, goes
-    on where the first ended. A record that is refused again comes back as a dead letter with a higher attempt. Of a dead letter
-    that holds only the head of its value, the whole is fetched from its origin, if Kafka still has it.
+    Replay once the cause is fixed. A replayed record has the key, value and headers of the original, at a new offset.
+    The same transaction marks its dead letter as replayed in the dead-letter topic, so a second run, or one after a
+    crash, continues where the first ended. If the daemon rejects the record again, the new dead letter has a higher
+    attempt. Where a dead letter holds only the first part of its value, the whole value is read from the origin, if
+    Kafka still holds it.
 
-    Exit codes: 0 done, 1 a dead letter could not be replayed or another replay took over, 69 Kafka is away, 78 a setting is
-    wrong.
+    Exit codes: 0 done, 1 a dead letter could not be replayed or another replay took over, 69 Kafka is away, 78 a
+    setting is wrong.
 
     Examples: `runstep dlq replay --dry-run`, `runstep dlq replay --reason too_large --yes`,
     `runstep dlq replay --origin steps/3:1000-2000 --on-error drop`.
     """
     selection = options.selection(reason, stage, since, until, origin)
     settings = settings_from_context(kafka_log_level=logging.CRITICAL)
-    terms = Terms(max_attempts, on_error, to_topic)
+    policy = ReplayPolicy(max_attempts, on_error, to_topic)
     try:
         with reading_logs(settings.kafka) as reader:
-            book = Book(reader, settings.dead_letter_topic)
-            _require(book, to_topic)
+            topic = DeadLetterTopic(reader, settings.dead_letter_topic)
+            _require_target(topic, to_topic)
             if dry_run:
-                report = _preview(book, terms, selection, limit, as_json=as_json)
+                result = _preview(topic, policy, selection, limit, as_json=as_json)
             else:
-                report = _replay(settings, book, terms, (selection, limit), ask=not yes)
+                result = _replay(settings, topic, policy, (selection, limit), ask=not yes)
     except Superseded as error:
         typer.echo(f"runstep: {error}", err=True)
         raise typer.Exit(_exit_codes.FINDINGS) from None
-    _tell(report, dry=dry_run, as_json=as_json)
+    _print_result(result, dry=dry_run, as_json=as_json)
 
 
-def _replay(settings: Settings, book: Book, terms: Terms, which: tuple[Selection, int | None], *, ask: bool) -> Report:
-    # A missing topic is told before anybody else's replay is ended.
-    book.reader.partitions(book.topic)
-    replaying = Replay(book, terms)
+def _replay(
+    settings: Settings, topic: DeadLetterTopic, policy: ReplayPolicy, which: tuple[Selection, int | None], *, ask: bool
+) -> ReplayResult:
+    # A missing topic is an error before this replay fences off another one.
+    topic.reader.partitions(topic.name)
+    replay_run = Replay(topic, policy)
     with _transactions(settings) as transactions:
-        _read(book)
-        dead_letters = replaying.plan(*which)
+        _read(topic)
+        dead_letters = replay_run.plan(*which)
         if dead_letters:
             if ask:
                 _confirm(dead_letters)
-            transactions.prove(book.reader)
-            with view.progress("replaying") as tell:
-                replaying.run(
-                    dead_letters, transactions, lambda left: tell(len(dead_letters) - left, len(dead_letters))
+            transactions.verify_isolation(topic.reader)
+            with view.progress("replaying") as progress:
+                replay_run.run(
+                    dead_letters, transactions, lambda left: progress(len(dead_letters) - left, len(dead_letters))
                 )
-    return replaying.report
+    return replay_run.result
 
 
-def _preview(book: Book, terms: Terms, selection: Selection, limit: int | None, *, as_json: bool) -> Report:
-    _read(book)
-    replaying = Replay(book, terms)
-    decisions = list(replaying.preview(replaying.plan(selection, limit)))
+def _preview(
+    topic: DeadLetterTopic, policy: ReplayPolicy, selection: Selection, limit: int | None, *, as_json: bool
+) -> ReplayResult:
+    _read(topic)
+    replay_run = Replay(topic, policy)
+    decisions = list(replay_run.preview(replay_run.plan(selection, limit)))
     if decisions and not as_json:
-        view.console().print(view.decision_table(decisions[:MOST_SHOWN]))
-    return replaying.report
+        view.console().print(view.decision_table(decisions[:MAX_SHOWN]))
+    return replay_run.result
 
 
 @contextmanager
@@ -198,11 +215,11 @@ def _transactions(settings: Settings) -> Iterator[Transactions]:
         transactions.close()
 
 
-def _require(book: Book, topic: str | None) -> None:
-    if topic == book.topic:
-        raise typer.BadParameter(f"{topic} is the dead-letter topic")
-    if topic is not None:
-        book.reader.partitions(topic)
+def _require_target(topic: DeadLetterTopic, target: str | None) -> None:
+    if target == topic.name:
+        raise typer.BadParameter(f"--to-topic: {target} is the dead-letter topic")
+    if target is not None:
+        topic.reader.partitions(target)
 
 
 def _confirm(dead_letters: list[DeadLetter]) -> None:
@@ -212,7 +229,7 @@ def _confirm(dead_letters: list[DeadLetter]) -> None:
         )
 
 
-def _tell(report: Report, *, dry: bool, as_json: bool) -> None:
+def _print_result(result: ReplayResult, *, dry: bool, as_json: bool) -> None:
     if as_json:
         failed = [
             {
@@ -221,40 +238,42 @@ def _tell(report: Report, *, dry: bool, as_json: bool) -> None:
                 "origin": dead_letter.identity._asdict(),
                 "cause": cause,
             }
-            for dead_letter, cause in report.failures
+            for dead_letter, cause in result.failures
         ]
-        counts: dict[str, Any] = {str(outcome): number for outcome, number in report.done.items()}
-        counts |= {"exhausted": report.exhausted, "closed_before": report.closed, "stopped": report.stopped}
+        counts: dict[str, Any] = {str(outcome): number for outcome, number in result.done.items()}
+        counts |= {"exhausted": result.exhausted, "closed_before": result.closed, "stopped": result.stopped}
         typer.echo(json.dumps({"dry_run": dry, **counts, "failures": failed}, indent=2))
     else:
-        for dead_letter, cause in report.failures[:MOST_SHOWN]:
+        for dead_letter, cause in result.failures[:MAX_SHOWN]:
             typer.echo(view.failure_line(dead_letter, cause), err=True)
-        for line in view.summary(report, dry=dry):
+        for line in view.summary(result, dry=dry):
             typer.echo(line)
-        if report.stopped:
-            typer.echo("stopped there; --on-error requeue or drop goes on", err=True)
-    if report.failed:
+        if result.stopped:
+            typer.echo("the replay stopped there; --on-error requeue or --on-error drop continues", err=True)
+    if result.failed:
         raise typer.Exit(_exit_codes.FINDINGS)
 
 
-def _read(book: Book) -> None:
-    with view.progress(f"reading {book.topic}") as tell:
-        book.read_on(tell)
+def _read(topic: DeadLetterTopic) -> None:
+    with view.progress(f"reading {topic.name}") as progress:
+        topic.read_new(progress)
 
 
-def _show_list(book: Book, dead_letters: list[DeadLetter], shown: list[DeadLetter], *, everything: bool) -> None:
+def _show_list(
+    topic: DeadLetterTopic, dead_letters: list[DeadLetter], shown: list[DeadLetter], *, everything: bool
+) -> None:
     if shown:
-        view.console().print(view.dead_letter_table(shown, book))
+        view.console().print(view.dead_letter_table(shown, topic))
     if len(shown) < len(dead_letters):
-        typer.echo(f"the first {len(shown):,} of {len(dead_letters):,}; --limit shows more")
-    kind = "letters" if everything else "open dead letters"
+        typer.echo(f"these are the first {len(shown):,} of {len(dead_letters):,}; --limit shows more")
+    kind = "dead letters" if everything else "open dead letters"
     typer.echo(
         f"{len(dead_letters):,} {kind}: {view.by_reason(dead_letters)}"
         if dead_letters
-        else f"no {kind} in {book.topic}"
+        else f"no {kind} in {topic.name}"
     )
-    if book.strangers:
-        typer.echo(f"{book.strangers:,} records of {book.topic} are no dead letters of runstep")
+    if topic.foreign:
+        typer.echo(f"{topic.foreign:,} records of {topic.name} are not dead letters of runstep")
 
 
 def _record(reader: LogReader, topic: str, partition: int, offset: int) -> Any:
@@ -266,9 +285,9 @@ def _record(reader: LogReader, topic: str, partition: int, offset: int) -> Any:
 
 def _show_record(record: Any) -> None:
     dead_letter = dead_letter_of(record)
-    typer.echo(f"{record.topic} {record.partition}:{record.offset}, {view.instant(record.timestamp)}")
+    typer.echo(f"{record.topic} {record.partition}:{record.offset}, {utc_time(record.timestamp)}")
     if dead_letter is None:
-        typer.echo("no dead letter, or one with damaged headers")
+        typer.echo("this record is not a dead letter of runstep, or its headers are damaged")
     for name, value in record.headers:
         typer.echo(f"{view.line_of(name.encode())}: {view.line_of(value)}")
     typer.echo(f"key: {view.line_of(record.key)}")

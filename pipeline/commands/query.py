@@ -1,7 +1,7 @@
-"""`runstep query`: asks the tables, in SQL or by the name of a report, on a server or in an embedded data directory.
+"""`runstep query`: runs SQL or a named report, on a server or on an embedded data directory, and prints the answer.
 
-What the reports are and take is `pipeline.tools.queries`; this asks and shows. It only reads. What comes out is text
-that producers sent: control characters are shown, never sent to the terminal.
+The reports belong to `pipeline.tools.queries`. The command only reads. Values may be text that producers sent, so
+control characters are made visible.
 """
 
 import json
@@ -21,18 +21,18 @@ from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import server_line, sink_error
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import store_settings
-from pipeline.commands._times import moment
+from pipeline.commands._times import parse_time
 from pipeline.config import ClickHouseSettings
 from pipeline.text import visible
-from pipeline.tools.queries import Report, reports
-from pipeline.tools.queries.values import span
+from pipeline.tools.queries import NamedReport, reports
+from pipeline.tools.queries.parameters import time_bounds
 
-MOST_ROWS: Final = 1_000
+MAX_TABLE_ROWS: Final = 1_000
 """Rows that a table shows; the other formats have no limit."""
 
 
 class Output(StrEnum):
-    """In what form the answer is printed."""
+    """The format in which the answer is printed."""
 
     TABLE = "table"
     JSON = "json"
@@ -41,19 +41,19 @@ class Output(StrEnum):
 
 
 _FORMATS: Final[dict[Output, tuple[str, dict[str, Any]]]] = {
-    Output.TABLE: ("JSONCompactStringsEachRowWithNamesAndTypes", {"limit": MOST_ROWS + 1}),
+    Output.TABLE: ("JSONCompactStringsEachRowWithNamesAndTypes", {"limit": MAX_TABLE_ROWS + 1}),
     Output.JSON: ("JSONEachRow", {"output_format_json_array_of_rows": 1, "date_time_output_format": "iso"}),
     Output.JSONL: ("JSONEachRow", {"date_time_output_format": "iso"}),
     Output.CSV: ("CSVWithNames", {"date_time_output_format": "iso"}),
 }
-"""The server does the formatting: no value loses its precision on the way."""
+"""The server formats the answer, so that no value loses precision on the way."""
 
 _NULL: Final = "ᴺᵁᴸᴸ"
-"""How the server writes it; few fonts can."""
+"""How the server writes NULL, in characters that many fonts lack."""
 
 
-class Question(NamedTuple):
-    """What the server is asked: the SQL, and the values of its placeholders."""
+class BoundQuery(NamedTuple):
+    """SQL, and the values of its placeholders."""
 
     sql: str
     values: dict[str, str]
@@ -64,28 +64,37 @@ def query(  # noqa: PLR0913 - a command's options are its parameters
         str | None, typer.Argument(help="A SELECT, SHOW or DESCRIBE; `-` reads it from standard input.")
     ] = None,
     *,
-    report: Annotated[str | None, typer.Option("--report", "-r", help="A report by its name, see --list.")] = None,
+    report: Annotated[str | None, typer.Option("--report", "-r", help="Run a report by its name; see --list.")] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="TIME", help="The report's span begins: 2h, 7d, or 2026-01-31T12:00 (UTC)."),
+        typer.Option(
+            "--since", metavar="TIME", help="Begin of the report's time range: 2h, 7d, or 2026-01-31T12:00 (UTC)."
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="The report's span ends before this.")
+        str | None, typer.Option("--until", metavar="TIME", help="End of the report's time range, in the same forms.")
     ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the report, see --list; may be repeated."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the report, see --list; may be repeated."),
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the reports and their parameters.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Print the report's SQL, to be taken elsewhere.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Print what would be read, by which index.")] = False,
-    output: Annotated[Output, typer.Option("--format", "-f", help="The form of the answer.")] = Output.TABLE,
+    show: Annotated[bool, typer.Option("--show", help="Print the report's SQL, to be run by another client.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what the server would read, and by which index.")
+    ] = False,
+    output: Annotated[Output, typer.Option("--format", "-f", help="Format of the answer.")] = Output.TABLE,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="An embedded data directory, such as the demo's.")
     ] = None,
 ) -> None:
-    """Ask the tables: SQL, or a report by name.
+    """Query the tables: SQL, or a report by name.
+
+    `query` only reads. The tables and views are run_steps_current, run_step_ledger, runs and tool_calls; `runstep query
+    --list` shows the reports.
+
+    Exit codes: 0 answered, 1 ClickHouse rejects the SQL, 69 ClickHouse is away, 78 a setting is wrong.
 
     Examples: `runstep query --report outcomes_by_assistant --since 7d`,
     `runstep query --report slowest_steps --set limit=5 --set assistant=asst_x`,
@@ -96,14 +105,16 @@ def query(  # noqa: PLR0913 - a command's options are its parameters
         _list(form)
         return
     named = _report(sql, report)
-    question = _plain(str(sql), since, until, given) if named is None else _asked(named, since, until, given)
+    statement = (
+        _sql_query(str(sql), since, until, given) if named is None else _report_query(named, since, until, given)
+    )
     if show:
-        typer.echo(_to_copy(named, question))
+        typer.echo(_runnable_sql(named, statement))
         return
     settings = store_settings(data)
     client = connect(settings, settings.database)
     try:
-        answer = _ask(client, settings, _explained(question) if explain else question, form)
+        answer = _run(client, settings, _explain_query(statement) if explain else statement, form)
     finally:
         client.close()
     _show(answer, form, plain=explain)
@@ -124,16 +135,16 @@ def _list(form: Output) -> None:
             typer.echo(f"  {'':22}    --set {one.name}={one.default}  {one.meaning}")
 
 
-def _described(report: Report) -> dict[str, Any]:
+def _described(report: NamedReport) -> dict[str, Any]:
     named = {"name": report.name, "group": report.group, "description": report.description}
     return {**named, "parameters": [asdict(one) for one in report.parameters]}
 
 
-def _report(sql: str | None, name: str | None) -> Report | None:
-    """Return the report that was named, None where SQL was given.
+def _report(sql: str | None, name: str | None) -> NamedReport | None:
+    """Return the report of --report, None where SQL was given.
 
     Raises:
-        BadParameter: nothing was asked, two things were, or there is no such report.
+        BadParameter: neither or both were given, or there is no such report.
     """
     if (sql is None) == (name is None):
         raise typer.BadParameter("give SQL or --report NAME; --list shows the reports")
@@ -141,26 +152,28 @@ def _report(sql: str | None, name: str | None) -> Report | None:
         return None
     known = reports()
     if name not in known:
-        raise typer.BadParameter(f"there is no report {name!r}; there are {', '.join(known)}")
+        raise typer.BadParameter(f"there is no report {name!r}; the reports are {', '.join(known)}")
     return known[name]
 
 
-def _plain(sql: str, since: str | None, until: str | None, given: list[str] | None) -> Question:
+def _sql_query(sql: str, since: str | None, until: str | None, given: list[str] | None) -> BoundQuery:
     """Return SQL as it was given, without the semicolon at its end.
 
     Raises:
-        BadParameter: there is none, or it is told what only a report can be told.
+        BadParameter: the SQL is empty, or an option of reports was given with it.
     """
     if since or until or given:
-        raise typer.BadParameter("--since, --until and --set are for a --report; SQL says it itself")
+        raise typer.BadParameter(
+            "--since, --until and --set are options of --report; write the conditions into the SQL"
+        )
     text = (sys.stdin.read() if sql == "-" else sql).strip().rstrip(";").rstrip()
     if not text:
         raise typer.BadParameter("the SQL is empty")
-    return Question(text, {})
+    return BoundQuery(text, {})
 
 
-def _asked(report: Report, since: str | None, until: str | None, given: list[str] | None) -> Question:
-    """Return the report's SQL with what it is told.
+def _report_query(report: NamedReport, since: str | None, until: str | None, given: list[str] | None) -> BoundQuery:
+    """Return the report's SQL with its time range and parameters.
 
     Raises:
         BadParameter: a time cannot be read, or the report has no such parameter.
@@ -170,83 +183,85 @@ def _asked(report: Report, since: str | None, until: str | None, given: list[str
         if not sign:
             raise typer.BadParameter(f"--set {name}: expected NAME=VALUE, such as limit=10")
     try:
-        values = report.values(span(moment(since), moment(until)), {name: value for name, _, value in pairs})
+        values = report.values(
+            time_bounds(parse_time(since), parse_time(until)), {name: value for name, _, value in pairs}
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    return Question(report.text, values)
+    return BoundQuery(report.text, values)
 
 
-def _to_copy(named: Report | None, question: Question) -> str:
+def _runnable_sql(named: NamedReport | None, statement: BoundQuery) -> str:
     if named is None:
-        raise typer.BadParameter("--show prints the SQL of a --report")
-    return named.written_out(question.values).rstrip()
+        raise typer.BadParameter("--show prints the SQL of a report; give --report NAME")
+    return named.written_out(statement.values).rstrip()
 
 
-def _explained(question: Question) -> Question:
-    return question._replace(sql=f"EXPLAIN indexes = 1, description = 0\n{question.sql}")
+def _explain_query(statement: BoundQuery) -> BoundQuery:
+    return statement._replace(sql=f"EXPLAIN indexes = 1, description = 0\n{statement.sql}")
 
 
-def _ask(client: Client, settings: ClickHouseSettings, question: Question, form: Output) -> bytes:
+def _run(client: Client, settings: ClickHouseSettings, statement: BoundQuery, form: Output) -> bytes:
     """Return the server's answer, already formatted.
 
     Raises:
         SinkUnavailable: the server is away.
-        Exit: the server says no; the reason is on standard error.
+        Exit: the server rejects the statement; the reason is on standard error.
     """
     name, options = _FORMATS[form]
     writable = client.server_settings["readonly"].value == "0"
     try:
-        # 2, not 1: the settings of a question may still be changed.
+        # 2, not 1: with 1 the settings of the statement could not be changed.
         changed = {**options, **({"readonly": 2} if writable else {})}
-        answer = client.raw_query(question.sql, parameters=question.values or None, fmt=name, settings=changed)
+        answer = client.raw_query(statement.sql, parameters=statement.values or None, fmt=name, settings=changed)
     except Exception as error:  # noqa: BLE001 - the driver lets foreign exceptions through
         failure = sink_error(error, address(settings))
         if failure.code is None:
             raise failure from None
-        typer.echo(f"runstep: {_refusal(failure.code, server_line(str(error)))}", err=True)
+        typer.echo(f"runstep: {_rejection(failure.code, server_line(str(error)))}", err=True)
         raise typer.Exit(_exit_codes.FINDINGS) from None
     return bytes(answer)
 
 
-def _refusal(code: int, line: str) -> str:
-    missing = "; `runstep migrate` makes the tables of runstep"
+def _rejection(code: int, line: str) -> str:
+    missing = "; `runstep migrate` creates the tables of runstep"
     hints = {164: "; `runstep query` only reads", 60: missing}
-    # A view with parameters is called as a function, and missed as one.
+    # A view with parameters is called as a function, so its absence is an unknown function.
     hint = {**hints, 46: missing}.get(code, "") if "runs_between" in line else hints.get(code, "")
     if code == 62 and "(FORMAT)" in line:  # noqa: PLR2004 - SYNTAX_ERROR
-        hint = "; choose the form with --format, not in the SQL"
+        hint = "; choose the format with --format, not in the SQL"
     return f"ClickHouse error {code}: {line}{hint}"
 
 
 def _show(answer: bytes, form: Output, *, plain: bool = False) -> None:
-    """Print the answer; `plain` that of one column of text without a frame around it."""
+    """Print the answer; `plain` prints one column of text without a table."""
     if form is not Output.TABLE:
         sys.stdout.write(answer.decode("utf-8", "replace"))
         return
-    # Not splitlines(), which also splits at marks that producers may have written and JSON leaves as they are.
+    # Not splitlines(), which also splits at characters that JSON leaves unescaped.
     lines = answer.decode("utf-8", "replace").rstrip("\n").split("\n") if answer else []
     if not lines:
-        typer.echo("done; the statement has no answer")
+        typer.echo("done; the statement returned no rows")
         return
     if plain:
         typer.echo("\n".join(visible(str(json.loads(line)[0])) for line in lines[2:]))
         return
-    # Off a terminal nothing is cut: whoever reads it has no window of 80 columns.
+    # Without a terminal the table is wide, so that nothing is cut.
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
-    console.print(table(lines))
+    console.print(answer_table(lines))
     rows = len(lines) - 2
-    if rows > MOST_ROWS:
-        typer.echo(f"the first {MOST_ROWS} rows; --format csv or jsonl shows all", err=True)
+    if rows > MAX_TABLE_ROWS:
+        typer.echo(f"these are the first {MAX_TABLE_ROWS:,} rows; --format csv or jsonl prints all", err=True)
 
 
-def table(lines: list[str]) -> Table:
+def answer_table(lines: list[str]) -> Table:
     """Return an answer in JSONCompactStringsEachRowWithNamesAndTypes as a table, numbers to the right."""
     parsed = map(json.loads, lines)
     shown = Table()
     for name, kind in zip(next(parsed), next(parsed), strict=True):
         is_number = kind.removeprefix("Nullable(").startswith(("UInt", "Int", "Float", "Decimal"))
         shown.add_column(_cell(name), justify="right" if is_number else "left", overflow="fold")
-    for _, row in zip(range(MOST_ROWS), parsed, strict=False):
+    for _, row in zip(range(MAX_TABLE_ROWS), parsed, strict=False):
         shown.add_row(*(_cell("NULL" if value == _NULL else value) for value in row))
     return shown
 

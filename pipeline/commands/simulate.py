@@ -1,4 +1,4 @@
-"""`runstep simulate`: realistic run-step traffic for any Kafka, or for standard output."""
+"""`runstep simulate`: produces realistic run-step traffic to any Kafka, or prints it."""
 
 import json
 import logging
@@ -24,41 +24,61 @@ from pipeline.kafka.topics import create_topics, topics
 from pipeline.tools.simulation import SimulatedEvent, Traffic
 from pipeline.tools.simulation.producer import EventProducer, Sent, paced, timeline
 
-_STEADY: Final = 100.0
+_DEFAULT_RATE_PER_S: Final = 100.0
 _DIALECTS: Final = ("snake", "camel", "envelope")
 
 
 def simulate(  # noqa: PLR0913 - a command's options are its parameters
     *,
-    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Number of events.")] = None,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", "-n", min=1, help="Number of events; without it, until --duration or Ctrl-C."),
+    ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(min=0, help="Events per second, 0 for as many as Kafka takes; 100, or 0 with --count."),
+        typer.Option(
+            min=0, help="Events per second, 0 for as fast as Kafka accepts them; by default 100, with --count 0."
+        ),
     ] = None,
     duration: Annotated[float | None, typer.Option(min=0.1, help="Seconds after which to stop.")] = None,
-    topic: Annotated[str | None, typer.Option(help="Topic; the first of kafka.topics by default.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Topic; by default the first of kafka.topics.")] = None,
     create: Annotated[
         int | None,
         typer.Option(
-            "--create-topic", min=1, metavar="N", help="Make the topic and its .dlq with N partitions, where missing."
+            "--create-topic", min=1, metavar="N", help="Create the topic and its .dlq with N partitions, if missing."
         ),
     ] = None,
     dialects: Annotated[
-        str, typer.Option(help="Weights of the wire forms.", metavar="snake=W,camel=W,envelope=W")
+        str,
+        typer.Option(
+            help="Weights of the wire forms; a form that is not named does not occur.",
+            metavar="snake=W,camel=W,envelope=W",
+        ),
     ] = "snake=45,camel=20,envelope=35",
-    failures: Annotated[float, typer.Option(min=0, max=1, help="Share of steps that end badly.")] = 0.06,
-    out_of_order: Annotated[float, typer.Option(min=0, max=1, help="Share of events told after the end.")] = 0.03,
+    failures: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of steps that end failed, expired or cancelled.")
+    ] = 0.06,
+    out_of_order: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of events that arrive after their step's end.")
+    ] = 0.03,
     duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share of events sent twice.")] = 0.02,
-    poison: Annotated[float, typer.Option(min=0, max=0.9, help="Share of records no pipeline can read.")] = 0.004,
+    poison: Annotated[float, typer.Option(min=0, max=0.9, help="Share of records that must be dead-lettered.")] = 0.004,
     seed: Annotated[int, typer.Option(help="The same seed makes the same traffic.")] = 0,
     to_stdout: Annotated[
-        bool, typer.Option("--print", help="Write the events to standard output, one JSON a line; needs no Kafka.")
+        bool,
+        typer.Option("--print", help="Print the events, one JSON a line, instead of producing them; needs no Kafka."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the summary as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Produce realistic run-step events: lifecycles, tools, errors, repeats, disorder, poison.
+    """Produce realistic run-step events: lifecycles, tool calls, errors, duplicates, late events, poison.
 
-    Goes on until --count, --duration or Ctrl-C, and then waits until Kafka has acknowledged every event.
+    `simulate` runs until --count, --duration or Ctrl-C, and then waits until Kafka has acknowledged every event. The
+    summary says which outcomes a correct pipeline must report.
+
+    Exit codes: 0 all events are acknowledged, 69 Kafka is away or lacks the topic, 78 a setting is wrong.
+
+    Examples: `runstep simulate --create-topic 4`, `runstep simulate --count 100000 --json`,
+    `runstep simulate --count 20 --print`.
     """
     traffic = Traffic(
         seed=seed,
@@ -68,14 +88,14 @@ def simulate(  # noqa: PLR0913 - a command's options are its parameters
         duplicate_ratio=duplicates,
         poison_ratio=poison,
     )
-    pace = (_STEADY if count is None and not to_stdout else 0.0) if rate is None else rate
+    pace = (_DEFAULT_RATE_PER_S if count is None and not to_stdout else 0.0) if rate is None else rate
     stream = timeline(traffic, count, pace)
     if duration is not None:
         stream = _for_seconds(stream, duration)
     if to_stdout:
         _print(stream, pace)
         return
-    # Why Kafka cannot be reached is told in one line; the client's own lines would bury it.
+    # An error of Kafka is one line; the client's own lines would bury it.
     settings = settings_from_context(kafka_log_level=logging.CRITICAL)
     if topic is not None:
         settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"topics": (topic,)})})
@@ -86,7 +106,7 @@ def simulate(  # noqa: PLR0913 - a command's options are its parameters
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C or SIGTERM sets; a second Ctrl-C is a KeyboardInterrupt again."""
+    """Yield an event that Ctrl-C or SIGTERM sets; a second Ctrl-C raises KeyboardInterrupt."""
     stop = threading.Event()
 
     def on_signal(*_: object) -> None:
@@ -125,7 +145,7 @@ def _require_topic(settings: Settings, partitions: int | None) -> None:
     name = settings.kafka.topics[0]
     found = topics(settings) if partitions is None else create_topics(settings, partitions)
     if any(topic.name == name and topic.state == "missing" for topic in found):
-        raise ServiceUnavailable(f"Kafka has no topic {name!r}; create it, or say --create-topic 4")
+        raise ServiceUnavailable(f"Kafka has no topic {name!r}; create it, or run `runstep simulate --create-topic 4`")
 
 
 def _produce(settings: KafkaSettings, stream: Iterable[SimulatedEvent], count: int | None, rate: float) -> Sent:
@@ -139,7 +159,7 @@ def _produce(settings: KafkaSettings, stream: Iterable[SimulatedEvent], count: i
 
 @contextmanager
 def _progress(topic: str, total: int | None) -> Iterator[Callable[[Sent], None]]:
-    """Show a bar on a terminal, and nothing elsewhere: the summary says it all."""
+    """Show a bar on a terminal, and nothing elsewhere, where the summary suffices."""
     console = Console(stderr=True)
     columns = (
         TextColumn(f"producing to {topic}"),
@@ -173,7 +193,7 @@ def _summarize(sent: Sent, topic: str, *, as_json: bool) -> None:
         return
     typer.echo(f"{sent.acknowledged:,} events acknowledged in topic {topic}")
     typer.echo(f"  kinds     {_listed(sent.kinds)}")
-    typer.echo(f"  a pipeline should account for them as: {_listed(sent.outcomes)}")
+    typer.echo(f"  expected outcomes: {_listed(sent.outcomes)}")
     ends = ", ".join(f"{partition}: {end:,}" for partition, end in sorted(sent.ends.items()))
     typer.echo(f"  next offset by partition: {ends}")
 
@@ -183,7 +203,7 @@ def _listed(counts: Counter[str]) -> str:
 
 
 def _print(stream: Iterable[SimulatedEvent], rate: float) -> None:
-    """Write what is JSON; say on standard error how much is not."""
+    """Print the events that are JSON, and on standard error the number of the others."""
     left_out = 0
     output = sys.stdout.buffer
     try:
@@ -195,8 +215,8 @@ def _print(stream: Iterable[SimulatedEvent], rate: float) -> None:
                     left_out += 1
         output.flush()
     except BrokenPipeError:
-        # The reader has enough; what is left in the buffer must not raise again at exit.
+        # The reader has closed the pipe; the rest of the buffer must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     if left_out:
-        typer.echo(f"{left_out} records that are no JSON were left out", err=True)
+        typer.echo(f"{left_out} records that are not JSON were left out", err=True)

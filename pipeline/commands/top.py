@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import settings_from_context
-from pipeline.tools.top.addresses import grouped, named
+from pipeline.tools.top.addresses import group_members, named_daemons
 from pipeline.tools.top.board import Board
 from pipeline.tools.top.drawing import (
     failures_table,
@@ -28,38 +28,44 @@ from pipeline.tools.top.drawing import (
     troubles_table,
 )
 from pipeline.tools.top.figures import Figures
-from pipeline.tools.top.sampling import Sampler, asking
+from pipeline.tools.top.sampling import Sampler, ask_over_http
 
-_PATIENCE: Final = 6.0
-"""Seconds that `--once` waits for answers; a daemon that is stuck takes a time-out."""
+_ANSWER_TIMEOUT_S: Final = 6.0
+"""How long `--once` waits for answers; longer than the time-out of a question to a stalled daemon."""
 _PLAIN_WIDTH: Final = 150
+"""Columns, where the output is no terminal."""
 
 
 def top(
     *,
     addresses: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ADDRESS", help="Daemons, as [http[s]://]host[:port]; a name stands for all it has."),
+        typer.Argument(
+            metavar="ADDRESS", help="Daemons, as [http[s]://]host[:port]; a DNS name stands for all its addresses."
+        ),
     ] = None,
-    group: Annotated[bool, typer.Option("--group", "-g", help="All members that Kafka knows of the group.")] = False,
+    group: Annotated[
+        bool, typer.Option("--group", "-g", help="Watch all members of the consumer group, as Kafka lists them.")
+    ] = False,
     interval: Annotated[
-        float, typer.Option("--interval", "-i", min=0.2, max=3600, help="Seconds between two looks.")
+        float, typer.Option("--interval", "-i", min=0.2, max=3600, help="Seconds between two questions.")
     ] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Show it once, as text, and end.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Show it once, as JSON, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the figures once, as text, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures once, as JSON, and end.")] = False,
 ) -> None:
-    """See running daemons at work: pace, lag by partition, inserts, breaker, dead letters, errors, steps.
+    """Watch running daemons: records per second, lag by partition, inserts, breaker, dead letters, errors, steps.
 
-    Without an address it is the daemon at `http.bind`. A name that resolves to several addresses (a headless service of
-    Kubernetes, a service of compose) is all of them. With --group it is every member of `kafka.group_id`, on the host
-    from which it talks to Kafka and the port of `http.bind`, which must then not be bound to 127.0.0.1 there. Members
-    may come, go and be restarted meanwhile.
+    Without an address, `top` watches the daemon at `http.bind`. A name that resolves to several addresses (a headless
+    service of Kubernetes, a service of compose) stands for all of them. With --group, `top` watches every member of
+    `kafka.group_id`, on the host from which the member talks to Kafka and on the port of `http.bind`; those members
+    must not bind to 127.0.0.1. Members may come, go and restart meanwhile.
 
-    Keys: q quits, p pauses, s sorts, tab and 0-4 change the view, + and - the interval, ? says more.
+    Keys: q quits, p pauses, s sorts, tab and 0-4 change the view, + and - the interval, ? explains keys and columns.
 
-    --once and --json take two looks, an interval apart, for the rates. Where there is no terminal, or a dumb one, it is
-    --once. NO_COLOR is respected. It only asks /status and /metrics. Exit codes: 0, 69 nobody answers (--once, --json),
-    78 a setting is wrong.
+    --once and --json ask twice, one interval apart, since rates need two answers. Without a terminal, or on a dumb one,
+    `top` behaves as with --once. NO_COLOR is respected. `top` only reads /status and /metrics.
+
+    Exit codes: 0 at least one daemon answers, 69 no daemon answers (--once, --json), 78 a setting is wrong.
 
     Examples: `runstep top`, `runstep top pod-1:9464 pod-2:9464`, `runstep top runstep-headless`, `runstep top --group`,
     `runstep top --json | jq .lag`.
@@ -68,17 +74,17 @@ def top(
         raise typer.BadParameter("give addresses or --group, not both")
     settings = settings_from_context(kafka_log_level=logging.CRITICAL)
     try:
-        find = grouped(settings) if group else named(addresses or (), settings.http)
+        find = group_members(settings) if group else named_daemons(addresses or (), settings.http)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    sampler = Sampler(find, asking(settings.http))
+    sampler = Sampler(find, ask_over_http(settings.http))
     board = Board("" if addresses else settings.kafka.group_id)
     if not (once or as_json) and _is_terminal():
         _live(sampler, board, interval)
         return
-    # Whom to ask may be known only when Kafka has said that it is away.
-    patience = _PATIENCE + (settings.kafka.bootstrap_timeout if group else 0.0)
-    figures = _look_twice(sampler, board, interval, patience)
+    # With --group, the daemons may be known only after the time-out of a broker that is away.
+    timeout_s = _ANSWER_TIMEOUT_S + (settings.kafka.bootstrap_timeout if group else 0.0)
+    figures = _sample_twice(sampler, board, interval, timeout_s)
     if as_json:
         typer.echo(json.dumps(asdict(figures), indent=2))
     else:
@@ -92,7 +98,7 @@ def _is_terminal() -> bool:
 
 
 def _live(sampler: Sampler, board: Board, interval: float) -> None:
-    # It takes its time to import, and only the live screen needs it.
+    # The import is slow, and only the live screen needs it.
     from pipeline.tools.top.screen import Top  # noqa: PLC0415
 
     error = Top(sampler.sample, board, interval).run()
@@ -100,13 +106,13 @@ def _live(sampler: Sampler, board: Board, interval: float) -> None:
         raise error
 
 
-def _look_twice(sampler: Sampler, board: Board, interval: float, patience: float) -> Figures:
+def _sample_twice(sampler: Sampler, board: Board, interval: float, timeout_s: float) -> Figures:
     began = time.monotonic()
-    figures = board.update(sampler.sample(patience), time.monotonic(), time.time())
+    figures = board.update(sampler.sample(timeout_s), time.monotonic(), time.time())
     if not figures.answering:
         return figures
     time.sleep(max(began + interval - time.monotonic(), 0.0))
-    return board.update(sampler.sample(patience), time.monotonic(), time.time())
+    return board.update(sampler.sample(timeout_s), time.monotonic(), time.time())
 
 
 def _print(figures: Figures) -> None:

@@ -41,7 +41,7 @@ def runstep(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 def number_before(words: str, output: str) -> int:
     """Return what the account at the end says."""
-    found = re.search(rf"([\d,]+) +{re.escape(words)}", output.partition("The account")[2])
+    found = re.search(rf"([\d,]+) +{re.escape(words)}", output.partition("Kafka and ledger")[2])
     assert found, f"no number before {words!r} in:\n{output}"
     return int(found[1].replace(",", ""))
 
@@ -52,7 +52,7 @@ def test_the_demo_accounts_for_every_event_and_its_data_can_be_asked(tmp_path):
     assert "Every offset is accounted for, exactly once." in done.stdout
     stored, refused, ignored = (number_before(word, done.stdout) for word in ("stored", "dead-lettered", "ignored"))
     assert number_before("records in Kafka", done.stdout) == 5_000
-    assert number_before("offsets in the ledger", done.stdout) == stored + refused + ignored == 5_000
+    assert number_before("distinct offsets in the ledger", done.stdout) == stored + refused + ignored == 5_000
     assert f"dead-lettered ({refused:,} in the topic)" in done.stdout
     assert re.search(r"http://127\.0\.0\.1:\d+/metrics", done.stdout)
     for title in ("Steps", "Errors that occur most", "Slowest steps"):

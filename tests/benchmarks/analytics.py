@@ -21,8 +21,8 @@ from rich.table import Table
 
 from pipeline.clickhouse.connection import connect
 from pipeline.clickhouse.migrations import connected, migrate
-from pipeline.tools.queries import Report, reports
-from pipeline.tools.queries.values import span
+from pipeline.tools.queries import NamedReport, reports
+from pipeline.tools.queries.parameters import time_bounds
 from tests.servers.clickhouse import ClickHouseServer
 from tests.support.migration_rig import ENVIRONMENT, USERS, as_user
 
@@ -61,7 +61,7 @@ def fill(server: ClickHouseServer, steps: int, console: Console, *, merged: bool
     client.close()
 
 
-def measure(client: Any, events: Any, report: Report, values: dict[str, str]) -> Measure:
+def measure(client: Any, events: Any, report: NamedReport, values: dict[str, str]) -> Measure:
     """Ask once."""
     began, spent = time.perf_counter(), events()
     summary = client.query(report.text, parameters=values, settings={"max_execution_time": 600}).summary
@@ -70,7 +70,7 @@ def measure(client: Any, events: Any, report: Report, values: dict[str, str]) ->
     )
 
 
-def indexes(client: Any, report: Report, values: dict[str, str]) -> str:
+def indexes(client: Any, report: NamedReport, values: dict[str, str]) -> str:
     """Return by which indexes the reads of a report leave out granules, and what share is left of the least read."""
     plan = client.query(f"EXPLAIN indexes = 1, description = 0 {report.text}", parameters=values).result_rows
     text = "\n".join(line for (line,) in plan)
@@ -88,14 +88,14 @@ def indexes(client: Any, report: Report, values: dict[str, str]) -> str:
     return ", ".join(sorted(used)) or "-"
 
 
-def measures(server: ClickHouseServer, times: int) -> Iterator[tuple[Report, str, Measure, str]]:
+def measures(server: ClickHouseServer, times: int) -> Iterator[tuple[NamedReport, str, Measure, str]]:
     """Yield the medians of every report and span."""
     settings = as_user(server, "reader", insert_timeout=600)
     client = connect(settings, settings.database)
     for report in reports().values():
         for name, days in SPANS.items():
             since = None if days is None else round((time.time() - days * 86_400) * 1000)
-            values = report.values(span(since, None), {})
+            values = report.values(time_bounds(since, None), {})
             taken = [measure(client, lambda: int(server.query(CPU)) / 1e6, report, values) for _ in range(times)]
             medians = Measure(*(statistics.median(column) for column in zip(*taken, strict=True)))
             yield report, name, medians, indexes(client, report, values)

@@ -87,7 +87,7 @@ def test_68_a_thread_that_dies_ends_the_process_and_costs_nothing(kafka, clickho
         last = victim.daemon.scrape()
         victim.kill(thread)
         assert victim.daemon.wait_until_ended() == BUG
-        assert "this is a fault of ours" in victim.daemon.log()
+        assert "this is a bug in runstep" in victim.daemon.log()
         victim.spare()
         victim.daemon.start()
         load.go_on(500)

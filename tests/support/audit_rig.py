@@ -1,7 +1,7 @@
 """A pipeline at rest for `runstep audit`: records, rows and committed offsets, each put there by hand.
 
 pipeline.produce(0, 10); pipeline.store(0, range(10)); pipeline.commit({0: 10})
-code, answer = pipeline.tools.audit()
+code, answer = pipeline.audit()
 """
 
 import io

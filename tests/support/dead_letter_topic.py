@@ -1,6 +1,6 @@
 """A Kafka in memory for `pipeline.tools.dlq`: logs that are read and written as `LogReader` and `Transactions` do.
 
-log = Log({"steps": 2, "steps.dlq": 1}); log.dead letter(); log.replay(Terms())
+log = Log({"steps": 2, "steps.dlq": 1}); log.dead_letter(); log.replay(ReplayPolicy())
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +11,13 @@ from kafka.structs import TopicPartition
 from pipeline.kafka import dead_letters
 from pipeline.kafka.log_reader import TopicMissing
 from pipeline.records import InvalidRecord, Reason, Stage
-from pipeline.tools.dlq import Book, Replay, Report, Selection, Terms
-from pipeline.tools.dlq.transactions import Outgoing, Refused
+from pipeline.tools.dlq import DeadLetterTopic, Replay, ReplayPolicy, ReplayResult, Selection
+from pipeline.tools.dlq.replay import SliceLimits
+from pipeline.tools.dlq.transactions import Outgoing, RecordRejected
 from tests.support.fakes.kafka import FakeRecord
 
 ORIGIN: Final = "steps"
-LETTERS: Final = "steps.dlq"
+DEAD_LETTERS: Final = "steps.dlq"
 NOW: Final = 1_790_000_000_000
 
 
@@ -54,7 +55,7 @@ class Log:
         """Put a dead letter there, as the daemon sends it; `more` are headers behind its own."""
         refused = invalid(offset, **fields)
         value, headers = dead_letters.whole(refused)
-        return self.append(LETTERS, lies_in, refused.record.key, value, [*headers, *more])
+        return self.append(DEAD_LETTERS, lies_in, refused.record.key, value, [*headers, *more])
 
     def cut_dead_letter(self, offset: int, kept: int, size: int, sha256: str, **fields: Any) -> FakeRecord:
         """Put a dead letter there that holds the head of its value."""
@@ -62,17 +63,23 @@ class Log:
         whole = fields.pop("value", b"x" * size)
         return self.dead_letter(offset, more=more, value=whole[:kept], **fields)
 
-    def book(self) -> Book:
-        """Return the book of the dead letters, read to their end."""
-        book = Book(self, LETTERS)  # type: ignore[arg-type]
-        book.read_on()
-        return book
+    def dead_letter_topic(self) -> DeadLetterTopic:
+        """Return the dead-letter topic, read to their end."""
+        topic = DeadLetterTopic(self, DEAD_LETTERS)  # type: ignore[arg-type]
+        topic.read_new()
+        return topic
 
-    def replay(self, terms: Terms, selection: Selection | None = None, limit: int | None = None) -> Report:
-        """Replay as the command does; return the report."""
-        replaying = Replay(self.book(), terms)
-        replaying.run(replaying.plan(selection or Selection(), limit), self, lambda _left: None)  # type: ignore[arg-type]
-        return replaying.report
+    def replay(
+        self,
+        policy: ReplayPolicy,
+        selection: Selection | None = None,
+        limit: int | None = None,
+        limits: SliceLimits | None = None,
+    ) -> ReplayResult:
+        """Replay as the command does; return the result."""
+        replay_run = Replay(self.dead_letter_topic(), policy, limits or SliceLimits())
+        replay_run.run(replay_run.plan(selection or Selection(), limit), self, lambda _left: None)  # type: ignore[arg-type]
+        return replay_run.result
 
     def returned(self) -> list[FakeRecord]:
         """Return what came back."""
@@ -99,7 +106,7 @@ class Log:
 
     def write(self, records: Sequence[Outgoing]) -> None:
         if any(self.refuses(record) for record in records):
-            raise Refused("MessageSizeTooLargeError")
+            raise RecordRejected("MessageSizeTooLargeError")
         self.written.append(records)
         for topic, partition, key, value, headers in records:
             self.append(topic, partition or 0, key, value, headers)

@@ -1,4 +1,4 @@
-"""Dead dead letters on real Kafka for `runstep dlq`, as the daemon sends them, and what its readers see afterwards.
+"""Dead letters on real Kafka for `runstep dlq`, as the daemon sends them, and what its readers see afterwards.
 
 box.refuse([b"{broken"]); code, out, err = box.run("replay", "--yes"); box.returned()
 """

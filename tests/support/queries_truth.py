@@ -1,4 +1,4 @@
-"""What every report says of the data of `reports_rig`: arguments, columns, and the rows worked out by hand."""
+"""What every report says about the data of `queries_rig`: arguments, columns, and the rows worked out by hand."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ from pipeline.endpoints.status import Status
 from pipeline.tools.top.board import Board
 from pipeline.tools.top.counters import Labels, labels
 from pipeline.tools.top.figures import Figures
-from pipeline.tools.top.sampling import Answer, Heard, Round, Silent
+from pipeline.tools.top.sampling import Answer, Answered, Round, Unanswered
 
 WALL = 1_000_000.0
 """The time of the day at second 0."""
@@ -24,7 +24,7 @@ def daemon(
     born: float = WALL - 100,
     samples: Mapping[str, Mapping[Labels, float]] | None = None,
     **status: Any,
-) -> Heard:
+) -> Answered:
     """Return what a daemon says.
 
     Args:
@@ -45,13 +45,13 @@ def daemon(
         "process_start_time_seconds": {labels(): born},
         **(samples or {}),
     }
-    told = {"state": "running", "partitions": places, "sink": {"available": True, "breaker": "closed"}, **status}
-    return Heard(address, at, Status.read(json.dumps(told)), counted)
+    answer = {"state": "running", "partitions": places, "sink": {"available": True, "breaker": "closed"}, **status}
+    return Answered(address, at, Status.read(json.dumps(answer)), counted)
 
 
-def silent(at: float, address: str = SECOND, cause: str = "connection refused") -> Silent:
+def silent(at: float, address: str = SECOND, cause: str = "connection refused") -> Unanswered:
     """Return that a daemon does not answer."""
-    return Silent(address, at, cause)
+    return Unanswered(address, at, cause)
 
 
 def shown(

@@ -1,10 +1,10 @@
-"""The proof: Kafka's offsets against the ledger, and the ledger against the steps. Asks only, changes nothing.
+"""The audit: compares Kafka's offsets with the ledger, and the ledger with the steps. Reads only.
 
-`kafka` knows what Kafka holds and what the group has committed, `tables` what ClickHouse has, `account` says what is
-wrong between the two.
+`kafka_side` reads what Kafka holds and what the group has committed, `ledger_side` what ClickHouse has, with
+`step_states` for the steps. `comparison` compares both, and `account` holds the result and names the problems.
 """
 
 from pipeline.tools.audit.account import Account, DeadLetterAccount, Gap, PartitionAccount, StepAccount
-from pipeline.tools.audit.audit import audit
+from pipeline.tools.audit.comparison import run_audit
 
-__all__ = ["Account", "DeadLetterAccount", "Gap", "PartitionAccount", "StepAccount", "audit"]
+__all__ = ["Account", "DeadLetterAccount", "Gap", "PartitionAccount", "StepAccount", "run_audit"]

@@ -1,8 +1,8 @@
-"""What an audit found, as plain data, and which of it is bad news. Pure.
+"""The result of an audit as plain data, and the problems in it. Pure.
 
-An offset is accounted for if it is below the committed one and the ledger has a row of it, or if Kafka has no record
-there: a transaction's marker or an aborted record, or one that compaction took. It is **lost** if Kafka still holds a
-record there, and **expired** if neither the ledger nor Kafka has it any more: nobody can tell then what it was.
+An offset below the committed one is accounted for if the ledger has a row of it, or if Kafka has no record there: a
+transaction marker, an aborted record, or one that compaction removed. Otherwise it is **lost** if Kafka still holds a
+record there, and **expired** if Kafka has deleted that part of the log: what it held is unknown then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pipeline.records import Partition
 
-EXAMPLES: Final = 10
-"""Of what is wrong, as many are named."""
-_SHOWN: Final = 3
-"""Names in a sentence; all examples are in the JSON."""
+MAX_EXAMPLES: Final = 10
+"""Examples of each problem in the JSON."""
+_MAX_NAMED: Final = 3
+"""Examples in a sentence."""
 
 Cause: TypeAlias = Literal["lost", "expired", "transaction", "compaction", "unverified"]
-"""Why a range of offsets is not in the ledger; `unverified` where there are too many to look at each."""
+"""Why a range of offsets is not in the ledger; `unverified` where there are too many to look each up in Kafka."""
 
 
 class Gap(NamedTuple):
@@ -29,17 +29,17 @@ class Gap(NamedTuple):
 
     @property
     def offsets(self) -> int:
-        """How many they are."""
+        """Number of offsets in the gap."""
         return self.last - self.first + 1
 
     def __str__(self) -> str:
-        """Return the offsets as people write them."""
+        """Return one offset, or the first and the last."""
         return f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
 
 
 @dataclass(slots=True)
 class PartitionAccount:
-    """One partition: where Kafka stands, and what the ledger has below the committed offset.
+    """One partition: its offsets in Kafka, and what the ledger has below the committed one.
 
     Attributes:
         log_start: the first offset that Kafka holds.
@@ -47,12 +47,12 @@ class PartitionAccount:
         committed: the group's next offset; None where it has never committed.
         first: the first offset of the ledger that is audited.
         offsets: distinct offsets in the ledger, from `first` to `committed`.
-        outcomes: of these, outcome to number; one with several steps is what became of its worst.
-        recreated: offsets that the ledger has with several timestamps: the topic was made again.
-        repeated_rows: rows that lie there twice until they are merged; nobody can see them.
+        outcomes: of these, outcome to number; a record with several steps counts with its worst outcome.
+        recreated: offsets that the ledger has with several timestamps: the topic was recreated.
+        repeated_rows: rows that are stored twice until ClickHouse merges them; queries do not see them.
         in_flight: offsets in the ledger that are not committed yet.
         gaps: what is not in the ledger, by cause.
-        unverified: offsets that are not in the ledger, in more ranges than can be looked at.
+        unverified: offsets that are not in the ledger, in more ranges than are looked up in Kafka.
     """
 
     partition: Partition
@@ -70,7 +70,7 @@ class PartitionAccount:
 
     @property
     def lag(self) -> int:
-        """Records (at most) that wait to be read."""
+        """Number of records, at most, that are not read yet."""
         return max(self.log_end - max(self.committed or 0, self.log_start), 0)
 
     @property
@@ -82,34 +82,34 @@ class PartitionAccount:
         return found | ({"unverified": self.unverified} if self.unverified else {})
 
     def problems(self) -> list[str]:
-        """Return what is wrong, a sentence each, with its fix."""
+        """Return the problems, a sentence each, with the fix."""
         name = f"{self.partition.topic}/{self.partition.number}"
-        said = []
+        problems = []
         for cause, meaning in _MEANINGS.items():
             gaps = [gap for gap in self.gaps if gap.cause == cause]
             if gaps:
                 number = sum(gap.offsets for gap in gaps)
                 fix = meaning.format(place=f"{self.partition.topic}:{self.partition.number}", first=gaps[0].first)
-                said.append(f"{name}: {number:,} offsets {fix}: {_listed(gaps)}")
+                problems.append(f"{name}: {number:,} offsets {fix}: {_listed(gaps)}")
         if self.committed is None and self.in_flight:
-            said.append(
-                f"{name}: the ledger has {self.in_flight:,} offsets, but this group has committed none, so that "
-                "nothing is audited: correct kafka.group_id, or, if Kafka has forgotten it, start `runstep run`"
+            problems.append(
+                f"{name}: the ledger has {self.in_flight:,} offsets, but the group has committed none, so nothing is "
+                "audited: correct kafka.group_id, or, if Kafka has deleted the group's offsets, start `runstep run`"
             )
         if self.committed is not None and self.committed > self.log_end:
-            said.append(
-                f"{name}: committed is {self.committed:,}, but the log ends at {self.log_end:,}: it was truncated or "
-                "made again; the daemon reads it from where the two part"
+            problems.append(
+                f"{name}: the committed offset is {self.committed:,}, but the log ends at {self.log_end:,}: the topic "
+                "was truncated or recreated; start `runstep run`, which resumes where the two logs differ"
             )
-        return said
+        return problems
 
 
 _MEANINGS: Mapping[Cause, str] = {
     "lost": (
-        "are lost: Kafka holds a record and the ledger none; to read them again, stop the daemons, "
-        "`kafka-consumer-groups --reset-offsets --topic {place} --to-offset {first}`, and start them"
+        "are lost: Kafka holds a record and the ledger has none; to read them again, stop the daemons, run "
+        "`kafka-consumer-groups --reset-offsets --topic {place} --to-offset {first}`, and start the daemons"
     ),
-    "expired": "are neither in the ledger nor in Kafka any more; --held leaves out what Kafka has dropped",
+    "expired": "are in neither the ledger nor Kafka any more; `runstep audit --held` leaves out what Kafka has deleted",
 }
 
 
@@ -119,21 +119,21 @@ def _listed(gaps: Sequence[Gap], most: int = 10) -> str:
 
 
 def _named(examples: Sequence[str], number: int) -> str:
-    shown = ", ".join(examples[:_SHOWN])
-    return shown if number <= _SHOWN else f"{shown} and {number - _SHOWN:,} more"
+    shown = ", ".join(examples[:_MAX_NAMED])
+    return shown if number <= _MAX_NAMED else f"{shown} and {number - _MAX_NAMED:,} more"
 
 
 @dataclass(slots=True)
 class StepAccount:
-    """The ledger against `run_steps_current`, below the committed offsets.
+    """The ledger compared with `run_steps_current`, below the committed offsets.
 
     Attributes:
         steps: current steps.
         seen_twice: steps that are visible more than once.
-        without_row: steps that the ledger calls stored, and that are not visible.
-        behind: visible steps whose latest event is stored by the ledger alone.
-        without_account: visible steps whose offset the ledger does not call stored.
-        examples: some of each, `problem name -> offsets`.
+        without_row: steps that are stored according to the ledger, and not visible.
+        behind: visible steps that lack their latest event according to the ledger.
+        without_account: visible steps whose offset is not stored according to the ledger.
+        examples: some of each; name of the problem to offsets.
     """
 
     steps: int = 0
@@ -144,35 +144,41 @@ class StepAccount:
     examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
-        """Return what is wrong, a sentence each, with its fix."""
+        """Return the problems, a sentence each, with the fix."""
         again = (
-            "stop the daemons, set each partition back to the first of them (`kafka-consumer-groups --reset-offsets`), "
-            "and start them: what is read again fixes both tables"
+            "stop the daemons, reset each partition to the first of these offsets (`kafka-consumer-groups "
+            "--reset-offsets`), and start the daemons: reading them again fixes both tables"
         )
-        twice = "their events differ in created_at: fix what sends them, and delete the wrong rows from run_steps"
-        said = {
+        twice = "their events differ in created_at: fix the producer, and delete the wrong rows from run_steps"
+        problems = {
             "seen_twice": (self.seen_twice, f"steps are visible twice; {twice}"),
-            "without_row": (self.without_row, f"steps are stored by the ledger and not in run_steps; {again}"),
-            "behind": (self.behind, f"steps in run_steps lack their latest event, which the ledger stored; {again}"),
+            "without_row": (
+                self.without_row,
+                f"steps are stored according to the ledger, but not in run_steps; {again}",
+            ),
+            "behind": (
+                self.behind,
+                f"steps in run_steps lack their latest event, which is stored according to the ledger; {again}",
+            ),
             "without_account": (self.without_account, f"steps in run_steps are not in the ledger; {again}"),
         }
         return [
             f"{number:,} {meaning}: {_named(self.examples.get(name, ()), number)}"
-            for name, (number, meaning) in said.items()
+            for name, (number, meaning) in problems.items()
             if number
         ]
 
 
 @dataclass(slots=True)
 class DeadLetterAccount:
-    """The ledger's dead-lettered offsets against the dead-letter topic.
+    """The ledger's dead-lettered offsets compared with the dead-letter topic.
 
     Attributes:
         expected: dead-lettered offsets in the ledger.
         found: of these, how many have a dead letter in the topic.
-        expired: how many may have had one that the topic has dropped since.
+        expired: how many may have had one that Kafka has deleted since.
         missing: some of those without a dead letter, as topic/partition:offset.
-        skipped: why nothing was compared, None where it was.
+        skipped: why they were not compared; None where they were.
     """
 
     expected: int = 0
@@ -182,25 +188,25 @@ class DeadLetterAccount:
     skipped: str | None = None
 
     def problems(self) -> list[str]:
-        """Return what is wrong, a sentence each, with its fix."""
+        """Return the problems, a sentence each, with the fix."""
         lacking = self.expected - self.found - self.expired
         if self.skipped is not None or not lacking:
             return []
         what = f"{lacking:,} dead-lettered offsets have no dead letter in the dead-letter topic"
-        fix = "correct dead_letter.topic; if dead letters were deleted, look at the records while Kafka holds them"
+        fix = "correct dead_letter.topic; if dead letters were deleted, read these records while Kafka holds them"
         return [f"{what}; {fix}: {_named(self.missing, lacking)}"]
 
 
 @dataclass(slots=True)
 class Account:
-    """All of it."""
+    """The result of an audit."""
 
     partitions: Sequence[PartitionAccount]
     steps: StepAccount
     dead_letters: DeadLetterAccount
 
     def problems(self) -> list[str]:
-        """Return what is wrong, a sentence each; empty when every offset is accounted for."""
+        """Return the problems, a sentence each; empty when every offset is accounted for."""
         found = [problem for part in self.partitions for problem in part.problems()]
         return found + self.steps.problems() + self.dead_letters.problems()
 
@@ -211,5 +217,5 @@ class Account:
 
     @property
     def unverified(self) -> int:
-        """Offsets that the ledger lacks and nobody has looked up in Kafka."""
+        """Offsets that the ledger lacks and that were not looked up in Kafka."""
         return sum(part.unverified for part in self.partitions)

@@ -1,6 +1,6 @@
-"""What Kafka says for an audit: where its logs begin and end, what is committed, which offsets hold a record.
+"""Kafka's side of an audit: where the logs begin and end, what is committed, which offsets hold a record.
 
-Reads with a consumer that is in no group, and commits nothing.
+Reads with a consumer outside any group, and commits nothing.
 """
 
 from collections import deque
@@ -19,10 +19,10 @@ from pipeline.kafka.log_reader import MAX_GAP_OFFSETS, LogReader, answering, rea
 from pipeline.records import Partition
 from pipeline.tools.audit.account import Cause, Gap
 
-MOST_GAPS: Final = 20_000
-"""Ranges that are looked at one by one in a partition; it takes some seconds."""
-MOST_LETTERS: Final = 1_000_000
-"""Dead dead letters that are read."""
+MAX_GAP_LOOKUPS: Final = 20_000
+"""Ranges of missing offsets in a partition that are looked up in Kafka, which takes some seconds."""
+MAX_DEAD_LETTERS: Final = 1_000_000
+"""Dead letters that the audit reads at most."""
 
 
 class Log(NamedTuple):
@@ -41,8 +41,8 @@ class DeadLetters(NamedTuple):
     skipped: str | None = None
 
 
-class Kafka:
-    """Questions to one cluster."""
+class KafkaSide:
+    """Reads from one Kafka cluster."""
 
     def __init__(self, settings: Settings, reader: LogReader) -> None:
         self._settings = settings
@@ -66,11 +66,11 @@ class Kafka:
         }
 
     def causes(self, partition: Partition, ranges: Iterable[tuple[int, int]], start: int) -> list[Gap]:
-        """Say of each range of offsets, ascending, why the ledger does not have it; a range may be cut into several.
+        """Return why the ledger lacks each range of offsets; a range with several causes becomes several gaps.
 
         Args:
-            partition: whose.
-            ranges: first and last offset; each is looked at, so MOST_GAPS at most.
+            partition: the partition.
+            ranges: first and last offset, ascending; at most MAX_GAP_LOOKUPS.
             start: where the log begins.
         """
         gaps: list[Gap] = []
@@ -96,11 +96,14 @@ class Kafka:
         try:
             partitions = self._reader.partitions(topic)
         except ConfigError as error:
-            return DeadLetters(frozenset(), skipped=str(error))
+            return DeadLetters(frozenset(), skipped=f"dead letters were not compared: {error}")
         starts, ends = self._reader.bounds(partitions)
         number = sum(ends[part] - starts[part] for part in partitions)
-        if number > MOST_LETTERS:
-            return DeadLetters(frozenset(), skipped=f"{topic} holds {number:,} dead letters; too many to read")
+        if number > MAX_DEAD_LETTERS:
+            return DeadLetters(
+                frozenset(),
+                skipped=f"dead letters were not compared: {topic} holds {number:,} records, too many to read",
+            )
         origins, since = set(), 0.0
         for part in partitions:
             oldest = inf
@@ -113,11 +116,11 @@ class Kafka:
     def _cause_of_absence(self, topic: str) -> Cause:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": None})
         try:
-            told = str(self._reader.admin.describe_configs([resource], config_filter="all"))
+            policy = str(self._reader.admin.describe_configs([resource], config_filter="all"))
         except KafkaError:
-            # Without the right to see it: a compacted topic is the rarer case.
+            # The user may lack the right to see it; a compacted topic is the rarer case.
             return "transaction"
-        return "compaction" if "compact" in told.replace("compaction", "") else "transaction"
+        return "compaction" if "compact" in policy.replace("compaction", "") else "transaction"
 
     def _records_in(self, partition: Partition, ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
         """Yield the offsets in the ranges at which Kafka holds a record."""
@@ -136,19 +139,19 @@ class Kafka:
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Kafka]:
-    """Connect, and release both clients at the end.
+def open_kafka_side(settings: Settings) -> Iterator[KafkaSide]:
+    """Connect to Kafka while the block runs.
 
     Raises:
         ServiceUnavailable: Kafka is away.
         ConfigError: kafka-python does not accept the settings.
     """
     with reading_logs(settings.kafka) as reader:
-        yield Kafka(settings, reader)
+        yield KafkaSide(settings, reader)
 
 
 def _split(ranges: Sequence[tuple[int, int]], records: Sequence[int], absent: Cause) -> Iterator[Gap]:
-    """Cut ranges into what Kafka holds (lost) and what it has no record of."""
+    """Cut ranges into gaps: offsets of which Kafka holds a record (lost), and others."""
     held = deque(records)
     for first, last in ranges:
         begin = first
@@ -169,12 +172,12 @@ def _offset(found: Any) -> int | None:
 
 
 def _origin(headers: Iterable[tuple[str, bytes]]) -> set[tuple[str, int, int]]:
-    said = {name: value for name, value in headers if name.startswith("runstep-")}
+    texts = {name: value for name, value in headers if name.startswith("runstep-")}
     try:
-        topic = said["runstep-topic"].decode()
+        topic = texts["runstep-topic"].decode()
         return (
-            {(topic, int(said["runstep-partition"]), int(said["runstep-offset"]))}
-            if "runstep-reason" in said
+            {(topic, int(texts["runstep-partition"]), int(texts["runstep-offset"]))}
+            if "runstep-reason" in texts
             else set()
         )
     except (KeyError, ValueError):

@@ -1,7 +1,7 @@
-"""What ClickHouse says for an audit: which offsets the ledger has, and whether the steps go with it.
+"""ClickHouse's side of an audit: which offsets the ledger has, and whether the steps agree with it.
 
-Offsets are compared as bitmaps, neighbours and steps (in `steps`) as numbers: ten million rows take seconds and stay
-within a reader's memory. Needs SELECT on `run_step_ledger` and `run_steps_current`, as runstep_reader has it.
+Offsets are compared as bitmaps, and steps (in `step_states`) as numbers: ten million rows take seconds and fit into the
+memory limit of a reader. Needs SELECT on `run_step_ledger` and `run_steps_current`, as runstep_reader has it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,17 @@ from pipeline.records import Outcome, Partition
 from pipeline.tools.audit import step_states
 from pipeline.tools.audit.account import StepAccount
 
-MOST_RANGES: Final = 100_000
-"""Ranges of missing offsets that are asked for in a partition; more than anybody looks at."""
-_MEMORY: Final = 1_300_000_000
-"""Bytes from which on the server groups on disk; ten million events of three million steps stay below."""
-_ANSWER_TIMEOUT: Final = 600.0
-"""Seconds for an answer; the most that runstep_reader may ask for."""
-SETTINGS: Final = {"max_execution_time": int(_ANSWER_TIMEOUT), "max_bytes_before_external_group_by": _MEMORY}
-"""Of each question."""
+MAX_RANGES: Final = 100_000
+"""Ranges of missing offsets in a partition that are read at most."""
+_SPILL_BYTES: Final = 1_300_000_000
+"""Memory of a GROUP BY above which the server spills to disk; ten million events of three million steps need less."""
+_ANSWER_TIMEOUT_S: Final = 600.0
+"""Time-out of a query; the most that runstep_reader may set."""
+SETTINGS: Final = {"max_execution_time": int(_ANSWER_TIMEOUT_S), "max_bytes_before_external_group_by": _SPILL_BYTES}
+"""The settings of each query."""
 _TTL_MARGIN_DAYS: Final = 1
-_DAY: Final = 86_400_000
-_NEVER: Final = -(2**62)
+_DAY_MS: Final = 86_400_000
+_BEFORE_ALL_TIME: Final = -(2**62)
 
 _OFFSETS: Final = """
 SELECT count(), min(kafka_offset), max(kafka_offset), groupBitmap(toUInt64(kafka_offset)),
@@ -75,7 +75,7 @@ WHERE kafka_offset > previous + 1
 ORDER BY kafka_offset
 LIMIT {limit:UInt32}
 """
-_LETTERS: Final = """
+_DEAD_LETTERED: Final = """
 SELECT kafka_topic, kafka_partition, kafka_offset, toUnixTimestamp64Milli(max(ingested_at)) FROM run_step_ledger
 WHERE outcome = 'dead_lettered' AND (${audited})
 GROUP BY kafka_topic, kafka_partition, kafka_offset
@@ -84,7 +84,7 @@ LIMIT {limit:UInt32}
 
 
 class Known(NamedTuple):
-    """What the ledger has of a partition below the committed offset; the rest as in `PartitionAccount`."""
+    """What the ledger has of a partition below the committed offset; see `PartitionAccount`."""
 
     rows: int
     first: int
@@ -93,8 +93,8 @@ class Known(NamedTuple):
     outcomes: Mapping[str, int]
 
 
-class Tables:
-    """Questions to one database."""
+class LedgerSide:
+    """Reads from one database."""
 
     def __init__(self, settings: ClickHouseSettings, client: Any) -> None:
         self._settings = settings
@@ -110,7 +110,7 @@ class Tables:
         return Known(rows, low, high, offsets, numbers)
 
     def kept(self, partition: Partition, below: int) -> int:
-        """Return the offset from which on, up to another, `clickhouse.retention_days` has deleted nothing."""
+        """Return the first offset below `below` from which on `clickhouse.retention_days` has deleted nothing."""
         if not self._settings.retention_days:
             return 0
         ((rows, first),) = self._ask(_KEPT, {**self._of(partition), "oldest": self._oldest()})
@@ -128,7 +128,7 @@ class Tables:
 
     def missing(self, partition: Partition, first: int, below: int) -> list[tuple[int, int]]:
         """Return the ranges of offsets (first and last) between two offsets that the ledger has no row of."""
-        parameters = self._of(partition, first=first, below=below, limit=MOST_RANGES)
+        parameters = self._of(partition, first=first, below=below, limit=MAX_RANGES)
         ranges = [(low, high) for low, high in self._ask(_RANGES, parameters)]
         known = self.known(partition, first, below)
         last = max(known.last, first - 1) if known is not None else first - 1
@@ -139,8 +139,8 @@ class Tables:
     def dead_lettered(
         self, audited: Mapping[Partition, tuple[int, int]], limit: int
     ) -> dict[tuple[str, int, int], int]:
-        """Return the origins that the ledger calls dead-lettered, and when they were, in milliseconds."""
-        rows = self._ask(_LETTERS, {"limit": limit}, audited)
+        """Return the origins with outcome dead_lettered, and the time of each row in milliseconds."""
+        rows = self._ask(_DEAD_LETTERED, {"limit": limit}, audited)
         return {(topic, number, offset): when for topic, number, offset, when in rows}
 
     def steps(self, audited: Mapping[Partition, tuple[int, int]]) -> StepAccount:
@@ -155,9 +155,9 @@ class Tables:
         """Return the time, in milliseconds, before which `clickhouse.retention_days` may have deleted something."""
         days = self._settings.retention_days
         if not days:
-            return _NEVER
+            return _BEFORE_ALL_TIME
         ((now,),) = self._ask("SELECT toUnixTimestamp64Milli(now64(3))", {})
-        return int(now) - max(days - _TTL_MARGIN_DAYS, 0) * _DAY
+        return int(now) - max(days - _TTL_MARGIN_DAYS, 0) * _DAY_MS
 
     def _of(self, partition: Partition, **more: int) -> dict[str, Any]:
         return {"topic": partition.topic, "partition": partition.number, **more}
@@ -177,24 +177,24 @@ class Tables:
 
 def _condition(audited: Mapping[Partition, tuple[int, int]], parameters: dict[str, Any]) -> str:
     """Return the condition that a row's offset is audited; topics become parameters."""
-    said = []
+    conditions = []
     for index, (partition, (low, high)) in enumerate(audited.items()):
         parameters[f"topic{index}"] = partition.topic
         topic = f"kafka_topic = {{topic{index}:String}} AND kafka_partition = {int(partition.number)}"
-        said.append(f"({topic} AND kafka_offset >= {int(low)} AND kafka_offset < {int(high)})")
-    return " OR ".join(said) or "0"
+        conditions.append(f"({topic} AND kafka_offset >= {int(low)} AND kafka_offset < {int(high)})")
+    return " OR ".join(conditions) or "0"
 
 
 @contextmanager
-def connected(settings: ClickHouseSettings) -> Iterator[Tables]:
-    """Connect, and release the connection at the end.
+def open_ledger_side(settings: ClickHouseSettings) -> Iterator[LedgerSide]:
+    """Connect to ClickHouse while the block runs.
 
     Raises:
-        ServiceUnavailable: ClickHouse is away, or does not let us in.
+        ServiceUnavailable: ClickHouse is away or denies access.
     """
-    patient = settings.model_copy(update={"insert_timeout": max(settings.insert_timeout, _ANSWER_TIMEOUT)})
+    patient = settings.model_copy(update={"insert_timeout": max(settings.insert_timeout, _ANSWER_TIMEOUT_S)})
     client = connect(patient, patient.database)
     try:
-        yield Tables(patient, client)
+        yield LedgerSide(patient, client)
     finally:
         client.close()

@@ -1,4 +1,4 @@
-"""The demo's data directory: made by it, marked as its own, used by one demo at a time, never somebody else's."""
+"""The demo's data directory: created and marked by the demo, used by one demo at a time."""
 
 import fcntl
 import shutil
@@ -14,13 +14,13 @@ _MARK: Final = ".made-by-runstep-demo"
 
 @contextmanager
 def data_directory(path: Path) -> Iterator[bool]:
-    """Hold a fresh directory at `path` for as long as the block lasts; it stays afterwards.
+    """Create an empty directory at `path` and lock it while the block runs; the directory stays afterwards.
 
-    What an earlier demo left there is moved to `NAME.previous`, in the place of what an even earlier one left. Yields
-    whether something was moved.
+    The directory of an earlier demo is moved to `NAME.previous`, replacing an even earlier one. Yields whether one was
+    moved.
 
     Raises:
-        ConfigError: the directory is not a demo's, is in use, or cannot be made.
+        ConfigError: the directory was not made by a demo, is in use, or cannot be made.
     """
     previous = path.with_name(path.name + ".previous")
     try:
@@ -37,17 +37,17 @@ def _set_aside(path: Path, previous: Path) -> bool:
     """Move the directory away if a demo made it and none is using it; return whether there was one."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return False
-    _require_ours(path)
+    _require_mark(path)
     with (path / _MARK).open("a") as mark:
         _lock(mark.fileno(), path)
         if previous.exists():
-            _require_ours(previous)
+            _require_mark(previous)
             shutil.rmtree(previous)
         path.rename(previous)
     return True
 
 
-def _require_ours(path: Path) -> None:
+def _require_mark(path: Path) -> None:
     if not (path / _MARK).is_file():
         raise ConfigError(f"{path} exists and was not made by `runstep demo`: name another directory with --data")
 
@@ -56,4 +56,6 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ConfigError(f"another demo is running on {path}: end it, or name another directory with --data") from None
+        raise ConfigError(
+            f"another `runstep demo` uses {path}: end it, or name another directory with --data"
+        ) from None

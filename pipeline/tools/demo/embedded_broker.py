@@ -1,8 +1,8 @@
-"""The embedded Kafka broker: Tansu, in memory, one process that ends with ours.
+"""The embedded Kafka broker: Tansu, in memory, in a process that ends with this one.
 
 It speaks enough Kafka for a demo and for local work, and keeps nothing. It is not for production: no replication, no
-security, no retention; and whoever joins a group waits for half of its session timeout (measured: 3.2 s of 6, 23 s
-of 45), so give it a short one.
+security, no retention. A consumer that joins a group waits for half of its session timeout (measured: 3.2 s of 6, 23 s
+of 45), so the demo sets a short one.
 """
 
 import ctypes
@@ -20,22 +20,22 @@ from typing import IO, Final
 from pipeline.errors import ConfigError, ServiceUnavailable
 
 _PR_SET_PDEATHSIG: Final = 1
-_START_TIMEOUT: Final = 15.0
-_STOP_TIMEOUT: Final = 5.0
-_ATTEMPTS: Final = 3
+_START_TIMEOUT_S: Final = 15.0
+_STOP_TIMEOUT_S: Final = 5.0
+_MAX_START_ATTEMPTS: Final = 3
 _INSTALL: Final = "install it with: pip install 'runstep[demo]'"
 
 
 @contextmanager
 def embedded_broker() -> Iterator[str]:
-    """Run a broker on a free local port for as long as the block lasts, and give its address as host:port.
+    """Run a broker on a free local port while the block runs, and yield its address as host:port.
 
     The thread that enters the block must live until its end: on Linux the broker is killed with it, so that not even
     `kill -9` leaves one behind.
 
     Raises:
         ConfigError: the broker is not installed.
-        ServiceUnavailable: it does not start; with what it said.
+        ServiceUnavailable: the broker does not start; with its last output.
     """
     binary = _binary()
     process, port = _start(binary)
@@ -46,9 +46,9 @@ def embedded_broker() -> Iterator[str]:
 
 
 def end_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends; only Linux has such a thing.
+    """Ask the kernel to kill this process when its parent ends; does nothing but on Linux.
 
-    To be called in the child; the parent that counts is the thread that started it.
+    To be called in the child. The kernel takes the thread that started it as the parent.
     """
     if sys.platform == "linux":
         _prctl()(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -76,9 +76,9 @@ def _binary() -> str:
 
 
 def _start(binary: str) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the broker; try another port where somebody was faster than we."""
-    said = b""
-    for _ in range(_ATTEMPTS):
+    """Start the broker; try another port where another process took the first."""
+    output_tail = b""
+    for _ in range(_MAX_START_ATTEMPTS):
         port = _free_port()
         with tempfile.TemporaryFile() as output:
             process = _spawn(binary, port, output)
@@ -86,8 +86,8 @@ def _start(binary: str) -> tuple[subprocess.Popen[bytes], int]:
                 return process, port
             _stop(process)
             output.seek(0)
-            said = output.read()[-500:].strip() or b"it said nothing"
-    raise ServiceUnavailable(f"the embedded broker does not start: {said.decode(errors='replace')}")
+            output_tail = output.read()[-500:].strip() or b"without any output"
+    raise ServiceUnavailable(f"the embedded broker does not start: {output_tail.decode(errors='replace')}")
 
 
 def _free_port() -> int:
@@ -103,11 +103,11 @@ def _spawn(binary: str, port: int, output: IO[bytes]) -> subprocess.Popen[bytes]
     prctl = _prctl() if sys.platform == "linux" else None
 
     def on_fork() -> None:
-        os.setpgid(0, 0)  # a Ctrl-C is ours to act on, while the broker still answers
+        os.setpgid(0, 0)  # Ctrl-C is for the demo, which needs the broker until its end
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    return subprocess.Popen(  # noqa: S603 - the binary of a package of ours
+    return subprocess.Popen(  # noqa: S603 - the binary of an installed package
         [*command, "--storage-engine", "memory://tansu/"],
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -118,11 +118,11 @@ def _spawn(binary: str, port: int, output: IO[bytes]) -> subprocess.Popen[bytes]
 
 
 def _ready(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + _START_TIMEOUT
+    deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1):
-                # Who answers could be another process that took the port: ours would have ended by now.
+                # Another process may have taken the port; then the broker has ended by now.
                 time.sleep(0.05)
                 return process.poll() is None
         except OSError:
@@ -133,7 +133,7 @@ def _ready(process: subprocess.Popen[bytes], port: int) -> bool:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(_STOP_TIMEOUT)
+        process.wait(_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

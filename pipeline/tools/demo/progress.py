@@ -1,4 +1,4 @@
-"""How the demo shows that it goes on: a live panel on a terminal, a plain line now and then elsewhere."""
+"""Shows the progress of the demo: a live panel on a terminal, a line every two seconds elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -10,25 +10,26 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from pipeline.text import duration
 from pipeline.tools.demo.daemon_process import Numbers
 
-_LINE_EVERY: Final = 2.0
-_WINDOW: Final = 3.0
+_LINE_INTERVAL_S: Final = 2.0
+_RATE_WINDOW_S: Final = 3.0
 
 
 class Screen:
-    """Shows how far producer and pipeline are. One thread calls it."""
+    """Shows how far producer and pipeline are. For one thread."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
         self._total = total
         self._live: Live | None = None
-        self._said = 0.0
+        self._printed_at = 0.0
         self._seen: list[tuple[float, int]] = []
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show it for as long as the block lasts."""
+        """Show the panel while the block runs."""
         if not self._console.is_terminal:
             yield
             return
@@ -39,15 +40,15 @@ class Screen:
     def update(self, produced: int, numbers: Numbers) -> None:
         """Show these numbers."""
         now = time.monotonic()
-        self._seen = [(at, read) for at, read in self._seen if now - at < _WINDOW] + [(now, numbers.accounted)]
+        self._seen = [(at, read) for at, read in self._seen if now - at < _RATE_WINDOW_S] + [(now, numbers.accounted)]
         if self._live is not None:
             self._live.update(self._panel(produced, numbers))
-        elif now - self._said >= _LINE_EVERY:
-            self._said = now
+        elif now - self._printed_at >= _LINE_INTERVAL_S:
+            self._printed_at = now
             self._console.print(
                 f"produced {produced}  read {numbers.accounted} ({self._speed():.0f}/s)  rows {numbers.stored}  "
                 f"lag {_lag(produced, numbers)}  dead letters {numbers.dead_lettered}  ignored {numbers.ignored}  "
-                f"insert {1000 * numbers.insert_seconds:.0f} ms",
+                f"insert {duration(numbers.insert_seconds)}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -66,9 +67,11 @@ class Screen:
         panel.add_row("events/s", f"{self._speed():,.0f}", "read, inserted and committed")
         panel.add_row("rows", f"{numbers.stored:,}", "stored in ClickHouse")
         panel.add_row("lag", f"{_lag(produced, numbers):,}", "in Kafka, not yet committed")
-        panel.add_row("dead letters", f"{numbers.dead_lettered:,}", "refused, kept byte for byte in their own topic")
+        panel.add_row(
+            "dead letters", f"{numbers.dead_lettered:,}", "rejected, kept byte for byte in the dead-letter topic"
+        )
         panel.add_row("ignored", f"{numbers.ignored:,}", "deltas, other objects, tombstones")
-        panel.add_row("insert", f"{1000 * numbers.insert_seconds:,.0f} ms", f"mean of {numbers.inserts:,} inserts")
+        panel.add_row("insert", duration(numbers.insert_seconds), f"mean of {numbers.inserts:,} inserts")
         return panel
 
 

@@ -1,30 +1,39 @@
-"""The report at the end of the demo: what the tables say, and whether they account for everything Kafka holds."""
+"""The results at the end of the demo: reports from the tables, the comparison with Kafka, and the HTML page."""
 
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.tools.demo.account import Account
-from pipeline.tools.queries import Report, reports
+from pipeline.config import ClickHouseSettings
+from pipeline.text import UNKNOWN, exact_count, readable
+from pipeline.tools.demo.reconciliation import Reconciliation
+from pipeline.tools.html_report import Period, extent, report_on, write_page
+from pipeline.tools.queries import NamedReport, reports
 
 _SLOWEST: Final = """
 SELECT round(duration_ms / 1000, 1) AS seconds, status, arrayStringConcat(tool_names, ', ') AS tools, step_id
 FROM run_steps_current WHERE duration_ms IS NOT NULL AND status != 'expired' ORDER BY duration_ms DESC LIMIT 5
 """
-"""Without the expired ones, which all took as long as a run may last."""
+"""Expired steps are left out: they all last until the deadline of their run."""
 
-_SHORT_TEXT: Final = 24
-_LONGEST_TEXT: Final = 64
+_MAX_UNWRAPPED_CHARS: Final = 24
+_MAX_CELL_CHARS: Final = 64
+_PAGE_NAME: Final = "report.html"
 
 
 def print_report(console: Console, client: Any) -> None:
-    """Ask the tables the questions of `runstep query --report` and print the answers."""
+    """Run some reports of `runstep query` and print their answers."""
     known = reports()
     sections = (
-        ("Steps", _of(known["steps_by_status"], "type, status, steps, p50_s, p95_s, p99_s, max_s", 12)),
+        (
+            "Steps, durations in seconds",
+            _of(known["steps_by_status"], "type, status, steps, p50_s, p95_s, p99_s, max_s", 12),
+        ),
         ("Errors that occur most", _of(known["top_errors"], "steps, category, code, sample AS message", 6)),
         ("Slowest steps", _SLOWEST),
     )
@@ -33,27 +42,42 @@ def print_report(console: Console, client: Any) -> None:
         _print_table(console, title, answer.column_names, answer.result_rows)
 
 
-def _of(report: Report, columns: str, rows: int) -> str:
-    return f"SELECT {columns} FROM (\n{report.sql}\n) LIMIT {rows}"  # noqa: S608 - our own files
+def _of(report: NamedReport, columns: str, rows: int) -> str:
+    return f"SELECT {columns} FROM (\n{report.sql}\n) LIMIT {rows}"  # noqa: S608 - no foreign text
 
 
-def print_account(console: Console, account: Account) -> None:
-    """Print what Kafka holds against what the ledger says of it."""
-    outcomes = account.outcomes
-    sums = Table(title="The account", title_justify="left", title_style="bold", show_header=False, box=None)
+def print_reconciliation(console: Console, compared: Reconciliation) -> None:
+    """Print the records that Kafka holds beside the outcomes in the ledger."""
+    outcomes = compared.outcomes
+    sums = Table(title="Kafka and ledger", title_justify="left", title_style="bold", show_header=False, box=None)
     sums.add_column(justify="right", style="bold")
     sums.add_column()
-    sums.add_row(f"{sum(account.held.values()):,}", f"records in Kafka, {len(account.held)} partitions")
-    sums.add_row(f"{account.read:,}", "offsets in the ledger, each one once: read =")
+    sums.add_row(f"{sum(compared.held.values()):,}", f"records in Kafka, {len(compared.held)} partitions")
+    sums.add_row(f"{compared.read:,}", "distinct offsets in the ledger =")
     sums.add_row(f"{outcomes.get('stored', 0):,}", "stored")
-    sums.add_row(f"+ {outcomes.get('dead_lettered', 0):,}", f"dead-lettered ({account.dead_letters:,} in the topic)")
+    sums.add_row(f"+ {outcomes.get('dead_lettered', 0):,}", f"dead-lettered ({compared.dead_letters:,} in the topic)")
     sums.add_row(f"+ {outcomes.get('ignored', 0):,}", "ignored (deltas, other objects, tombstones)")
     console.print(sums)
-    faults = account.faults()
+    faults = compared.faults()
     for fault in faults:
-        console.print(Text(f"does not add up: {fault}", style="bold red"))
+        console.print(Text(f"not accounted for: {fault}", style="bold red"))
     if not faults:
         console.print(Text("Every offset is accounted for, exactly once.", style="bold green"))
+
+
+def write_demo_page(settings: ClickHouseSettings, client: Any, folder: Path) -> Path:
+    """Write the page of `runstep report` about all of the demo's data into its folder, and return the path.
+
+    Raises:
+        SinkError: ClickHouse did not answer.
+        ConfigError: the folder cannot be written to.
+    """
+    now = round(time.time() * 1000)
+    # The simulated hour ends before now, so the range is not empty even with a single step.
+    oldest, _ = extent(client) or (now - 60_000, now)
+    path = folder / _PAGE_NAME
+    write_page(report_on(client, settings, Period(min(oldest, now - 1_000), now + 1_000), "The demo's run steps"), path)
+    return path
 
 
 def _print_table(console: Console, title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -61,11 +85,11 @@ def _print_table(console: Console, title: str, names: Sequence[str], rows: Seque
     for position, name in enumerate(names):
         is_number = bool(rows) and isinstance(rows[0][position], int | float)
         longest = max((len(_cell(row[position])) for row in rows), default=0)
-        # On a narrow terminal only long texts give way.
+        # On a narrow terminal only long texts are wrapped.
         table.add_column(
             name.removesuffix("_s"),
             justify="right" if is_number else "left",
-            no_wrap=longest <= _SHORT_TEXT,
+            no_wrap=longest <= _MAX_UNWRAPPED_CHARS,
             overflow="fold",
         )
     for row in rows:
@@ -75,10 +99,9 @@ def _print_table(console: Console, title: str, names: Sequence[str], rows: Seque
 
 def _cell(value: Any) -> str:
     if value is None:
-        return "-"
+        return UNKNOWN
     if isinstance(value, float):
         return f"{value:,.1f}"
     if isinstance(value, int):
-        return f"{value:,}"
-    text = "".join(filter(str.isprintable, str(value)))
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+        return exact_count(value)
+    return readable(value, _MAX_CELL_CHARS)

@@ -1,27 +1,27 @@
-"""The dead-letter topic, for whoever cleans up: what lies there, one dead letter, and bringing dead letters back in.
+"""Listing, showing and replaying the records of the dead-letter topic.
 
-`dead letters` knows the forms of what lies in the topic, `book` reads it, `originals` finds the record a dead letter tells of,
-`transactions` writes all or nothing, `replay` decides and does.
+`dead_letter_records` knows the forms of its records, `dead_letter_topic` reads them, `originals` finds the original of
+a dead letter, `transactions` writes atomically, `replay` decides what becomes of each dead letter.
 """
 
-from pipeline.tools.dlq.book import Book, Origins, Selection
-from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity, Outcome, dead_letter_of
-from pipeline.tools.dlq.replay import Decision, OnError, Replay, Report, Terms
+from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity, ReplayOutcome, dead_letter_of
+from pipeline.tools.dlq.dead_letter_topic import DeadLetterTopic, Origins, Selection
+from pipeline.tools.dlq.replay import Decision, OnError, Replay, ReplayPolicy, ReplayResult
 from pipeline.tools.dlq.transactions import Superseded, Transactions
 
 __all__ = [
-    "Book",
     "DeadLetter",
+    "DeadLetterTopic",
     "Decision",
     "Identity",
     "OnError",
     "Origins",
-    "Outcome",
     "Replay",
-    "Report",
+    "ReplayOutcome",
+    "ReplayPolicy",
+    "ReplayResult",
     "Selection",
     "Superseded",
-    "Terms",
     "Transactions",
     "dead_letter_of",
 ]

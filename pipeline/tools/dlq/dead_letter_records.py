@@ -1,7 +1,7 @@
-"""What lies in a dead-letter topic: dead letters, and markers that say what became of dead letters.
+"""The records of a dead-letter topic: dead letters, and markers that say what became of them.
 
-Owns the markers and the headers of a record that comes back. The headers of a dead letter are
-`pipeline.kafka.dead_letters`'s.
+Owns the markers and the headers of a replayed record. The headers of a dead letter belong to
+`pipeline.kafka.dead_letters`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ from typing import Any, Final, NamedTuple, Self
 
 from pipeline.kafka.dead_letters import ATTEMPT, Headers
 
-OURS: Final = "runstep-"
+HEADER_PREFIX: Final = "runstep-"
 REPLAYED_OF: Final = "runstep-replayed-of"
 OUTCOME: Final = "runstep-replay-outcome"
-_PARTS: Final = 5
+_IDENTITY_PARTS: Final = 5
 
 
 class Identity(NamedTuple):
-    """What a dead letter tells of: a record, by its place and time, and how often it was refused.
+    """Which rejection a dead letter reports: a record, by topic, partition, offset and time, and its attempt.
 
-    Dead letters that were sent twice have the same. The time, in milliseconds, tells a topic that was made again.
+    A dead letter that was sent twice has the same identity. The time, in milliseconds, distinguishes a recreated topic.
     """
 
     topic: str
@@ -35,20 +35,20 @@ class Identity(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return what `str` has written.
+        """Parse what `str` writes.
 
         Raises:
-            ValueError: it was something else.
+            ValueError: the text has another form.
         """
-        # What a dead letter says of its topic may hold anything.
-        parts = text.rsplit("/", _PARTS - 1)
-        if len(parts) != _PARTS:
+        # The topic in a header may be any text, with slashes.
+        parts = text.rsplit("/", _IDENTITY_PARTS - 1)
+        if len(parts) != _IDENTITY_PARTS:
             raise ValueError(f"{len(parts)} parts")
         return cls(intern(parts[0]), *map(int, parts[1:]))
 
 
-class Outcome(StrEnum):
-    """What became of a dead letter, as its marker says."""
+class ReplayOutcome(StrEnum):
+    """What became of a dead letter, as its marker records."""
 
     REPLAYED = "replayed"
     REQUEUED = "requeued"
@@ -57,17 +57,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead letter without its value: many of them must fit into memory.
+    """A dead letter without its value, since many of them must fit into memory.
 
     Attributes:
-        identity: what it tells of.
-        partition: where it lies in the dead-letter topic.
-        offset: same.
+        identity: the rejection that it reports.
+        partition: its partition in the dead-letter topic.
+        offset: its offset there.
         timestamp: when it was sent, milliseconds since the epoch.
-        reason: why the record was refused; a word of another version may be none of `Reason`.
-        stage: where.
+        reason: why the record was rejected; that of another version may be unknown to `Reason`.
+        stage: at which stage.
         size: bytes of the original value.
-        sha256: of the original value, where the dead letter holds its head only; else "".
+        sha256: of the original value, where the dead letter is cut, else "".
     """
 
     identity: Identity
@@ -81,54 +81,56 @@ class DeadLetter:
 
 
 def dead_letter_of(record: Any) -> DeadLetter | None:
-    """Return the dead letter that a record of the dead-letter topic is; None where it is none."""
-    said = _said(record.headers)
-    if "runstep-reason" not in said:
+    """Parse a record of the dead-letter topic; None where it is no dead letter."""
+    texts = _texts(record.headers)
+    if "runstep-reason" not in texts:
         return None
     try:
-        partition, offset, timestamp = (int(said[f"runstep-{name}"]) for name in ("partition", "offset", "timestamp"))
-        identity = Identity(intern(said["runstep-topic"]), partition, offset, timestamp, int(said[ATTEMPT]))
-        size = int(said.get("runstep-truncated", len(record.value or b"")))
+        partition, offset, timestamp = (int(texts[f"runstep-{name}"]) for name in ("partition", "offset", "timestamp"))
+        identity = Identity(intern(texts["runstep-topic"]), partition, offset, timestamp, int(texts[ATTEMPT]))
+        size = int(texts.get("runstep-truncated", len(record.value or b"")))
     except (KeyError, ValueError):
         return None
     if min(partition, offset, size) < 0:
         return None
-    reason, stage = intern(said["runstep-reason"]), intern(said.get("runstep-stage", ""))
-    sha256 = said.get("runstep-sha256", "")
+    reason, stage = intern(texts["runstep-reason"]), intern(texts.get("runstep-stage", ""))
+    sha256 = texts.get("runstep-sha256", "")
     return DeadLetter(identity, record.partition, record.offset, record.timestamp, reason, stage, size, sha256)
 
 
-def mark_of(headers: Sequence[tuple[str, bytes]]) -> tuple[Identity, Outcome] | None:
-    """Return whose marker a record is, and what it says; None where it is none."""
-    said = _said(headers)
+def marker_of(headers: Sequence[tuple[str, bytes]]) -> tuple[Identity, ReplayOutcome] | None:
+    """Parse the headers of a marker: whose it is, and what it records; None where they are no marker's."""
+    texts = _texts(headers)
     try:
-        return Identity.parse(said[REPLAYED_OF]), Outcome(said[OUTCOME])
+        return Identity.parse(texts[REPLAYED_OF]), ReplayOutcome(texts[OUTCOME])
     except (KeyError, ValueError):
         return None
 
 
-def marks(identity: Identity, outcome: Outcome) -> Headers:
-    """Return the headers of a marker; it has no `runstep-reason`, so that nobody takes it for a dead letter."""
+def marker_headers(identity: Identity, outcome: ReplayOutcome) -> Headers:
+    """Return the headers of a marker; without `runstep-reason` no reader takes it for a dead letter."""
     return [(REPLAYED_OF, str(identity).encode()), (OUTCOME, outcome.encode())]
 
 
-def returning(headers: Sequence[tuple[str, bytes]], identity: Identity) -> Headers:
-    """Return the headers of a record that comes back: its own, where it was, and the attempt, which counts on."""
-    said = {
+def replayed(headers: Sequence[tuple[str, bytes]], identity: Identity) -> Headers:
+    """Return the headers of a replayed record: its own ones, its origin, and the attempt so far."""
+    texts = {
         "runstep-replay-topic": identity.topic,
         "runstep-replay-partition": str(identity.partition),
         "runstep-replay-offset": str(identity.offset),
         ATTEMPT: str(identity.attempt),
     }
-    own = [(name, value or b"") for name, value in headers if not name.startswith(OURS)]
-    return own + [(name, text.encode()) for name, text in said.items()]
+    own = [(name, value or b"") for name, value in headers if not name.startswith(HEADER_PREFIX)]
+    return own + [(name, text.encode()) for name, text in texts.items()]
 
 
-def once_more(headers: Sequence[tuple[str, bytes]], identity: Identity) -> Headers:
-    """Return the headers of a dead letter that is put behind all others, as if it had been refused once more."""
+def requeued(headers: Sequence[tuple[str, bytes]], identity: Identity) -> Headers:
+    """Return the headers of a requeued dead letter: those it has, with the next attempt."""
     kept = [(name, value or b"") for name, value in headers if name != ATTEMPT]
     return [*kept, (ATTEMPT, str(identity.attempt + 1).encode())]
 
 
-def _said(headers: Sequence[tuple[str, bytes]]) -> Mapping[str, str]:
-    return {name: (value or b"").decode("utf-8", "replace") for name, value in headers if name.startswith(OURS)}
+def _texts(headers: Sequence[tuple[str, bytes]]) -> Mapping[str, str]:
+    return {
+        name: (value or b"").decode("utf-8", "replace") for name, value in headers if name.startswith(HEADER_PREFIX)
+    }

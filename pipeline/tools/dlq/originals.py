@@ -1,4 +1,4 @@
-"""Finds the record that a dead letter tells of: in the dead letter, or, where the dead letter is cut, still at its origin in Kafka."""
+"""Finds the original record of a dead letter: in the dead letter, or, where that is cut, at its origin in Kafka."""
 
 import hashlib
 from collections import defaultdict
@@ -16,9 +16,9 @@ class Found(NamedTuple):
     """What was found for a dead letter.
 
     Attributes:
-        dead letter: the dead letter's own record; None where it has left the topic meanwhile.
-        original: a record that has the original key, value and headers (those of ours aside); None where there is none.
-        cause: why there is none.
+        dead_letter: the dead letter's own record; None where the topic holds it no more.
+        original: a record with the original key, value and headers, beside those of runstep; None where none is left.
+        cause: why there is no original.
     """
 
     dead_letter: Any
@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 class Originals:
-    """Looks records up in one cluster."""
+    """Looks up records in one cluster."""
 
     def __init__(self, reader: LogReader, topic: str) -> None:
         self._reader = reader
@@ -35,10 +35,10 @@ class Originals:
         self._sizes: dict[str, int] = {}
 
     def of(self, dead_letters: Sequence[DeadLetter]) -> Mapping[Identity, Found]:
-        """Return for each dead letter what there is of it.
+        """Return for each dead letter its own record and its original.
 
         Raises:
-            ConfigError: Kafka does not show us an origin.
+            ConfigError: the Kafka user may not see a topic.
             ServiceUnavailable: Kafka does not answer.
         """
         wanted = defaultdict(list)
@@ -55,10 +55,10 @@ class Originals:
         return {dead_letter.identity: self._found(dead_letter, record) for dead_letter, record in lying}
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has; 0 where there is no such topic.
+        """Return the number of partitions of a topic; 0 where the topic does not exist.
 
         Raises:
-            ConfigError: Kafka does not show it to us: the dead letter is not to blame, so nothing becomes of it.
+            ConfigError: the Kafka user may not see the topic; that is not the dead letter's fault.
         """
         if topic not in self._sizes:
             try:
@@ -69,21 +69,21 @@ class Originals:
 
     def _found(self, dead_letter: DeadLetter, record: Any) -> Found:
         if record is None:
-            return Found(None, cause="the dead letter has left the dead-letter topic")
+            return Found(None, cause="the dead letter is no longer in the dead-letter topic")
         if dead_letter.stage == Stage.FETCH:
-            return Found(record, cause="nobody could read the record, so the dead letter has no value")
+            return Found(record, cause="the daemon could not read the record, so the dead letter has no value")
         if not dead_letter.sha256:
             return Found(record, record)
         return self._at_origin(dead_letter, record)
 
     def _at_origin(self, dead_letter: DeadLetter, record: Any) -> Found:
         topic, partition, offset, timestamp, _ = dead_letter.identity
-        lost = f"the dead letter holds only the head of {dead_letter.size:,} bytes, and"
+        cut = f"the dead letter holds only the first part of {dead_letter.size:,} bytes, and"
         if partition >= self.partitions(topic):
-            return Found(record, cause=f"{lost} its origin is gone")
+            return Found(record, cause=f"{cut} its origin is gone")
         for original in self._reader.at(TopicPartition(topic, partition), [offset]):
             same = hashlib.sha256(original.value or b"").hexdigest() == dead_letter.sha256
             if same and original.timestamp == timestamp:
                 return Found(record, original)
-            return Found(record, cause=f"{lost} at its origin lies another record now")
-        return Found(record, cause=f"{lost} Kafka does not hold the original any more")
+            return Found(record, cause=f"{cut} its origin holds another record now")
+        return Found(record, cause=f"{cut} Kafka no longer holds the original")

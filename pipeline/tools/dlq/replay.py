@@ -1,7 +1,7 @@
-"""Brings dead letters back in, each once: decides dead letter by dead letter, writes slice by slice.
+"""Replays dead letters, each once: decides for each dead letter, writes in slices.
 
-A slice is one transaction. It holds the records that come back and, in the dead-letter topic, a marker for each dead letter;
-so a dead letter without a marker was not brought in, however the one who tried has ended.
+A slice is one transaction. It holds the replayed records and, in the dead-letter topic, a marker for each dead letter.
+So a dead letter without a marker was not replayed, even if a replay crashed.
 """
 
 from collections import deque
@@ -11,17 +11,31 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final, NamedTuple
 
-from pipeline.tools.dlq.book import Book, Selection
-from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity, Outcome, marks, once_more, returning
+from pipeline.tools.dlq.dead_letter_records import (
+    DeadLetter,
+    Identity,
+    ReplayOutcome,
+    marker_headers,
+    replayed,
+    requeued,
+)
+from pipeline.tools.dlq.dead_letter_topic import DeadLetterTopic, Selection
 from pipeline.tools.dlq.originals import Found, Originals
-from pipeline.tools.dlq.transactions import Outgoing, Refused, Transactions
+from pipeline.tools.dlq.transactions import Outgoing, RecordRejected, Transactions
 
-SLICE: Final = 500
-SLICE_BYTES: Final = 16 << 20
+
+class SliceLimits(NamedTuple):
+    """The most dead letters, and bytes of their values, in one transaction."""
+
+    dead_letters: int = 500
+    size_bytes: int = 16 << 20
+
+
+_LIMITS: Final = SliceLimits()
 
 
 class OnError(StrEnum):
-    """What is done about a dead letter that cannot be replayed."""
+    """What to do with a dead letter that cannot be replayed."""
 
     STOP = "stop"
     REQUEUE = "requeue"
@@ -29,13 +43,13 @@ class OnError(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ReplayPolicy:
     """How dead letters are replayed.
 
     Attributes:
-        max_attempts: dead letters of so many refusals are left alone.
-        on_error: what is done about a dead letter that cannot be replayed.
-        to_topic: where to instead of the origin.
+        max_attempts: a dead letter that was rejected so often is not replayed.
+        on_error: what to do with a dead letter that cannot be replayed.
+        to_topic: the topic to write to, instead of the origin.
     """
 
     max_attempts: int = 3
@@ -44,34 +58,34 @@ class Terms:
 
 
 class Decision(NamedTuple):
-    """What is done about a dead letter.
+    """What to do with a dead letter.
 
     Attributes:
         dead_letter: which.
-        outcome: what becomes of it; None where nothing can be done.
+        outcome: what becomes of it; None where it stays open.
         cause: why it cannot be replayed; "" where it can.
-        records: what is written.
+        records: the records to write.
     """
 
     dead_letter: DeadLetter
-    outcome: Outcome | None
+    outcome: ReplayOutcome | None
     cause: str
     records: Sequence[Outgoing]
 
 
 @dataclass(slots=True)
-class Report:
-    """What was done.
+class ReplayResult:
+    """What a replay did.
 
     Attributes:
-        done: dead letters by what became of them.
-        exhausted: dead letters that were refused too often.
-        closed: dead letters that had been replayed, requeued or dropped before.
+        done: number of dead letters by outcome.
+        exhausted: number of dead letters that were rejected too often.
+        closed: number of dead letters that had been replayed, requeued or dropped before.
         failures: dead letters that could not be replayed, with the cause.
-        stopped: whether the last failure was the end of it.
+        stopped: whether the last failure ended the replay.
     """
 
-    done: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    done: dict[ReplayOutcome, int] = field(default_factory=lambda: dict.fromkeys(ReplayOutcome, 0))
     exhausted: int = 0
     closed: int = 0
     failures: list[tuple[DeadLetter, str]] = field(default_factory=list)
@@ -79,95 +93,98 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether a dead letter is still open that should not be; what was dropped was meant to be."""
-        return len(self.failures) > self.done[Outcome.DROPPED]
+        """Whether a dead letter that could not be replayed is still in the topic; dropped ones do not count."""
+        return len(self.failures) > self.done[ReplayOutcome.DROPPED]
 
 
 class Replay:
-    """One run over the dead letters of a book.
+    """One run over the dead letters of a topic.
 
     Attributes:
-        report: what was done so far.
+        result: what the replay has done so far.
     """
 
-    def __init__(self, book: Book, terms: Terms) -> None:
-        self.report = Report()
-        self._book = book
-        self._terms = terms
-        self._originals = Originals(book.reader, book.topic)
-        self._refused: dict[Identity, str] = {}
-        self._alone: set[Identity] = set()
-        self._stuck: set[Identity] = set()
+    def __init__(self, topic: DeadLetterTopic, policy: ReplayPolicy, limits: SliceLimits = _LIMITS) -> None:
+        self.result = ReplayResult()
+        self._topic = topic
+        self._policy = policy
+        self._limits = limits
+        self._originals = Originals(topic.reader, topic.name)
+        self._rejected: dict[Identity, str] = {}
+        self._suspects: set[Identity] = set()
+        self._unmarkable: set[Identity] = set()
 
     def plan(self, selection: Selection, limit: int | None) -> list[DeadLetter]:
-        """Return the dead letters to replay, the oldest first; count those that are not to be."""
-        chosen = self._book.chosen(selection, closed=True)
-        left = [dead_letter for dead_letter in chosen if dead_letter.identity not in self._book.outcomes]
-        fit = [dead_letter for dead_letter in left if dead_letter.identity.attempt < self._terms.max_attempts]
-        self.report.closed, self.report.exhausted = len(chosen) - len(left), len(left) - len(fit)
+        """Return the dead letters to replay, the oldest first; count those that are left out."""
+        chosen = self._topic.chosen(selection, closed=True)
+        left = [dead_letter for dead_letter in chosen if dead_letter.identity not in self._topic.outcomes]
+        fit = [dead_letter for dead_letter in left if dead_letter.identity.attempt < self._policy.max_attempts]
+        self.result.closed, self.result.exhausted = len(chosen) - len(left), len(left) - len(fit)
         return fit[:limit]
 
     def preview(self, dead_letters: Sequence[DeadLetter]) -> Iterator[Decision]:
-        """Yield what would be done, as far as it can be said without asking the broker to take it."""
+        """Yield what a replay would do, if the broker accepted all records."""
         work = deque(dead_letters)
-        while work and not self.report.stopped:
+        while work and not self.result.stopped:
             for decision in self._decide(self._slice(work)):
                 self._account(decision)
                 yield decision
 
-    def run(self, dead_letters: Sequence[DeadLetter], transactions: Transactions, tell: Callable[[int], None]) -> None:
-        """Do it.
+    def run(
+        self, dead_letters: Sequence[DeadLetter], transactions: Transactions, progress: Callable[[int], None]
+    ) -> None:
+        """Replay the dead letters.
 
         Args:
-            dead_letters: of `plan`, which the book must have read after `transactions` was opened.
-            transactions: writes.
-            tell: told how many dead letters are left.
+            dead_letters: of `plan`, after the topic was read with `transactions` already open.
+            transactions: the writer.
+            progress: called with the number of dead letters that are left.
 
         Raises:
             Superseded: another replay has taken over.
-            ServiceUnavailable: Kafka is away or refuses us.
+            ServiceUnavailable: Kafka is away or denies access.
         """
         work = deque(dead_letters)
-        while work and not self.report.stopped:
+        while work and not self.result.stopped:
             slice_ = self._slice(work)
             decisions = self._decide(slice_)
             records = [record for decision in decisions for record in decision.records]
             try:
                 if records:
                     transactions.write(records)
-            except Refused as refusal:
-                self._suspect(slice_, str(refusal))
+            except RecordRejected as rejection:
+                self._isolate(slice_, str(rejection))
                 transactions.open()
-                # Between the two another one may have been at work.
-                self._book.read_on()
-                work = deque(each for each in chain(slice_, work) if each.identity not in self._book.outcomes)
+                # Another replay may have written before this one reopened.
+                self._topic.read_new()
+                work = deque(each for each in chain(slice_, work) if each.identity not in self._topic.outcomes)
                 continue
             for decision in decisions:
                 self._account(decision)
-            tell(len(work))
+            progress(len(work))
 
     def _slice(self, work: deque[DeadLetter]) -> list[DeadLetter]:
-        """Take the next dead letters; one that may be refused goes alone."""
+        """Take the next dead letters; one that the broker may reject goes alone."""
         taken = [work.popleft()]
         size = taken[0].size
-        while work and len(taken) < SLICE and taken[0].identity not in self._alone:
+        while work and len(taken) < self._limits.dead_letters and taken[0].identity not in self._suspects:
             size += work[0].size
-            if size > SLICE_BYTES or work[0].identity in self._alone:
+            if size > self._limits.size_bytes or work[0].identity in self._suspects:
                 break
             taken.append(work.popleft())
         return taken
 
-    def _suspect(self, slice_: Sequence[DeadLetter], cause: str) -> None:
+    def _isolate(self, slice_: Sequence[DeadLetter], cause: str) -> None:
         first = slice_[0].identity
-        if first in self._refused:
-            # What was refused now is what was to say so: its marker, or its copy.
-            self._stuck.add(first)
+        if first in self._rejected:
+            # This time the broker rejected its marker, or its copy at the end of the topic.
+            self._unmarkable.add(first)
         elif len(slice_) == 1:
-            self._refused[first] = f"Kafka refuses it: {cause}"
-        self._alone.update(dead_letter.identity for dead_letter in slice_)
+            self._rejected[first] = f"Kafka rejects the record: {cause}"
+        self._suspects.update(dead_letter.identity for dead_letter in slice_)
 
     def _decide(self, dead_letters: Sequence[DeadLetter]) -> list[Decision]:
-        """Return what is done about each, up to one that is the end of it."""
+        """Return a decision for each, up to one that ends the replay."""
         found = self._originals.of(dead_letters)
         decisions = []
         for dead_letter in dead_letters:
@@ -177,53 +194,59 @@ class Replay:
         return decisions
 
     def _decision(self, dead_letter: DeadLetter, found: Found) -> Decision:
-        cause = found.cause or self._refused.get(dead_letter.identity, "") or self._obstacle(dead_letter, found)
+        cause = found.cause or self._rejected.get(dead_letter.identity, "") or self._obstacle(dead_letter, found)
         identity, record = dead_letter.identity, found.dead_letter
         if not cause:
             own = found.original
-            topic = self._terms.to_topic or identity.topic
-            partition = None if self._terms.to_topic else identity.partition
-            back = Outgoing(topic, partition, own.key, own.value, returning(own.headers, identity))
-            return Decision(dead_letter, Outcome.REPLAYED, "", [back, *self._markers(dead_letter, Outcome.REPLAYED)])
-        if self._terms.on_error is OnError.STOP or record is None or identity in self._stuck:
+            topic = self._policy.to_topic or identity.topic
+            partition = None if self._policy.to_topic else identity.partition
+            back = Outgoing(topic, partition, own.key, own.value, replayed(own.headers, identity))
+            return Decision(
+                dead_letter, ReplayOutcome.REPLAYED, "", [back, *self._markers(dead_letter, ReplayOutcome.REPLAYED)]
+            )
+        if self._policy.on_error is OnError.STOP or record is None or identity in self._unmarkable:
             return Decision(dead_letter, None, cause, ())
-        if self._terms.on_error is OnError.DROP:
-            return Decision(dead_letter, Outcome.DROPPED, cause, self._markers(dead_letter, Outcome.DROPPED))
-        # The client sends no record that has neither key nor value.
+        if self._policy.on_error is OnError.DROP:
+            return Decision(
+                dead_letter, ReplayOutcome.DROPPED, cause, self._markers(dead_letter, ReplayOutcome.DROPPED)
+            )
+        # kafka-python sends no record with neither key nor value.
         value = b"" if record.key is None and record.value is None else record.value
-        copy = Outgoing(self._book.topic, None, record.key, value, once_more(record.headers, identity))
-        return Decision(dead_letter, Outcome.REQUEUED, cause, [copy, *self._markers(dead_letter, Outcome.REQUEUED)])
+        copy = Outgoing(self._topic.name, None, record.key, value, requeued(record.headers, identity))
+        return Decision(
+            dead_letter, ReplayOutcome.REQUEUED, cause, [copy, *self._markers(dead_letter, ReplayOutcome.REQUEUED)]
+        )
 
     def _obstacle(self, dead_letter: DeadLetter, found: Found) -> str:
-        topic = self._terms.to_topic or dead_letter.identity.topic
+        topic = self._policy.to_topic or dead_letter.identity.topic
         partitions = self._originals.partitions(topic)
         if not partitions:
-            return f"there is no topic {topic}"
-        if topic == self._book.topic:
+            return f"topic {topic} does not exist"
+        if topic == self._topic.name:
             return f"{topic} is the dead-letter topic"
-        if not self._terms.to_topic and dead_letter.identity.partition >= partitions:
+        if not self._policy.to_topic and dead_letter.identity.partition >= partitions:
             return f"topic {topic} has no partition {dead_letter.identity.partition}"
         if found.original.key is None and found.original.value is None:
-            return "it has neither key nor value"
+            return "the record has neither key nor value"
         return ""
 
-    def _markers(self, dead_letter: DeadLetter, outcome: Outcome) -> list[Outgoing]:
-        """Return one for each partition with a copy of the dead letter: there, the marker is what expires last.
+    def _markers(self, dead_letter: DeadLetter, outcome: ReplayOutcome) -> list[Outgoing]:
+        """Return a marker for each partition that holds the dead letter or a copy, so that it outlives them.
 
-        The value is empty, not null: compaction would take a null one away.
+        The value is empty, not null: compaction would remove a record with a null value.
         """
-        name, said = str(dead_letter.identity).encode(), marks(dead_letter.identity, outcome)
-        topic = self._book.topic
-        return [Outgoing(topic, partition, name, b"", said) for partition in self._book.partitions_of(dead_letter)]
+        key, headers = str(dead_letter.identity).encode(), marker_headers(dead_letter.identity, outcome)
+        topic = self._topic.name
+        return [Outgoing(topic, partition, key, b"", headers) for partition in self._topic.partitions_of(dead_letter)]
 
     def _ends(self, decision: Decision) -> bool:
-        return decision.outcome is None and self._terms.on_error is OnError.STOP
+        return decision.outcome is None and self._policy.on_error is OnError.STOP
 
     def _account(self, decision: Decision) -> None:
-        report = self.report
+        result = self.result
         if decision.outcome is not None:
-            report.done[decision.outcome] += 1
-            self._book.outcomes[decision.dead_letter.identity] = decision.outcome
+            result.done[decision.outcome] += 1
+            self._topic.outcomes[decision.dead_letter.identity] = decision.outcome
         if decision.cause:
-            report.failures.append((decision.dead_letter, decision.cause))
-        report.stopped = self._ends(decision)
+            result.failures.append((decision.dead_letter, decision.cause))
+        result.stopped = self._ends(decision)

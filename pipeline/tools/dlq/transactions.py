@@ -1,7 +1,8 @@
-"""Writes to Kafka all or nothing, and makes sure that only one does so at a time.
+"""Writes to Kafka atomically, as the only writer of a dead-letter topic.
 
-Owns the transactional producer. A refused record ends it for good (measured: after the abort its next one is out of
-sequence), so it is made anew; whoever makes one ends all others, and must look again at what those had committed.
+Owns the transactional producer. After a rejected record the producer cannot be used any more (measured: after the abort
+its next record is out of sequence), so it is recreated. A new producer fences off all others; its owner must read again
+what they had committed.
 """
 
 import threading
@@ -29,18 +30,18 @@ from pipeline.kafka.dead_letters import Headers
 from pipeline.kafka.log_reader import LogReader
 
 PROBE: Final = "runstep-replay-probe"
-_BLOCK_MS: Final = 15_000
-_DELIVERY_MS: Final = 30_000
-_CLOSE_TIMEOUT: Final = 2.0
-_MOST_BYTES: Final = 1 << 30
-"""How large a record may be is for the broker to say."""
+_BLOCK_TIMEOUT_MS: Final = 15_000
+_DELIVERY_TIMEOUT_MS: Final = 30_000
+_CLOSE_TIMEOUT_S: Final = 2.0
+_MAX_RECORD_BYTES: Final = 1 << 30
+"""More than any broker accepts: the limit is the broker's."""
 _FENCED: Final = (ProducerFencedError, InvalidProducerEpochError)
-_REFUSALS: Final = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
-"""What is the record's own fault; a time is ours, since what comes back has the time of its coming back."""
+_RECORD_ERRORS: Final = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
+"""Errors that the record itself causes. A time stamp cannot, since a replayed record gets a new one."""
 
 
 class Outgoing(NamedTuple):
-    """A record to be written; the partition may be left to the key."""
+    """A record to write; without a partition the key decides it."""
 
     topic: str
     partition: int | None
@@ -50,15 +51,15 @@ class Outgoing(NamedTuple):
 
 
 class Superseded(RunstepError):
-    """Another process writes under the same name now."""
+    """Another process has become the writer of the dead-letter topic."""
 
 
-class Refused(Exception):
-    """The broker does not take one of the records; none was written. The text says why."""
+class RecordRejected(Exception):
+    """The broker rejects one of the records; none was written. The text says why."""
 
 
 class Transactions:
-    """One writer. `open` before everything else, and again after each `Refused`."""
+    """One writer. `open` before everything else, and again after each `RecordRejected`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -67,31 +68,31 @@ class Transactions:
         self._producer: Any = None
 
     def open(self) -> None:
-        """Become the only writer: whatever another one had begun is undone, or finished if it was decided.
+        """Become the only writer; an open transaction of another one is aborted, or completed if it was committing.
 
         Raises:
-            ServiceUnavailable: Kafka is away or refuses us.
-            ConfigError: the broker knows no transactions.
+            ServiceUnavailable: Kafka is away or denies access.
+            ConfigError: the broker does not support transactions.
         """
         self.close()
         options = client_options(self._settings.kafka) | {
             "transactional_id": self.name,
             "acks": "all",
             "compression_type": "lz4",
-            "max_block_ms": _BLOCK_MS,
-            "delivery_timeout_ms": _DELIVERY_MS,
-            "request_timeout_ms": _DELIVERY_MS // 2,
-            "max_request_size": _MOST_BYTES,
+            "max_block_ms": _BLOCK_TIMEOUT_MS,
+            "delivery_timeout_ms": _DELIVERY_TIMEOUT_MS,
+            "request_timeout_ms": _DELIVERY_TIMEOUT_MS // 2,
+            "max_request_size": _MAX_RECORD_BYTES,
         }
         self._producer = connect(KafkaProducer, **options)
         with self._explained():
             self._producer.init_transactions()
 
-    def prove(self, reader: LogReader) -> None:
-        """Write a record, undo it, and see that nobody sees it: some brokers only pretend.
+    def verify_isolation(self, reader: LogReader) -> None:
+        """Write a record, abort, and check that a reader does not see it: some brokers only accept the requests.
 
         Raises:
-            ConfigError: it is seen.
+            ConfigError: the reader sees the record.
         """
         probe = Outgoing(self._topic, 0, PROBE.encode(), b"", [(PROBE, b"")])
         with self._explained():
@@ -104,47 +105,49 @@ class Transactions:
         """Write all, or none.
 
         Raises:
-            Refused: the broker does not take one of them.
-            Superseded: another process has opened the same.
-            ServiceUnavailable: Kafka is away or refuses us; whether all or none was written, is not known.
+            RecordRejected: the broker rejects one of them.
+            Superseded: another process has become the writer.
+            ServiceUnavailable: Kafka is away or denies access; whether all or none was written is unknown.
         """
         with self._explained():
             try:
                 self._send(records)
-            except _REFUSALS as error:
+            except _RECORD_ERRORS as error:
                 self._end(self._producer.abort_transaction)
-                raise Refused(str(error.args[0] if error.args and error.args[0] else type(error).__name__)) from None
+                raise RecordRejected(
+                    str(error.args[0] if error.args and error.args[0] else type(error).__name__)
+                ) from None
             self._end(self._producer.commit_transaction)
 
     def close(self) -> None:
-        """Close the connections; what was not committed is undone by the broker. Bounded in time."""
+        """Close the connections; the broker aborts what was not committed. Bounded in time."""
         producer, self._producer = self._producer, None
         if producer is not None:
             with suppress(KafkaError):
-                producer.close(timeout=_CLOSE_TIMEOUT)
+                producer.close(timeout=_CLOSE_TIMEOUT_S)
 
     def _send(self, records: Sequence[Outgoing]) -> list[Any]:
         self._producer.begin_transaction()
         futures: list[Any] = []
         failures: list[Exception] = []
         try:
-            # Those before the one that fails stay in the list.
+            # The futures before a failing record stay in the list.
             futures.extend(
                 self._producer.send(each.topic, each.value, each.key, each.headers, each.partition) for each in records
             )
         except KafkaError as error:
             failures.append(_cause(error))
-        self._producer.flush(timeout=_DELIVERY_MS / 1000 + 1)
+        self._producer.flush(timeout=_DELIVERY_TIMEOUT_MS / 1000 + 1)
         failures += [future.exception for future in futures if future.failed()]
-        # One refusal makes all others fail, with errors that say less.
-        for kinds in (_FENCED, _REFUSALS, (Exception,)):
+        # One rejected record makes all others fail, with less specific errors.
+        for kinds in (_FENCED, _RECORD_ERRORS, (Exception,)):
             for failure in failures:
                 if isinstance(failure, kinds):
                     raise failure
         return [future.get(timeout=0) for future in futures]
 
     def _end(self, call: Callable[[], None]) -> None:
-        """Commit or abort; the client itself would wait without end for a broker that is away."""
+        """Commit or abort within a time-out; the client would wait without end for a broker that is away."""
         raised: list[Exception] = []
 
         def run() -> None:
@@ -155,10 +158,10 @@ class Transactions:
 
         thread = threading.Thread(target=run, name="runstep-transaction", daemon=True)
         thread.start()
-        thread.join(_DELIVERY_MS / 1000)
+        thread.join(_DELIVERY_TIMEOUT_MS / 1000)
         if thread.is_alive():
             raise ServiceUnavailable(
-                "Kafka does not answer; run it again: what was replayed is not replayed a second time"
+                "Kafka does not answer; run `runstep dlq replay` again: no dead letter is replayed twice"
             )
         for error in raised:
             raise error
@@ -169,25 +172,25 @@ class Transactions:
             yield
         except _FENCED:
             raise Superseded(
-                f"another `runstep dlq replay` of {self._topic} has taken over; what this one had committed stays"
+                f"another `runstep dlq replay` of {self._topic} has taken over; what this one committed stays replayed"
             ) from None
         except UnsupportedVersionError:
             raise self._unable() from None
         except AuthorizationError as error:
             raise ServiceUnavailable(
-                f"Kafka refuses us: {type(error).__name__}; grant WRITE and DESCRIBE on the transactional id "
+                f"Kafka denies access ({type(error).__name__}); grant WRITE and DESCRIBE on the transactional id "
                 f"{self.name}, and WRITE on {self._topic} and on the topics of the records"
             ) from None
         except KafkaError as error:
-            raise ServiceUnavailable(f"Kafka does not take the replay: {error or type(error).__name__}") from None
+            raise ServiceUnavailable(f"Kafka rejects the transaction: {error or type(error).__name__}") from None
 
     def _unable(self) -> ConfigError:
         return ConfigError(
-            "this broker does not keep transactions apart, so a replay could bring records in twice; "
-            "Apache Kafka does, the embedded broker does not"
+            "this broker does not isolate transactions, so a replay could write records twice; replay on a broker that "
+            "does, such as Apache Kafka; the embedded broker of the demo does not"
         )
 
 
 def _cause(error: Exception) -> Exception:
-    """Return why the client takes no further record: one before was refused while this one was handed over."""
-    return next((told for told in error.args if isinstance(told, Exception)), error)
+    """Return the error behind another one: an earlier record was rejected while this one was being sent."""
+    return next((cause for cause in error.args if isinstance(cause, Exception)), error)

@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -16,26 +17,25 @@ from typing import Final
 
 from pipeline import __version__
 from pipeline.errors import ConfigError
-from pipeline.tools.html_report.period import moment
-from pipeline.tools.html_report.sections import Page, Section
-from pipeline.tools.html_report.tables import Table
-from pipeline.tools.html_report.text import plain, readable
+from pipeline.text import decimal, readable, utc_time
+from pipeline.tools.html_report.page import Page, PageSection
+from pipeline.tools.html_report.tables import PageTable
 
 _LIBRARIES: Final = ("plotly", "jinja2")
 
 
-def need_library() -> None:
-    """Say what to install where the page's libraries are missing.
+def require_libraries(libraries: Sequence[str] = _LIBRARIES) -> None:
+    """Check that the libraries of the page are installed.
 
     Raises:
-        ConfigError: one is.
+        ConfigError: one is missing; with what to install.
     """
-    if any(importlib.util.find_spec(name) is None for name in _LIBRARIES):
-        raise ConfigError("what draws the page is not installed; install it with: pip install 'runstep[report]'")
+    if any(importlib.util.find_spec(name) is None for name in libraries):
+        raise ConfigError("the libraries of the HTML page are not installed; run: pip install 'runstep[report]'")
 
 
-def need_place(path: Path) -> None:
-    """Look whether a page can be written to `path`, before anything is asked for it.
+def require_writable(path: Path) -> None:
+    """Check that a page can be written to `path`, before any query runs for it.
 
     Raises:
         ConfigError: it cannot; with the cause.
@@ -48,7 +48,7 @@ def need_place(path: Path) -> None:
 def html(page: Page) -> str:
     """Return the page.
 
-    It takes the browser's rules for granted: no inline handler, no `javascript:`, no foreign source can act in it.
+    Its content security policy allows only the page's own scripts, by their hashes.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape  # noqa: PLC0415 - an extra
 
@@ -64,22 +64,22 @@ def html(page: Page) -> str:
         page=page,
         subject=page.subject,
         title=readable(page.subject.title),
-        made=moment(page.subject.made),
+        made=utc_time(page.subject.made),
         version=__version__,
         style=_text("page.css"),
         scripts=scripts,
         allowed=" ".join(map(_hash, scripts)) or "'none'",
         drawings={key: {"data": each.traces, "layout": each.layout} for key, each in page.figures.items() if each.rows},
-        is_table=lambda block: isinstance(block, Table),
+        is_table=lambda block: isinstance(block, PageTable),
         anchor=_anchor,
-        figure_number=plain,
+        figure_number=decimal,
     )
 
 
-def write(page: Page, path: Path) -> int:
+def write_page(page: Page, path: Path) -> int:
     """Write the page to `path`, in the place of what is there; return its size in bytes.
 
-    Whoever reads the old file meanwhile has it whole. Text that UTF-8 cannot express is replaced.
+    The file is replaced at once: a reader of the old one is not disturbed. Text that UTF-8 cannot express is replaced.
 
     Raises:
         ConfigError: it cannot be written there.
@@ -100,29 +100,30 @@ def write(page: Page, path: Path) -> int:
 def _replace(target: Path, part: Path, content: bytes) -> None:
     with part.open("xb") as file:
         if target.exists():
-            part.chmod(target.stat().st_mode & 0o777)  # before the content: who may not read the old may not read this
+            # Before the content: it must not be readable to more users than the old file.
+            part.chmod(target.stat().st_mode & 0o777)
         file.write(content)
     part.replace(target)
 
 
 def _obstacle(path: Path) -> str:
-    """Return why no page can be written to `path`, nothing if one can."""
+    """Return why no page can be written to `path`, "" if one can."""
     try:
         target = path.resolve()
         folder = target.parent
         obstacles = (
             (not folder.exists(), f"there is no folder {folder}"),
-            (not folder.is_dir(), f"{folder} is no folder"),
-            (target.is_dir(), "that is a folder; name a file in it"),
-            (target.is_symlink(), "its links lead in a circle"),
-            # A device or a pipe would be gone, with a file in its place.
-            (target.exists() and not target.is_file(), "that is no file that a page could replace"),
+            (not folder.is_dir(), f"{folder} is not a folder"),
+            (target.is_dir(), "it is a folder; name a file in it"),
+            (target.is_symlink(), "its symbolic links form a loop"),
+            # A device or a pipe would be replaced by a file.
+            (target.exists() and not target.is_file(), "it is not a regular file"),
             (not os.access(folder, os.W_OK), f"no permission to write in {folder}"),
         )
     except OSError as error:
         return str(error.strerror or error).lower()
-    except RuntimeError:  # what Python before 3.13 makes of such links
-        return "its links lead in a circle"
+    except RuntimeError:  # Python before 3.13, for a loop of links
+        return "its symbolic links form a loop"
     return next((why for is_so, why in obstacles if is_so), "")
 
 
@@ -137,7 +138,7 @@ def _text(name: str) -> str:
 
 
 def _as_parsed(script: str) -> str:
-    """Return text as a browser reads it, which makes every line end the same: the hash is of what it reads."""
+    """Return text as a browser reads it, with one kind of line end: the hash is that of the text as read."""
     return script.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -146,5 +147,5 @@ def _hash(script: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def _anchor(section: Section) -> str:
+def _anchor(section: PageSection) -> str:
     return f"section-{section.key}"

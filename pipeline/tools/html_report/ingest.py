@@ -1,33 +1,33 @@
-"""The section about the pipeline itself, from the ledger: what was read, what became of it, and how soon."""
+"""The section about the pipeline itself, from the ledger: records read, their outcome, and the delay."""
 
 from collections import Counter
 from typing import Final
 
 from pipeline.tools.html_report import tables
-from pipeline.tools.html_report.figures import Figure, Words, bars, counted, percentiles
-from pipeline.tools.html_report.period import Period, span
-from pipeline.tools.html_report.questions import Answers
-from pipeline.tools.html_report.tables import Table
+from pipeline.tools.html_report.page_queries import Answers
+from pipeline.tools.html_report.period import Period, bucket_name
+from pipeline.tools.html_report.plots import Caption, Figure, bars, counted, percentiles
+from pipeline.tools.html_report.tables import PageTable
 
 _OUTCOMES: Final = ("stored", "ignored", "dead_lettered")
 
 
-def ingest(period: Period, answers: Answers) -> list[Figure | Table]:
-    """Return the account of the records."""
+def ingest(period: Period, answers: Answers) -> list[Figure | PageTable]:
+    """Return the records by outcome, their delay, and the offsets by partition."""
     outcomes = [(row["outcome"], row["bucket"], row["records"]) for row in answers["records"]]
     return [
         bars(
-            Words(
+            Caption(
                 "records",
                 "Records by outcome",
-                "By the time at which they were read. A record with several steps counts once, as its worst.",
-                f"records per {span(period.width)}",
+                "By the time at which they were read. A record with several steps counts once, with its worst outcome.",
+                f"records per {bucket_name(period.width)}",
             ),
             period,
             counted(period, outcomes, _OUTCOMES),
         ),
         percentiles(
-            Words("delay", "Ingest delay", "From Kafka's timestamp of a record to the making of its row.", "seconds"),
+            Caption("delay", "Ingest delay", "From the Kafka timestamp of a record to its row.", "seconds"),
             period,
             answers["delay"],
         ),
@@ -36,15 +36,15 @@ def ingest(period: Period, answers: Answers) -> list[Figure | Table]:
     ]
 
 
-def _reasons(answers: Answers) -> Table:
+def _reasons(answers: Answers) -> PageTable:
     counts: Counter[tuple[str, str]] = Counter()
     for row in answers["records"]:
         if row["outcome"] != "stored":
             counts[row["outcome"].replace("_", "-"), row["reason"]] += row["records"]
-    return Table(
+    return PageTable(
         "reasons",
         "Records that were not stored",
-        "Dead dead letters are kept byte for byte in their own topic: runstep dlq list shows them.",
+        "Dead letters are kept byte for byte in the dead-letter topic: `runstep dlq list` shows them.",
         [
             tables.word("outcome", "outcome"),
             tables.word("reason", "reason"),
@@ -56,17 +56,17 @@ def _reasons(answers: Answers) -> Table:
                 counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1])
             )
         ],
-        "Every record that was read in this time was stored.",
+        "All records that were read in this time were stored.",
     )
 
 
-def _partitions(answers: Answers) -> Table:
-    return Table(
+def _partitions(answers: Answers) -> PageTable:
+    return PageTable(
         "partitions",
-        "The account by partition",
+        "Offsets by partition",
         "Distinct offsets of the records that were read in this time: read = stored + dead-lettered + ignored. A "
-        "gap is an offset between the first and the last that is not among them; transactions and compaction leave "
-        "some, and runstep audit says what each one is.",
+        "gap is an offset between the first and the last one that was not read. Transactions and compaction leave "
+        "gaps; `runstep audit` explains each.",
         [
             tables.word("topic", "topic"),
             tables.number("partition", "partition"),

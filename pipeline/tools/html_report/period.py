@@ -1,13 +1,13 @@
-"""The time range of a page, and the buckets it is drawn in. All times are UTC, in milliseconds since the epoch."""
+"""The time range of a page, and the buckets of its plots. All times are UTC, in milliseconds since the epoch."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
-from pipeline.tools.queries import values
+from pipeline.text import utc_time
+from pipeline.tools.queries import parameters
 
-_MOST_BUCKETS: Final = 150
+_MAX_BUCKETS: Final = 150
 _SECOND: Final = 1_000
 _UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 _WIDTHS: Final = tuple(
@@ -19,17 +19,11 @@ _WIDTHS: Final = tuple(
         *(days * 86_400 for days in (1, 2, 7, 14, 28, 91, 364)),
     )
 )
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST, _LAST = (round(bound.timestamp() * _SECOND) for bound in (values.FIRST, values.LAST))
+_FIRST, _LAST = (round(bound.timestamp() * _SECOND) for bound in (parameters.FIRST, parameters.LAST))
 
 
-def moment(stamp: int) -> str:
-    """Return a time as it is shown: to the second, without a zone."""
-    return f"{_EPOCH + timedelta(milliseconds=stamp):%Y-%m-%d %H:%M:%S}"
-
-
-def span(milliseconds: int) -> str:
-    """Return a length of time in its largest whole unit, as it stands behind `per`: `minute`, `2 hours`."""
+def bucket_name(milliseconds: int) -> str:
+    """Return the width of a bucket in its largest whole unit, to follow `per`: `minute`, `2 hours`."""
     seconds = milliseconds // _SECOND
     size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
     return unit if seconds == size else f"{seconds // size} {unit}s"
@@ -40,7 +34,7 @@ class Period:
     """From `since` until just before `until`.
 
     Raises:
-        ValueError: nothing lies between the two.
+        ValueError: the range is empty.
     """
 
     since: int
@@ -54,8 +48,8 @@ class Period:
 
     @cached_property
     def width(self) -> int:
-        """Return how long a bucket is: round lengths, at most 150 of them, whole minutes and days as clocks have."""
-        fitting = (width for width in _WIDTHS if self._buckets(width) <= _MOST_BUCKETS)
+        """Return the width of a bucket: the least round one that makes at most 150 buckets."""
+        fitting = (width for width in _WIDTHS if self._buckets(width) <= _MAX_BUCKETS)
         return next(fitting, _WIDTHS[-1])
 
     @property
@@ -70,14 +64,14 @@ class Period:
 
     def starts(self) -> list[str]:
         """Return the beginning of each bucket."""
-        return [moment(self.origin + number * self.width) for number in range(self.buckets)]
+        return [utc_time(self.origin + number * self.width) for number in range(self.buckets)]
 
     def parameters(self) -> dict[str, Any]:
-        """Return what the questions are asked with."""
-        return {**values.span(self.since, self.until), "origin": self.origin, "width": self.width}
+        """Return the parameters of the queries."""
+        return {**parameters.time_bounds(self.since, self.until), "origin": self.origin, "width": self.width}
 
     def __str__(self) -> str:
-        return f"{moment(self.since)} to {moment(self.until)} UTC"
+        return f"{utc_time(self.since)} to {utc_time(self.until)} UTC"
 
     def _buckets(self, width: int) -> int:
         return (self.until - 1) // width - self.since // width + 1

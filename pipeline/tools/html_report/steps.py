@@ -1,15 +1,15 @@
-"""Sections about steps: how many, how fast, how well, and single ones that deserve a look."""
+"""Sections about steps: their number, success and duration, their failures, and slow and stuck ones."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from pipeline.text import duration, percent
 from pipeline.tools.html_report import tables
-from pipeline.tools.html_report.figures import Figure, Words, bars, counted, heat, lines, percentiles
-from pipeline.tools.html_report.period import Period, span
-from pipeline.tools.html_report.questions import BOUNDS, Answers, Row
-from pipeline.tools.html_report.tables import Table
-from pipeline.tools.html_report.text import duration, percent
+from pipeline.tools.html_report.page_queries import BOUNDS, Answers, Row
+from pipeline.tools.html_report.period import Period, bucket_name
+from pipeline.tools.html_report.plots import Caption, Figure, bars, counted, heat, lines, percentiles
+from pipeline.tools.html_report.tables import PageTable
 
 _STATES: Final = ("completed", "in_progress", "cancelled", "expired", "failed")
 _FAILED: Final = frozenset({"failed", "expired"})
@@ -21,21 +21,21 @@ _IDENTITIES: Final = (
 )
 
 
-def steps(period: Period, answers: Answers) -> list[Figure | Table]:
-    """Return how many steps there were, how many of them went well, and how long they took."""
-    each = span(period.width)
+def steps(period: Period, answers: Answers) -> list[Figure | PageTable]:
+    """Return the steps by status, their success and their durations."""
+    each = bucket_name(period.width)
     states = [(row["state"], row["bucket"], row["steps"]) for row in answers["steps"]]
     return [
         bars(
-            Words("steps", "Steps by status", "By the time of their creation.", f"steps per {each}"),
+            Caption("steps", "Steps by status", "By the time of their creation.", f"steps per {each}"),
             period,
             counted(period, states, _STATES),
         ),
         lines(
-            Words(
+            Caption(
                 "success",
                 "Success by type",
-                "Completed steps among those that completed, failed or expired. No point: no such step.",
+                "Completed steps among those that completed, failed or expired. A gap in a line: there were none.",
                 "% of steps",
             ),
             period,
@@ -45,8 +45,11 @@ def steps(period: Period, answers: Answers) -> list[Figure | Table]:
             hoverformat=".2~f",
         ),
         percentiles(
-            Words(
-                "durations", "Duration percentiles", "Of completed steps, from created to completed; exact.", "seconds"
+            Caption(
+                "durations",
+                "Duration percentiles",
+                "Of completed steps, from creation to completion; exact.",
+                "seconds",
             ),
             period,
             answers["durations"],
@@ -56,28 +59,28 @@ def steps(period: Period, answers: Answers) -> list[Figure | Table]:
     ]
 
 
-def failures(period: Period, answers: Answers) -> list[Figure | Table]:
-    """Return what went wrong."""
+def failures(period: Period, answers: Answers) -> list[Figure | PageTable]:
+    """Return failed and expired steps by category, and the groups of their errors."""
     counts = [(row["category"], row["bucket"], row["steps"]) for row in answers["failures"]]
     return [
         bars(
-            Words(
+            Caption(
                 "failures",
                 "Failures by category",
-                "rate_limit, server and timeout may heal when tried again; quota, auth, invalid_request and "
-                "content_filter do not.",
-                f"steps per {span(period.width)}",
+                "A retry may help after rate_limit, server and timeout; it does not help after quota, auth, "
+                "invalid_request and content_filter.",
+                f"steps per {bucket_name(period.width)}",
             ),
             period,
             counted(period, counts),
             wide=True,
         ),
-        Table(
+        PageTable(
             "errors",
             "Groups of errors",
-            "Grouped by what the messages have in common once ids, numbers and addresses are masked; the message is "
-            "the latest one, with credentials redacted when it was stored. The 25 most frequent groups. No "
-            "fingerprint: the step came without an error.",
+            "The 25 most frequent groups. Messages that differ only in ids, numbers and addresses have the same "
+            "fingerprint; shown is the latest message, with credentials redacted. A group without a fingerprint holds "
+            "steps that reported no error.",
             [
                 tables.number("steps", "steps"),
                 tables.number("runs", "runs"),
@@ -94,18 +97,18 @@ def failures(period: Period, answers: Answers) -> list[Figure | Table]:
     ]
 
 
-def slow(answers: Answers) -> list[Figure | Table]:
-    """Return single steps that deserve a look."""
+def slow(answers: Answers) -> list[Figure | PageTable]:
+    """Return the slowest steps, and those that are stuck."""
     stuck = answers["stuck"]
     more = bool(stuck) and stuck[0]["stuck"] > len(stuck)
-    shown = f" The {len(stuck)} longest silent of {stuck[0]['stuck']:,}." if more else ""
+    shown = f" Shown are the {len(stuck)} longest silent of {stuck[0]['stuck']:,}." if more else ""
     return [
-        Table(
+        PageTable(
             "slowest",
             "Slowest steps",
-            "The 25 that took longest, without the expired ones: those took as long as a run may last.",
+            "The 25 steps that took longest. Expired steps are left out: they last until the deadline of their run.",
             [
-                tables.lasting("duration", "duration_ms"),
+                tables.elapsed("duration", "duration_ms"),
                 tables.word("type", "type"),
                 tables.word("status", "status"),
                 tables.time("created", "created_at"),
@@ -116,20 +119,20 @@ def slow(answers: Answers) -> list[Figure | Table]:
             answers["slowest"],
             "No step of this time has ended.",
         ),
-        Table(
+        PageTable(
             "stuck",
             "Stuck steps",
-            f"Not ended, and nothing was heard of them for ten minutes when this page was made.{shown}",
+            f"Steps that have not ended and sent no event in the ten minutes before this page was made.{shown}",
             [
-                tables.Column("silent for", lambda row: duration(row["silent"] * 1000), "number"),
-                tables.Column("deadline", lambda row: "passed" if row["overdue"] else ""),
+                tables.PageColumn("silent for", lambda row: duration(row["silent"]), "number"),
+                tables.PageColumn("deadline", lambda row: "passed" if row["overdue"] else ""),
                 tables.word("type", "type"),
                 tables.word("status", "status"),
                 tables.time("created", "created_at"),
                 *_IDENTITIES,
             ],
             stuck,
-            "None.",
+            "No step of this time is stuck.",
         ),
     ]
 
@@ -153,27 +156,27 @@ def _success(period: Period, rows: Sequence[Row]) -> dict[str, Sequence[float | 
 
 
 def _bins() -> list[str]:
-    """Return the names of the duration bins; a bin holds what exceeds the bound before and not its own."""
-    named = [duration(bound) for bound in BOUNDS]
+    """Return the names of the duration bins; a bin holds durations above the previous bound, up to its own."""
+    named = [duration(bound / 1000) for bound in BOUNDS]
     return [f"≤ {named[0]}", *(f"≤ {upper}" for upper in named[1:]), f"> {named[-1]}"]
 
 
-def _by_kind(rows: Sequence[Row]) -> Table:
-    """Return the steps of the whole range by type, one column a status."""
+def _by_kind(rows: Sequence[Row]) -> PageTable:
+    """Return the steps of the whole range by type, one column for each status."""
     counts: Counter[tuple[str, str]] = Counter()
     for row in rows:
         counts[row["kind"], row["state"]] += row["steps"]
     kinds = sorted({kind for kind, _ in counts})
     states = [*_STATES, *({state for _, state in counts} - set(_STATES))]
     totals = [{"type": kind, **{state: counts[kind, state] for state in states}} for kind in kinds]
-    return Table(
+    return PageTable(
         "by_type",
         "Steps by type",
-        "What is in no vocabulary is counted as other. Success: completed among completed, failed and expired.",
+        "Unknown types and statuses are counted as other. Success: completed among completed, failed and expired.",
         [
             tables.word("type", "type"),
             *(tables.number(state.replace("_", " "), state) for state in states),
-            tables.Column("success", _success_of, "number"),
+            tables.PageColumn("success", _success_of, "number"),
         ],
         sorted(totals, key=lambda total: -sum(total[state] for state in states)),
         "No steps.",
@@ -187,11 +190,11 @@ def _success_of(total: Row) -> str:
 
 def _heatmap(period: Period, answers: Answers) -> Figure:
     return heat(
-        Words(
+        Caption(
             "heatmap",
             "Durations",
-            "Ended steps by the time of their creation and by how long they took.",
-            f"steps per {span(period.width)}",
+            "Ended steps by the time of their creation and by their duration.",
+            f"steps per {bucket_name(period.width)}",
         ),
         period,
         _bins(),

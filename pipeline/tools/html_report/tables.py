@@ -1,20 +1,20 @@
-"""Tables: answers turned into rows of text, each column with how it is set."""
+"""Tables: rows of answers turned into rows of text, with a style for each column."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, Final
 
-from pipeline.tools.html_report.questions import Row
-from pipeline.tools.html_report.text import duration, readable, time_of, whole
+from pipeline import text
+from pipeline.tools.html_report.page_queries import Row
 
-_LONGEST_ID: Final = 80
-_LONGEST_MESSAGE: Final = 400
-_MOST_NAMES: Final = 6
+_MAX_ID_CHARS: Final = 80
+_MAX_MESSAGE_CHARS: Final = 400
+_MAX_NAMES: Final = 6
 
 
 @dataclass(frozen=True)
-class Column:
+class PageColumn:
     """A column: its heading, how a row's value is shown, and its class in the style sheet."""
 
     heading: str
@@ -23,13 +23,13 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table with its caption, what is worth knowing, and what to say where it has no rows."""
+class PageTable:
+    """A table with its caption, a description, and a sentence for when it has no rows."""
 
     key: str
     title: str
     description: str
-    columns: Sequence[Column]
+    columns: Sequence[PageColumn]
     rows: Sequence[Row]
     empty: str
     wide: bool = True
@@ -39,48 +39,48 @@ class Table:
         return [[(column.shown(row), column.style) for column in self.columns] for row in self.rows]
 
 
-def number(heading: str, name: str) -> Column:
+def number(heading: str, name: str) -> PageColumn:
     """Return a column of whole numbers."""
-    return Column(heading, lambda row: whole(row[name]), "number")
+    return PageColumn(heading, lambda row: text.exact_count(row[name]), "number")
 
 
-def lasting(heading: str, name: str, position: int | None = None) -> Column:
+def elapsed(heading: str, name: str, position: int | None = None) -> PageColumn:
     """Return a column of durations in milliseconds, or of one of several in a list."""
-    return Column(heading, lambda row: duration(_picked(row[name], position)), "number")
+    return PageColumn(heading, lambda row: text.duration(_seconds(row[name], position)), "number")
 
 
-def time(heading: str, name: str) -> Column:
+def time(heading: str, name: str) -> PageColumn:
     """Return a column of times."""
-    return Column(f"{heading} (UTC)", lambda row: time_of(row[name]), "time")
+    return PageColumn(f"{heading} (UTC)", lambda row: text.utc_time(row[name]), "time")
 
 
-def word(heading: str, name: str) -> Column:
+def word(heading: str, name: str) -> PageColumn:
     """Return a column of short text."""
-    return Column(heading, lambda row: readable(row[name], _LONGEST_ID))
+    return PageColumn(heading, lambda row: text.readable(row[name], _MAX_ID_CHARS))
 
 
-def identity(heading: str, name: str) -> Column:
-    """Return a column of ids, which may be copied."""
-    return Column(heading, lambda row: readable(row[name], _LONGEST_ID), "id")
+def identity(heading: str, name: str) -> PageColumn:
+    """Return a column of ids, in the style of text to be copied."""
+    return PageColumn(heading, lambda row: text.readable(row[name], _MAX_ID_CHARS), "id")
 
 
-def message(heading: str, name: str) -> Column:
+def message(heading: str, name: str) -> PageColumn:
     """Return a column of sentences."""
-    return Column(heading, lambda row: readable(row[name], _LONGEST_MESSAGE), "message")
+    return PageColumn(heading, lambda row: text.readable(row[name], _MAX_MESSAGE_CHARS), "message")
 
 
-def names(heading: str, name: str) -> Column:
+def names(heading: str, name: str) -> PageColumn:
     """Return a column of lists of names, each once."""
-    return Column(heading, lambda row: _listed(row[name]))
+    return PageColumn(heading, lambda row: _listed(row[name]))
 
 
-def _picked(value: Any, position: int | None) -> float | None:
+def _seconds(value: Any, position: int | None) -> float | None:
     picked = value if position is None else value[position]
-    # The percentile of nothing is not a number.
-    return None if picked is None or isnan(picked) else float(picked)
+    # The percentile of no values is NaN.
+    return None if picked is None or isnan(picked) else picked / 1000
 
 
 def _listed(values: Sequence[str]) -> str:
     once = list(dict.fromkeys(values))
-    more = f", {len(once) - _MOST_NAMES} more" if len(once) > _MOST_NAMES else ""
-    return ", ".join(readable(value, _LONGEST_ID) for value in once[:_MOST_NAMES]) + more
+    more = f", {len(once) - _MAX_NAMES} more" if len(once) > _MAX_NAMES else ""
+    return ", ".join(text.readable(value, _MAX_ID_CHARS) for value in once[:_MAX_NAMES]) + more

@@ -1,14 +1,14 @@
-"""Sections about what steps belong to and use: runs, tokens, tools."""
+"""Sections about runs, tokens and tools."""
 
 from pipeline.tools.html_report import tables
-from pipeline.tools.html_report.figures import Figure, Words, bars, counted, percentiles, ranking
-from pipeline.tools.html_report.period import Period, span
-from pipeline.tools.html_report.questions import Answers
-from pipeline.tools.html_report.tables import Table
+from pipeline.tools.html_report.page_queries import Answers
+from pipeline.tools.html_report.period import Period, bucket_name
+from pipeline.tools.html_report.plots import Caption, Figure, bars, counted, percentiles, ranking
+from pipeline.tools.html_report.tables import PageTable
 
 
-def runs(period: Period, answers: Answers) -> list[Figure | Table]:
-    """Return how many runs there were, and how long they took."""
+def runs(period: Period, answers: Answers) -> list[Figure | PageTable]:
+    """Return the number of runs and their durations."""
     rows = [row for row in answers["runs"] if not row["whole"]]
     counts = [
         (name, row["bucket"], number)
@@ -20,15 +20,15 @@ def runs(period: Period, answers: Answers) -> list[Figure | Table]:
     ]
     return [
         bars(
-            Words("runs", "Runs begun", "By the time of their first step.", f"runs per {span(period.width)}"),
+            Caption("runs", "Runs begun", "By the time of their first step.", f"runs per {bucket_name(period.width)}"),
             period,
             counted(period, counts, ("without failures", "with failed or expired steps")),
         ),
         percentiles(
-            Words(
+            Caption(
                 "run_durations",
                 "Run duration",
-                "From the creation of the first step to the end of the last, of runs that are over.",
+                "From the creation of the first step to the end of the last one; only runs that are over.",
                 "seconds",
             ),
             period,
@@ -38,25 +38,27 @@ def runs(period: Period, answers: Answers) -> list[Figure | Table]:
     ]
 
 
-def tokens(period: Period, answers: Answers) -> list[Figure | Table]:
-    """Return how many tokens were used, and by whom."""
+def tokens(period: Period, answers: Answers) -> list[Figure | PageTable]:
+    """Return the tokens over time and by assistant."""
     spent = [(name, row["bucket"], row[name] or 0) for row in answers["tokens"] for name in ("input", "output")]
     users = [row for row in answers["assistants"] if row["total"]]
     return [
         bars(
-            Words("tokens", "Tokens over time", "By the creation of their step.", f"tokens per {span(period.width)}"),
+            Caption(
+                "tokens", "Tokens over time", "By the creation of the step.", f"tokens per {bucket_name(period.width)}"
+            ),
             period,
             counted(period, spent, ("input", "output")),
         ),
         ranking(
-            Words("assistants", "Tokens by assistant", "The 20 assistants that used most.", "tokens"),
+            Caption("assistants", "Tokens by assistant", "The 20 assistants that used most tokens.", "tokens"),
             [row["assistant"] for row in users],
             {name: [row[name] or 0 for row in users] for name in ("input", "output")},
         ),
-        Table(
+        PageTable(
             "assistant_tokens",
             "Tokens by assistant, in numbers",
-            "Cached tokens are part of the input, reasoning tokens of the output.",
+            "Cached tokens are part of the input tokens, reasoning tokens part of the output tokens.",
             [
                 tables.identity("assistant", "assistant"),
                 tables.number("steps", "steps"),
@@ -69,28 +71,28 @@ def tokens(period: Period, answers: Answers) -> list[Figure | Table]:
     ]
 
 
-def tools(answers: Answers) -> list[Figure | Table]:
-    """Return which tools were called, and how the steps that called them fared."""
+def tools(answers: Answers) -> list[Figure | PageTable]:
+    """Return the calls by tool, and how the steps with those calls ended."""
     rows = answers["tools"]
     return [
         ranking(
-            Words("calls", "Calls by tool", "The 20 tools that were called most.", "calls"),
+            Caption("calls", "Calls by tool", "The 20 tools that were called most.", "calls"),
             [row["tool"] for row in rows],
             {"calls": [row["calls"] for row in rows]},
             wide=True,
         ),
-        Table(
+        PageTable(
             "tools",
             "Tools, in numbers",
-            "A step with several calls counts once for each of its tools.",
+            "A step with several calls counts once for each tool.",
             [
                 tables.word("tool", "tool"),
                 tables.word("kind", "kind"),
                 tables.number("calls", "calls"),
                 tables.number("steps", "steps"),
                 tables.number("failed or expired steps", "failed"),
-                tables.lasting("step duration, p50", "percentiles", 0),
-                tables.lasting("p95", "percentiles", 1),
+                tables.elapsed("step duration, p50", "percentiles", 0),
+                tables.elapsed("p95", "percentiles", 1),
             ],
             rows,
             "No step called a tool.",
@@ -98,16 +100,16 @@ def tools(answers: Answers) -> list[Figure | Table]:
     ]
 
 
-def _longest(answers: Answers) -> Table:
-    return Table(
+def _longest(answers: Answers) -> PageTable:
+    return PageTable(
         "longest_runs",
         "Longest runs",
-        "The 15 that took longest. Active: a step was at work. Waiting on the client: of that, in steps that call "
-        "functions, which last until their outputs are submitted.",
+        "The 15 runs that took longest. Active: time in which a step was in progress. Waiting on the client: the part "
+        "of it in steps that call functions, which last until the client submits the outputs.",
         [
-            tables.lasting("duration", "wall_ms"),
-            tables.lasting("active", "active_ms"),
-            tables.lasting("waiting on the client", "client_ms"),
+            tables.elapsed("duration", "wall_ms"),
+            tables.elapsed("active", "active_ms"),
+            tables.elapsed("waiting on the client", "client_ms"),
             tables.word("status", "status"),
             tables.number("steps", "steps"),
             tables.number("failed", "failed_steps"),
@@ -118,5 +120,5 @@ def _longest(answers: Answers) -> Table:
             tables.identity("thread", "thread_id"),
         ],
         answers["longest_runs"],
-        "No run of this time is over.",
+        "No run that began in this time is over.",
     )

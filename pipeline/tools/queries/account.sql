@@ -1,8 +1,8 @@
--- The account of every Kafka partition: records read = stored + dead-lettered + ignored, and the offsets not seen.
+-- Every Kafka partition: records read = stored + dead-lettered + ignored, and the gaps in its offsets.
 -- Group: ingest
--- A gap is no loss by itself: transactions and compaction leave offsets out, and a group may have started late.
--- The bitmap counts distinct offsets in little memory; a record that holds several steps counts once, as its worst. The
--- span is about when Kafka got the records.
+-- A gap is no loss by itself: transactions and compaction leave gaps, and a group may have started late; `runstep
+-- audit` explains each. The bitmaps count distinct offsets in little memory. A record that holds several steps counts
+-- once, with its worst outcome. The time range is that of the Kafka timestamps.
 SELECT
     kafka_topic AS topic,
     kafka_partition AS partition,

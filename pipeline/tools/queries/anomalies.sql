@@ -1,6 +1,6 @@
--- What had to be repaired or is doubtful in the steps, by anomaly and dialect.
+-- Irregularities that were repaired or left open in stored steps, by anomaly and dialect.
 -- Group: ingest
--- A step can have several. They cost no step: all of these are stored.
+-- A step can have several. All of these steps are stored.
 SELECT
     anomaly,
     dialect,

@@ -1,8 +1,8 @@
--- Time spent waiting on the client in function calls, by function, the longest in all first.
+-- Time spent waiting on the client in function calls, by function, the longest total first.
 -- Group: tools
 -- Set limit UInt32 = 50: how many functions
 -- A step with function calls lasts from its creation until the client has submitted all outputs, so its duration is the
--- client's time. A step that calls several functions counts in full with each: do not add the lines up.
+-- client's time. A step that calls several functions counts in full for each of them: do not add the lines up.
 SELECT
     function,
     count() AS steps,

@@ -1,6 +1,6 @@
--- What went wrong, by category: how many steps and assistants, whether to try again, and the tokens it cost.
+-- Failures by category: steps, assistants, whether a retry may help, and the tokens they cost.
 -- Group: errors
--- Of failed and expired steps. The category is never empty there; retryable is NULL where that depends.
+-- Counts failed and expired steps. Their category is never empty; retryable is NULL where it depends on the error.
 SELECT
     error_category AS category,
     any(error_retryable) AS retryable,

@@ -1,7 +1,7 @@
 -- Failed and expired steps of the latest seven days with data, by the hour, with their share of the steps that ended.
 -- Group: errors
--- Set days UInt32 = 7: how many days before the last step of the span
--- Cancelled steps have ended too, and are no failures.
+-- Set days UInt32 = 7: how many days before the last step of the time range
+-- Cancelled steps have ended, too, and do not count as failures.
 WITH
     (
         SELECT max(created_at) FROM run_steps_current

@@ -1,7 +1,7 @@
--- Records hour by hour: how many, what became of them, and how long they took to get here.
+-- Records hour by hour: how many, their outcomes, and their delay.
 -- Group: ingest
 -- Set limit UInt32 = 168: how many hours
--- By the hour in which Kafka got them. A record that holds several steps counts once for each.
+-- By the hour of the Kafka timestamp. A record that holds several steps counts once for each step.
 SELECT
     toStartOfHour(kafka_timestamp) AS hour,
     count() AS rows,

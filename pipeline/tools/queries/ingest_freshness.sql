@@ -1,7 +1,7 @@
--- How fresh the tables are: the last record of every partition, its age, and how long records took to get here.
+-- How fresh the tables are: the last record of every partition, its age, and the delay of records.
 -- Group: ingest
--- delay is from Kafka's timestamp of a record to its insert, which is the whole way. A partition that is silent and one
--- that is stuck look alike here: the consumer's lag tells them apart. The span is about when Kafka got the records.
+-- delay is from the Kafka timestamp of a record to its insert. A partition without new records and a stalled one look
+-- the same here; the consumer lag distinguishes them. The time range is that of the Kafka timestamps.
 SELECT
     kafka_topic AS topic,
     kafka_partition AS partition,

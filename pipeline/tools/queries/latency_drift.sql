@@ -1,9 +1,10 @@
 -- Assistants and types whose steps became slower: the latest day of data against the seven days before it.
 -- Group: latency
--- Set hours UInt32 = 24: how long the latest span is
--- Set days UInt32 = 7: how long the span before it is
--- Set least UInt32 = 20: compared from so many completed steps in each on
--- Of completed steps only: failures end early, or at a limit. The latest data counts from the last step before until.
+-- Set hours UInt32 = 24: length of the latest period, in hours
+-- Set days UInt32 = 7: length of the period before it, in days
+-- Set least UInt32 = 20: least number of completed steps in each period
+-- Compares completed steps only, since failures end early or at a limit. The latest period ends with the last step
+-- before until.
 WITH
     (
         SELECT max(created_at) FROM run_steps_current

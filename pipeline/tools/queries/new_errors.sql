@@ -1,8 +1,8 @@
 -- Error groups that are new this week: first seen in the latest seven days with data, and never before.
 -- Group: errors
--- Set days UInt32 = 7: new means first seen so many days before the last step, or since --since, whichever is later
+-- Set days UInt32 = 7: new means first seen within so many days before the last step, and not before --since
 -- Set limit UInt32 = 50: how many errors
--- Of failed and expired steps. What is new depends on what was there before, so this reads the errors of all time whatever the span.
+-- Counts failed and expired steps. Reads the errors of all time, whatever the range, to know which are new.
 WITH
     (
         SELECT max(created_at) FROM run_steps_current

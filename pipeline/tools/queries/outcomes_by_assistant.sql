@@ -1,7 +1,7 @@
 -- Success rate and latency by assistant, the busiest first.
 -- Group: steps
 -- Set limit UInt32 = 50: how many assistants
--- Success is completed out of completed, failed and expired: who cancels a step says nothing about how it went.
+-- Success is completed out of completed, failed and expired. A cancelled step counts neither way.
 SELECT
     assistant_id AS assistant,
     count() AS steps,

@@ -1,9 +1,9 @@
 -- Success rate and latency hour by hour, the latest first.
 -- Group: steps
--- Set assistant String = : of this assistant only
--- Set limit UInt32 = 168: how many hours that had steps
--- Success is completed out of completed, failed and expired: who cancels a step says nothing about how it went.
--- An hour is that of the steps' creation, so the open ones of the latest hours still change it.
+-- Set assistant String = : only steps of this assistant; all by default
+-- Set limit UInt32 = 168: how many hours that have steps
+-- Success is completed out of completed, failed and expired. A cancelled step counts neither way.
+-- By the hour in which a step was created, so steps still in progress change the latest hours.
 SELECT
     toStartOfHour(created_at) AS hour,
     count() AS steps,

@@ -1,6 +1,6 @@
 -- Success rate and latency by type of step.
 -- Group: steps
--- Success is completed out of completed, failed and expired: who cancels a step says nothing about how it went.
+-- Success is completed out of completed, failed and expired. A cancelled step counts neither way.
 SELECT
     type,
     count() AS steps,

@@ -1,8 +1,8 @@
--- Records that are no steps here: dead-lettered and ignored ones by reason, and where the last one lies.
+-- Records without a step: dead-lettered and ignored ones by reason, and the place of the last one.
 -- Group: ingest
--- A record that holds several steps counts once a line, however many of them were refused for that reason. The bitmaps
--- count distinct offsets in little memory. `runstep dlq list` shows the dead letters themselves. The span is about when
--- Kafka got the records.
+-- A record that holds several steps counts once a line, however many of them were rejected for that reason. The
+-- bitmaps count distinct offsets in little memory. `runstep dlq list` shows the dead letters themselves. The time range
+-- is that of the Kafka timestamps.
 SELECT
     outcome,
     reason,

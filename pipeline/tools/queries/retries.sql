@@ -1,10 +1,10 @@
--- Failed steps that were tried again, by error category, and how the next try ended.
+-- Failed steps that were retried, by error category, and how the next try ended.
 -- Group: errors
--- Set minutes UInt32 = 10: how soon after the failure a step is a retry of it
--- No step says that it is a retry. Here it is the first step of the same thread, assistant and type that was created at
+-- Set minutes UInt32 = 10: most minutes between a failure and its retry
+-- No event marks a retry. Here a retry is the first step of the same thread, assistant and type that was created at
 -- or after the end of a failed or expired one and at most so many minutes later, in the same run or in the next. A user
--- who asks something else within that time looks the same, so read it as a bound. A retry that fails is a failure with
--- a retry of its own. The span is about the failures; their retries may lie after it.
+-- who asks something else within that time looks the same, so the numbers are an upper bound. A retry that fails is a
+-- failure with a retry of its own. The time range is that of the failures; their retries may be later.
 WITH
     (failed, thread) -> arrayFirst(
         next -> (next.1, next.2) > (failed.1, failed.2) AND next.1 >= failed.3

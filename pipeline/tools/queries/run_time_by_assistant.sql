@@ -1,8 +1,8 @@
 -- Where the time of runs goes, by assistant: model and built-in tools, functions of the client, or no step at all.
 -- Group: runs
 -- Set limit UInt32 = 50: how many assistants
--- Of runs that have ended; the three shares add up to 100. Steps at the same time count once, beside a function as the
--- client's.
+-- Counts runs that have ended; the three shares add up to 100. Time in which several steps were in progress counts
+-- once, as the client's if one of them called a function.
 SELECT
     assistant_id AS assistant,
     count() AS runs,

@@ -1,9 +1,9 @@
--- One run step by step: when each began, how long it took, what it waited for, whether the end hung on it.
+-- One run step by step: begin, duration, what each step waited for, and whether it is on the critical path.
 -- Group: runs
--- Set run String = : its id, the run of the step created last unless told otherwise
--- Set thread String = : its thread, where the same run id is in several
--- gap_s is the time since the latest end of all steps before, less than nothing where two were at work at once.
--- The span is about which run is the latest; a run is shown whole.
+-- Set run String = : id of the run; by default that of the latest step
+-- Set thread String = : id of its thread, where several threads have this run id
+-- gap_s is the time since the latest end of all earlier steps; negative where steps overlap. The time range decides
+-- which run is the latest; a run is shown whole.
 WITH
     (
         SELECT max(created_at) FROM run_steps_current

@@ -1,7 +1,7 @@
--- Runs by how they ended: how many, how long, how many steps, and how much of the time nothing was at work.
+-- Runs by status: how many, how long, how many steps, and how much of the time no step was in progress.
 -- Group: runs
--- Put together from their steps, see the view runs: wall is from the first step to the last moment, active is the time
--- in which a step was at work, waiting the rest.
+-- Derived from the steps, see the view runs: wall is from the first step to the last moment, active is the time in
+-- which a step was in progress, waiting is the rest.
 SELECT
     status,
     count() AS runs,

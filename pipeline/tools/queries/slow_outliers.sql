@@ -1,10 +1,10 @@
--- Completed steps that took many times as long as is usual for their assistant, type and tools.
+-- Completed steps that took many times the median of their assistant, type and tools.
 -- Group: latency
--- Set times UInt32 = 5: so many times the median
--- Set least UInt32 = 20: from so many steps on something is usual
+-- Set times UInt32 = 5: least multiple of the median
+-- Set least UInt32 = 20: least number of steps with the same assistant, type and tools
 -- Set limit UInt32 = 50: how many steps
--- Against the median of their own kind, since a second is long for one tool and short for another; the median is not
--- moved by the outliers themselves. Expired and failed steps took the time of the limit they met.
+-- Each step is compared with the median of its own kind, since a second is long for one tool and short for another.
+-- Outliers do not move a median. Failed and expired steps are left out: a limit decides how long they take.
 WITH arraySort(arrayDistinct(tool_names)) AS tools
 SELECT
     round(duration_ms / usual_ms, 1) AS times_usual,

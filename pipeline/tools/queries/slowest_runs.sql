@@ -1,9 +1,9 @@
 -- The runs that took longest, and where their time went: critical path, client, waiting.
 -- Group: runs
 -- Set limit UInt32 = 25: how many runs
--- critical is the chain of steps that the end hung on, client the time in steps that call functions, which last until
--- the client has submitted the outputs, waiting the time in which no step was at work. See the view runs.
--- Chosen first by the little that it takes; the rest of what a run has only of those.
+-- critical is the critical path, client the time in steps that call functions, which last until the client submits the
+-- outputs, waiting the time in which no step was in progress. See the view runs.
+-- A first pass reads only what the choice needs; the second reads the chosen runs whole.
 WITH
     (
         SELECT groupArray((thread_id, run_id))

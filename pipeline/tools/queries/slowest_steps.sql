@@ -1,7 +1,7 @@
 -- The 25 steps that took longest.
 -- Group: latency
 -- Set limit UInt32 = 25: how many steps
--- Set assistant String = : of this assistant only
+-- Set assistant String = : only steps of this assistant; all by default
 SELECT
     round(duration_ms / 1000, 3) AS seconds,
     type,

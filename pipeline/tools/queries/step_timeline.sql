@@ -1,9 +1,9 @@
--- The life of one step: every record that told of it, in the order of Kafka.
+-- The history of one step: every record about it, in the order of Kafka.
 -- Group: steps
--- Set step String = : its id, the step created last unless told otherwise
--- Set thread String = : its thread, where the same step id is in several
--- From the ledger, which has what run_steps_current has replaced: repeats, and what came late. The span is about when
--- Kafka got the records of a step that is named, else about which step is the latest.
+-- Set step String = : id of the step; by default that of the latest one
+-- Set thread String = : id of its thread, where several threads have this step id
+-- From the ledger, which also has what run_steps_current has replaced: repeated and late events. The time range is that
+-- of the Kafka timestamps of a named step; without a name it decides which step is the latest.
 WITH
     (
         SELECT max(created_at) FROM run_steps_current

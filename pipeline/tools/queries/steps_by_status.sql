@@ -1,6 +1,6 @@
 -- Steps by type and status, with the percentiles of their duration in seconds.
 -- Group: steps
--- A step that has not ended, or told no end, has no duration and is in no percentile.
+-- A step that has not ended, or reported no end, has no duration and is in no percentile.
 SELECT
     type,
     status,

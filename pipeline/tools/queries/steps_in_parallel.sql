@@ -1,7 +1,7 @@
--- The most steps that were at work at the same time, in all and by assistant, and when that was.
+-- The most steps in progress at the same time, in all and by assistant, and when that was.
 -- Group: steps
 -- Set limit UInt32 = 50: how many lines
--- Of the steps that have ended; one that took no time was never beside another.
+-- Counts steps that have ended; one without a duration is never parallel to another.
 WITH
     toUnixTimestamp64Milli(created_at) AS begin,
     toUnixTimestamp64Milli(assumeNotNull(ended_at)) AS end

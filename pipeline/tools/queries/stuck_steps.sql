@@ -1,8 +1,8 @@
--- Steps in progress that nothing was heard of for ten minutes, the longest silent first.
+-- Steps in progress without an event for ten minutes, the longest silent first.
 -- Group: steps
--- Set minutes UInt32 = 10: silent for so long
+-- Set minutes UInt32 = 10: least minutes without an event
 -- Set limit UInt32 = 50: how many steps
--- Heard of means a record in Kafka. A stream that broke off leaves its step in progress for ever: see also expires_at.
+-- A stream that broke off leaves its step in progress without end: see also expires_at.
 SELECT
     age('minute', kafka_timestamp, now64(3, 'UTC')) AS silent_minutes,
     if(expires_at < now(), 'past its deadline', '') AS note,

@@ -1,4 +1,4 @@
--- Tokens by assistant, the greatest users first.
+-- Tokens by assistant, the largest total first.
 -- Group: tokens
 -- Set limit UInt32 = 50: how many assistants
 SELECT

@@ -1,9 +1,9 @@
 -- Tokens day by day, and how that compares with the seven days before.
 -- Group: tokens
--- Set assistant String = : of this assistant only
+-- Set assistant String = : only steps of this assistant; all by default
 -- Set limit UInt32 = 90: how many days
--- The trend is against the mean of the days of the seven before that had steps and lie in the span; NULL without one,
--- and where those used none.
+-- The trend compares with the mean of those of the seven days before that have steps and lie in the time range; NULL
+-- where there are none, or where they used no tokens.
 SELECT
     day,
     steps,

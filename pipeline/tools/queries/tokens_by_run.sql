@@ -1,7 +1,7 @@
--- The runs that used most tokens.
+-- The runs that used the most tokens.
 -- Group: tokens
 -- Set limit UInt32 = 25: how many runs
--- Chosen first by the little that it takes; the rest of what a run has only of those.
+-- A first pass reads only what the choice needs; the second reads the chosen runs whole.
 WITH
     (
         SELECT groupArray((thread_id, run_id))

@@ -1,7 +1,7 @@
 -- What fails with which tool: failed and expired steps by tool and error category.
 -- Group: tools
 -- Set limit UInt32 = 50: how many lines
--- A step that called several tools counts with each: its error does not say which it was. What a tool answered is no
+-- A step that called several tools counts for each, since its error does not name the tool. The answer of a tool is no
 -- error of the step: a completed step may hold an exception as its output.
 SELECT
     tool,

@@ -1,8 +1,8 @@
 -- Tool calls by tool: how often, in how many steps, how long those steps took, how many failed.
 -- Group: tools
 -- Set limit UInt32 = 50: how many tools
--- A call has no times and no status of its own: these are its step's, and calls of one step share them. A step counts
--- with its first call of a tool, so that one with many calls has no more weight in the percentiles than another.
+-- A call has no time and no status of its own: these are its step's, shared by all calls of the step. A step counts
+-- with its first call of a tool, so that a step with many calls has no more weight in the percentiles.
 SELECT
     tool,
     kind,

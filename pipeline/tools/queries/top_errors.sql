@@ -1,7 +1,8 @@
--- The errors that occur most, one line a fingerprint, with the latest message of each.
+-- The most frequent errors, one line for each fingerprint, with the latest message.
 -- Group: errors
 -- Set limit UInt32 = 25: how many errors
--- Of failed and expired steps. The fingerprint is the message without its ids, numbers and hosts, so that the same fault is one line.
+-- Counts failed and expired steps. The fingerprint is that of the message without ids, numbers and hosts, so one fault
+-- is one line.
 SELECT
     error_fingerprint AS fingerprint,
     argMax(error_category, (created_at, step_id)) AS category,

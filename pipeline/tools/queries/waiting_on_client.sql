@@ -1,7 +1,7 @@
--- Steps that wait for the client right now: function calls whose outputs were not submitted yet.
+-- Steps that are waiting for the client now: function calls whose outputs were not submitted yet.
 -- Group: tools
 -- Set limit UInt32 = 50: how many steps
--- What stands in progress longer than its deadline will not end any more; its end was never told.
+-- A step in progress past its deadline will not end any more: the event of its end is missing.
 SELECT
     dateDiff('second', created_at, now64(3, 'UTC')) AS waiting_s,
     if(expires_at < now(), 'past its deadline', '') AS note,

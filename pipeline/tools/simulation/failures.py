@@ -1,19 +1,18 @@
 """Families of errors, worded as the services word them; each message varies where real ones vary.
 
-A family is a fault: all its messages belong to one fingerprint, one category and one answer to "does it help to try
-again".
+A family is one fault: all its messages have the same fingerprint and category, and a retry helps all of them or none.
 """
 
 from collections.abc import Callable
 from string import Formatter
 from typing import Final, NamedTuple
 
-from pipeline.tools.simulation.draw import Draw, Weighted
+from pipeline.tools.simulation.seeded_random import SeededRandom, Weighted
 from schemas.vocabulary import RETRYABLE
 
 
 class Failure(NamedTuple):
-    """What `last_error` says, and what it means."""
+    """The `last_error` of a step, and what it means."""
 
     family: str
     code: str
@@ -30,19 +29,19 @@ class _Family(NamedTuple):
     template: str
 
 
-_VARYING: Final[dict[str, Callable[[Draw], str]]] = {
-    "request": lambda draw: "req_" + draw.randbytes(16).hex(),
-    "hex": lambda draw: draw.randbytes(16).hex(),
-    "guid": Draw.guid,
-    "session": lambda draw: "sess_" + draw.token()[:21],
-    "organization": lambda draw: "org-" + draw.token(),
-    "call": lambda draw: "call_" + draw.token(),
-    "seconds": lambda draw: str(draw.between(2, 60)),
-    "delay": lambda draw: f"{draw.uniform(1, 30):.3f}s",
-    "tokens": lambda draw: str(draw.between(30_001, 90_000)),
-    "used": lambda draw: str(draw.between(9_000, 30_000)),
-    "tunnel": lambda draw: draw.randbytes(6).hex() + ".ngrok-free.app",
-    "service": lambda draw: f"search-{draw.randbytes(3).hex()}.search.windows.net",
+_VARYING: Final[dict[str, Callable[[SeededRandom], str]]] = {
+    "request": lambda rng: "req_" + rng.randbytes(16).hex(),
+    "hex": lambda rng: rng.randbytes(16).hex(),
+    "guid": SeededRandom.guid,
+    "session": lambda rng: "sess_" + rng.token()[:21],
+    "organization": lambda rng: "org-" + rng.token(),
+    "call": lambda rng: "call_" + rng.token(),
+    "seconds": lambda rng: str(rng.between(2, 60)),
+    "delay": lambda rng: f"{rng.uniform(1, 30):.3f}s",
+    "tokens": lambda rng: str(rng.between(30_001, 90_000)),
+    "used": lambda rng: str(rng.between(9_000, 30_000)),
+    "tunnel": lambda rng: rng.randbytes(6).hex() + ".ngrok-free.app",
+    "service": lambda rng: f"search-{rng.randbytes(3).hex()}.search.windows.net",
 }
 
 _QUOTA = (
@@ -118,8 +117,8 @@ _FIELDS: Final = {
 }
 
 
-def failure(draw: Draw) -> Failure:
+def failure(rng: SeededRandom) -> Failure:
     """Return an error as a failed step carries it."""
-    family = _CHOICE.pick(draw)
-    message = family.template.format(**{name: _VARYING[name](draw) for name in _FIELDS[family.template]})
+    family = _CHOICE.pick(rng)
+    message = family.template.format(**{name: _VARYING[name](rng) for name in _FIELDS[family.template]})
     return Failure(family.name, family.code, message, family.category, RETRYABLE.get(family.category))

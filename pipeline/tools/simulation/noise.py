@@ -1,4 +1,4 @@
-"""Records that are no run step: what a shared topic holds besides, and what broken producers send."""
+"""Records that are no run step: the other records of a shared topic, and those of broken producers."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -6,54 +6,60 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from pipeline.records import Outcome, Reason
-from pipeline.tools.simulation.draw import Draw, Weighted
+from pipeline.tools.simulation.seeded_random import SeededRandom, Weighted
 from pipeline.tools.simulation.truth import SimulatedEvent
 
-_DEPTH: Final = 10_000
+_TOO_DEEP: Final = 10_000
 
 
-def _ids(draw: Draw) -> dict[str, Any]:
-    ids = {name: f"{prefix}_{draw.token()}" for name, prefix in (("run_id", "run"), ("thread_id", "thread"))}
-    return {"id": f"step_{draw.token()}", "object": "thread.run.step", "created_at": 1_750_000_000, **ids}
+def _ids(rng: SeededRandom) -> dict[str, Any]:
+    ids = {name: f"{prefix}_{rng.token()}" for name, prefix in (("run_id", "run"), ("thread_id", "thread"))}
+    return {"id": f"step_{rng.token()}", "object": "thread.run.step", "created_at": 1_750_000_000, **ids}
 
 
-def _step(draw: Draw, **changes: Any) -> bytes:
+def _step(rng: SeededRandom, **changes: Any) -> bytes:
     details = {"type": "tool_calls", "tool_calls": []}
-    body = {**_ids(draw), "type": "tool_calls", "status": "in_progress", "step_details": details, **changes}
+    body = {**_ids(rng), "type": "tool_calls", "status": "in_progress", "step_details": details, **changes}
     return to_json({name: value for name, value in body.items() if value is not ...})
 
 
-def _torn(draw: Draw) -> bytes:
-    whole = _step(draw)
-    return whole[: draw.between(20, len(whole) - 1)]
+def _torn(rng: SeededRandom) -> bytes:
+    whole = _step(rng)
+    return whole[: rng.between(20, len(whole) - 1)]
 
 
-_Maker = Callable[[Draw], bytes | None]
+_Maker = Callable[[SeededRandom], bytes | None]
 
 _POISON: Final[Weighted[tuple[Reason, _Maker]]] = Weighted(
     [
         ((Reason.INVALID_JSON, _torn), 30),
-        ((Reason.INVALID_JSON, lambda draw: b"<html>502 Bad Gateway</html>" + draw.randbytes(2).hex().encode()), 10),
-        ((Reason.NOT_UTF8, lambda draw: _step(draw, assistant_id="asst_#").replace(b"#", b"\xff\xfe")), 15),
-        ((Reason.NOT_AN_OBJECT, lambda draw: to_json(draw.between(1, 99_999))), 5),
-        ((Reason.NOT_AN_OBJECT, lambda draw: to_json(f"step_{draw.token()}")), 5),
-        ((Reason.TOO_DEEP, lambda _: b'{"object":"thread.run.step","x":' + b"[" * _DEPTH + b"]" * _DEPTH + b"}"), 1),
-        ((Reason.MISSING_STEP_ID, lambda draw: _step(draw, id=...)), 10),
-        ((Reason.MISSING_STEP_ID, lambda draw: _step(draw, id="")), 4),
-        ((Reason.MISSING_RUN_ID, lambda draw: _step(draw, run_id=None)), 10),
-        ((Reason.MISSING_CREATED_AT, lambda draw: _step(draw, created_at=None)), 10),
-        ((Reason.UNREADABLE_CREATED_AT, lambda draw: _step(draw, created_at="last Tuesday")), 5),
+        ((Reason.INVALID_JSON, lambda rng: b"<html>502 Bad Gateway</html>" + rng.randbytes(2).hex().encode()), 10),
+        ((Reason.NOT_UTF8, lambda rng: _step(rng, assistant_id="asst_#").replace(b"#", b"\xff\xfe")), 15),
+        ((Reason.NOT_AN_OBJECT, lambda rng: to_json(rng.between(1, 99_999))), 5),
+        ((Reason.NOT_AN_OBJECT, lambda rng: to_json(f"step_{rng.token()}")), 5),
+        (
+            (
+                Reason.TOO_DEEP,
+                lambda _: b'{"object":"thread.run.step","x":' + b"[" * _TOO_DEEP + b"]" * _TOO_DEEP + b"}",
+            ),
+            1,
+        ),
+        ((Reason.MISSING_STEP_ID, lambda rng: _step(rng, id=...)), 10),
+        ((Reason.MISSING_STEP_ID, lambda rng: _step(rng, id="")), 4),
+        ((Reason.MISSING_RUN_ID, lambda rng: _step(rng, run_id=None)), 10),
+        ((Reason.MISSING_CREATED_AT, lambda rng: _step(rng, created_at=None)), 10),
+        ((Reason.UNREADABLE_CREATED_AT, lambda rng: _step(rng, created_at="last Tuesday")), 5),
     ]
 )
 
 
-def _run(draw: Draw) -> bytes:
-    ids = {"id": f"run_{draw.token()}", "thread_id": f"thread_{draw.token()}"}
+def _run(rng: SeededRandom) -> bytes:
+    ids = {"id": f"run_{rng.token()}", "thread_id": f"thread_{rng.token()}"}
     return to_json({**ids, "object": "thread.run", "created_at": 1_750_000_000, "status": "in_progress"})
 
 
-def _message(draw: Draw) -> bytes:
-    ids = {"id": f"msg_{draw.token()}", "thread_id": f"thread_{draw.token()}"}
+def _message(rng: SeededRandom) -> bytes:
+    ids = {"id": f"msg_{rng.token()}", "thread_id": f"thread_{rng.token()}"}
     message = {**ids, "object": "thread.message", "created_at": 1_750_000_000, "role": "assistant", "content": []}
     return to_json({"event": "thread.message.completed", "data": message})
 
@@ -76,14 +82,14 @@ _FOREIGN: Final[Weighted[tuple[Reason, _Maker]]] = Weighted(
 )
 
 
-def poison(draw: Draw, at: float) -> SimulatedEvent:
+def poison(rng: SeededRandom, at: float) -> SimulatedEvent:
     """Return a record that must be dead-lettered."""
-    reason, make = _POISON.pick(draw)
-    key = f"thread_{draw.token()}".encode() if draw.random() < 0.8 else None  # noqa: PLR2004 - a share
-    return SimulatedEvent(key, make(draw), at, "poison", Outcome.DEAD_LETTERED, reason)
+    reason, make = _POISON.pick(rng)
+    key = f"thread_{rng.token()}".encode() if rng.random() < 0.8 else None  # noqa: PLR2004 - a share
+    return SimulatedEvent(key, make(rng), at, "poison", Outcome.DEAD_LETTERED, reason)
 
 
-def foreign(draw: Draw, at: float) -> SimulatedEvent:
-    """Return a record that is well-formed and none of our business."""
-    reason, make = _FOREIGN.pick(draw)
-    return SimulatedEvent(f"thread_{draw.token()}".encode(), make(draw), at, "foreign", Outcome.IGNORED, reason)
+def foreign(rng: SeededRandom, at: float) -> SimulatedEvent:
+    """Return a record that is well-formed and must be ignored."""
+    reason, make = _FOREIGN.pick(rng)
+    return SimulatedEvent(f"thread_{rng.token()}".encode(), make(rng), at, "foreign", Outcome.IGNORED, reason)

@@ -1,4 +1,4 @@
-"""Producing simulated events to Kafka: the pace, the acknowledgements, and the account of what Kafka took.
+"""Sends simulated events to Kafka at a given rate, and counts what Kafka acknowledged.
 
 Used by the commands that make traffic, and by tests; the daemon never imports it.
 """
@@ -19,13 +19,13 @@ from pipeline.errors import ServiceUnavailable
 from pipeline.kafka.client import client_options, connect
 from pipeline.tools.simulation import SimulatedEvent, Traffic, beginning, events
 
-_TICK: Final = 0.1
-_SHORTEST_WAIT: Final = 0.005
-_SEGMENT: Final = 100_000
-_LATENESS: Final = 60.0
-_BLOCK_MS: Final = 15_000
-_DELIVERY_MS: Final = 30_000
-_CLOSE_TIMEOUT: Final = 5.0
+_TICK_INTERVAL_S: Final = 0.1
+_MIN_WAIT_S: Final = 0.005
+_SEGMENT_EVENTS: Final = 100_000
+_LATENESS_S: Final = 60.0
+_BLOCK_TIMEOUT_MS: Final = 15_000
+_DELIVERY_TIMEOUT_MS: Final = 30_000
+_CLOSE_TIMEOUT_S: Final = 5.0
 
 Acknowledged = Callable[[SimulatedEvent, int, int], None]
 """Called with an event, its partition and its offset, on the producer's IO thread."""
@@ -33,7 +33,7 @@ Acknowledged = Callable[[SimulatedEvent, int, int], None]
 
 @dataclass(slots=True)
 class Sent:
-    """What was produced so far; grows while `produce` runs, its last three fields on the producer's IO thread."""
+    """What was produced so far; updated while `produce` runs, the last three fields on the producer's IO thread."""
 
     events: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -41,17 +41,17 @@ class Sent:
     acknowledged: int = 0
     ends: dict[int, int] = field(default_factory=dict)
     """Partition to the offset behind the last acknowledged event."""
-    refusals: Counter[str] = field(default_factory=Counter)
+    rejections: Counter[str] = field(default_factory=Counter)
     """Why events were not acknowledged."""
 
 
 class EventProducer:
     """Sends events to one topic, in the order given for each key.
 
-    Idempotence is off, since a broker that is compatible with Kafka may lack it; one request at a time keeps the order.
+    Idempotence is off, since a Kafka-compatible broker may lack it; one request in flight keeps the order.
 
     Attributes:
-        sent: the account so far.
+        sent: the numbers so far.
 
     Raises:
         ServiceUnavailable: Kafka cannot be reached.
@@ -69,9 +69,9 @@ class EventProducer:
             "linger_ms": 20,
             "batch_size": 262_144,
             "compression_type": "lz4",
-            "max_block_ms": _BLOCK_MS,
-            "delivery_timeout_ms": _DELIVERY_MS,
-            "request_timeout_ms": _DELIVERY_MS // 2,
+            "max_block_ms": _BLOCK_TIMEOUT_MS,
+            "delivery_timeout_ms": _DELIVERY_TIMEOUT_MS,
+            "request_timeout_ms": _DELIVERY_TIMEOUT_MS // 2,
         }
         self._producer: Any = connect(KafkaProducer, **options)
 
@@ -91,13 +91,13 @@ class EventProducer:
             tick: called about ten times a second.
 
         Raises:
-            ServiceUnavailable: Kafka takes no more, or did not acknowledge everything.
+            ServiceUnavailable: Kafka rejects events, or did not acknowledge all of them.
         """
         ticked = time.monotonic()
         for event in paced(stream, rate, stop or threading.Event()):
             self._send(event)
             now = time.monotonic()
-            if now - ticked >= _TICK:
+            if now - ticked >= _TICK_INTERVAL_S:
                 tick(self.sent)
                 ticked = now
         self._finish()
@@ -107,7 +107,7 @@ class EventProducer:
     def close(self) -> None:
         """Close the connections, without waiting for what was not acknowledged. Bounded in time."""
         try:
-            self._producer.close(timeout=_CLOSE_TIMEOUT)
+            self._producer.close(timeout=_CLOSE_TIMEOUT_S)
         except KafkaError:
             return
 
@@ -115,32 +115,32 @@ class EventProducer:
         try:
             future = self._producer.send(self._topic, key=event.key, value=event.value)
         except KafkaError as error:
-            raise ServiceUnavailable(f"Kafka takes no more events for topic {self._topic!r}: {error}") from None
-        future.add_callback(self._took, event)
-        future.add_errback(self._refused)
+            raise ServiceUnavailable(f"Kafka rejects events for topic {self._topic!r}: {error}") from None
+        future.add_callback(self._on_acknowledged, event)
+        future.add_errback(self._on_error)
         sent = self.sent
         sent.events += 1
         sent.kinds[event.kind] += 1
         sent.outcomes[event.outcome] += 1
 
-    def _took(self, event: SimulatedEvent, place: Any) -> None:
+    def _on_acknowledged(self, event: SimulatedEvent, place: Any) -> None:
         sent = self.sent
         sent.acknowledged += 1
         sent.ends[place.partition] = max(place.offset + 1, sent.ends.get(place.partition, 0))
         if self._acknowledged is not None:
             self._acknowledged(event, place.partition, place.offset)
 
-    def _refused(self, error: Exception) -> None:
-        self.sent.refusals[f"{type(error).__name__}: {error}"] += 1
+    def _on_error(self, error: Exception) -> None:
+        self.sent.rejections[f"{type(error).__name__}: {error}"] += 1
 
     def _finish(self) -> None:
         try:
-            self._producer.flush(timeout=_DELIVERY_MS / 1000 + 1)
+            self._producer.flush(timeout=_DELIVERY_TIMEOUT_MS / 1000 + 1)
         except KafkaError as error:
-            self._refused(error)
+            self._on_error(error)
         missing = self.sent.events - self.sent.acknowledged
         if missing:
-            why = self.sent.refusals.most_common(1)
+            why = self.sent.rejections.most_common(1)
             raise ServiceUnavailable(
                 f"Kafka acknowledged {self.sent.acknowledged} of {self.sent.events} events for topic {self._topic!r}: "
                 f"{why[0][0] if why else 'no answer'}"
@@ -150,14 +150,14 @@ class EventProducer:
 def timeline(traffic: Traffic, count: int | None, rate: float) -> Iterator[SimulatedEvent]:
     """Yield events whose times end about now.
 
-    Paced, they tell of the present; as fast as possible, of the hour before now, and without a number of that hour
-    again and again, with other ids.
+    At a rate, they are about the present; without one, about the hour before now. Without a count, that hour is
+    repeated with other ids.
     """
     if rate > 0:
-        yield from events(replace(traffic, rate=rate), count, time.time() - _LATENESS)
+        yield from events(replace(traffic, rate=rate), count, time.time() - _LATENESS_S)
         return
     for segment in counter():
-        size = _SEGMENT if count is None else count
+        size = _SEGMENT_EVENTS if count is None else count
         yield from events(replace(traffic, seed=traffic.seed + segment), size, beginning(traffic, size, time.time()))
         if count is not None:
             return
@@ -168,7 +168,7 @@ def paced(stream: Iterable[SimulatedEvent], rate: float, stop: threading.Event) 
     began = time.monotonic()
     for number, event in enumerate(stream):
         ahead = number / rate - (time.monotonic() - began) if rate else 0.0
-        # A wait shorter than this costs more than it evens out.
-        if stop.is_set() or (ahead > _SHORTEST_WAIT and stop.wait(ahead)):
+        # A shorter wait costs more than it smooths the rate.
+        if stop.is_set() or (ahead > _MIN_WAIT_S and stop.wait(ahead)):
             return
         yield event

@@ -1,6 +1,6 @@
-"""Tool calls as they stand in step_details, one maker a tool type, and how long such a call takes.
+"""Tool calls as step_details hold them, one maker for each tool type, and how long such a call takes.
 
-A call is made in the snake_case of the REST wire; `wire` turns it into what the camelCase SDKs leave of it.
+A call is made in the snake_case of the REST wire; `wire_forms` turns it into what the camelCase SDKs leave of it.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
-from pipeline.tools.simulation.draw import Draw, Weighted
+from pipeline.tools.simulation.seeded_random import SeededRandom, Weighted
 
 
 class Tool(NamedTuple):
@@ -18,7 +18,7 @@ class Tool(NamedTuple):
     weight: float
     median: float
     spread: float
-    payload: Callable[[Draw], Mapping[str, Any]]
+    payload: Callable[[SeededRandom], Mapping[str, Any]]
 
 
 _FUNCTIONS: Final = (
@@ -36,48 +36,48 @@ _SNIPPET: Final = "Deliveries ordered before noon leave the warehouse on the sam
 _CODE: Final = "import pandas as pd\nframe = pd.read_csv('orders.csv')\nprint(frame.groupby('region').total.sum())"
 
 
-def _function(draw: Draw) -> dict[str, Any]:
-    arguments = to_json({"order_id": draw.between(10_000, 99_999), "city": draw.choice(_CITIES)}).decode()
-    output = to_json({"status": "shipped", "eta_days": draw.between(1, 9)}).decode()
-    return {"function": {"name": draw.choice(_FUNCTIONS), "arguments": arguments, "output": output}}
+def _function(rng: SeededRandom) -> dict[str, Any]:
+    arguments = to_json({"order_id": rng.between(10_000, 99_999), "city": rng.choice(_CITIES)}).decode()
+    output = to_json({"status": "shipped", "eta_days": rng.between(1, 9)}).decode()
+    return {"function": {"name": rng.choice(_FUNCTIONS), "arguments": arguments, "output": output}}
 
 
-def _mcp(draw: Draw) -> dict[str, Any]:
-    name, server = draw.choice(_MCP_TOOLS)
-    arguments = to_json({"query": f"open items {draw.between(1, 999)}"}).decode()
+def _mcp(rng: SeededRandom) -> dict[str, Any]:
+    name, server = rng.choice(_MCP_TOOLS)
+    arguments = to_json({"query": f"open items {rng.between(1, 999)}"}).decode()
     return {"name": name, "server_label": server, "arguments": arguments, "output": '{"results":[]}'}
 
 
-def _code_interpreter(draw: Draw) -> dict[str, Any]:
-    logs = f"north    {draw.between(100, 9999)}\nsouth    {draw.between(100, 9999)}\n"
+def _code_interpreter(rng: SeededRandom) -> dict[str, Any]:
+    logs = f"north    {rng.between(100, 9999)}\nsouth    {rng.between(100, 9999)}\n"
     return {"code_interpreter": {"input": _CODE, "outputs": [{"type": "logs", "logs": logs}]}}
 
 
-def _file_search(draw: Draw) -> dict[str, Any]:
+def _file_search(rng: SeededRandom) -> dict[str, Any]:
     ranking = {"ranker": "default_2024_08_21", "score_threshold": 0.0}
-    found = {"file_id": f"file-{draw.token()[:22]}", "file_name": "delivery_terms.md", "score": round(draw.random(), 6)}
+    found = {"file_id": f"file-{rng.token()[:22]}", "file_name": "delivery_terms.md", "score": round(rng.random(), 6)}
     content = [{"type": "text", "text": _SNIPPET}]
     return {"file_search": {"ranking_options": ranking, "results": [{**found, "attributes": {}, "content": content}]}}
 
 
-def _requested(key: str, url: str) -> Callable[[Draw], dict[str, Any]]:
-    return lambda draw: {key: {"requesturl": f"{url}?q={draw.between(1, 99_999)}"}}
+def _requested(key: str, url: str) -> Callable[[SeededRandom], dict[str, Any]]:
+    return lambda rng: {key: {"requesturl": f"{url}?q={rng.between(1, 99_999)}"}}
 
 
-def _connected_agent(draw: Draw) -> dict[str, Any]:
-    ids = {"run_id": f"run_{draw.token()}", "thread_id": f"thread_{draw.token()}"}
+def _connected_agent(rng: SeededRandom) -> dict[str, Any]:
+    ids = {"run_id": f"run_{rng.token()}", "thread_id": f"thread_{rng.token()}"}
     return {
         "connected_agent": {"name": "billing_agent", "arguments": '{"task":"explain invoice"}', "output": "", **ids}
     }
 
 
-def _deep_research(draw: Draw) -> dict[str, Any]:
-    return {"deep_research": {"input": f"Compare suppliers in region {draw.between(1, 40)}", "output": _SNIPPET}}
+def _deep_research(rng: SeededRandom) -> dict[str, Any]:
+    return {"deep_research": {"input": f"Compare suppliers in region {rng.between(1, 40)}", "output": _SNIPPET}}
 
 
-def _browser(draw: Draw) -> dict[str, Any]:
+def _browser(rng: SeededRandom) -> dict[str, Any]:
     step = {"last_step_result": "ok", "current_state": "results", "next_step": "done"}
-    return {"browser_automation": {"input": f"open order {draw.between(1, 9999)}", "output": "done", "steps": [step]}}
+    return {"browser_automation": {"input": f"open order {rng.between(1, 9999)}", "output": "done", "steps": [step]}}
 
 
 FUNCTION: Final = Tool("function", 40, 1.8, 1.0, _function)
@@ -91,7 +91,7 @@ FOUNDRY_TOOLS: Final = (
     MCP,
     Tool("bing_grounding", 10, 3.6, 0.5, _requested("bing_grounding", "https://api.bing.microsoft.com/v7.0/search")),
     Tool("openapi", 5, 1.4, 0.7, _requested("openapi", "https://api.example.com/rates")),
-    Tool("azure_ai_search", 6, 1.6, 0.5, lambda draw: {"azure_ai_search": {"input": f"q{draw.between(1, 99)}"}}),
+    Tool("azure_ai_search", 6, 1.6, 0.5, lambda rng: {"azure_ai_search": {"input": f"q{rng.between(1, 99)}"}}),
     Tool("connected_agent", 3, 12.0, 0.6, _connected_agent),
     Tool("browser_automation", 1, 45.0, 0.6, _browser),
     Tool("deep_research", 1, 150.0, 0.6, _deep_research),
@@ -105,12 +105,12 @@ CHOICES: Final = {
     "js_assistants": Weighted([(tool, tool.weight) for tool in JS_TOOLS]),
     "js_agents": Weighted([(tool, tool.weight) for tool in OPENAI_TOOLS]),
 }
-"""What each flavour's runs call; the JavaScript SDK of the Assistants API throws on all tools but two."""
+"""The tools that runs of each flavour call; the JavaScript SDK of the Assistants API knows only two."""
 
 
-def call(draw: Draw, tool: Tool) -> dict[str, Any]:
+def call(rng: SeededRandom, tool: Tool) -> dict[str, Any]:
     """Return a call of that tool as the REST wire shows it once it is done."""
-    return {"id": f"call_{draw.token()}", "type": tool.type, **tool.payload(draw)}
+    return {"id": f"call_{rng.token()}", "type": tool.type, **tool.payload(rng)}
 
 
 def name_of(made: Mapping[str, Any]) -> str:

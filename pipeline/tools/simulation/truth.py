@@ -1,11 +1,11 @@
-"""What a simulated event is, and the truth it was made from."""
+"""A simulated event, and the steps that it was made from."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class Step(NamedTuple):
-    """The state of a step as one event tells it; times are milliseconds since the epoch.
+    """The state of a step in one event; times are milliseconds since the epoch.
 
     `error_family` names the template of the message: messages of one family differ only in what a fingerprint masks.
     """
@@ -39,7 +39,7 @@ class Step(NamedTuple):
 
 
 class SimulatedEvent(NamedTuple):
-    """One Kafka message to produce, and what must become of it.
+    """One Kafka record to produce, and the outcome it must have.
 
     `at` is the second (since the epoch, on the simulated time line) at which it is delivered. `kind` is the lifecycle
     word (`created`, `in_progress`, `delta`, `completed`, ...), `page`, `poison` or `foreign`; `outcome` and `reason`

@@ -1,4 +1,4 @@
-"""Whom to ask: addresses that were named, what their names resolve to, or the members that Kafka knows."""
+"""Which daemons to ask: the addresses given, all that their names resolve to, or the members that Kafka lists."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ class Address(NamedTuple):
     Attributes:
         name: host:port, as it is shown.
         url: without a path.
-        trusted: whether its certificate may be made for another name: it was found, not named.
+        trusted: whether its certificate may be made for another name, since the address was found and not given.
     """
 
     name: str
@@ -33,40 +33,40 @@ class Address(NamedTuple):
     trusted: bool
 
 
-class _Named(NamedTuple):
+class _Endpoint(NamedTuple):
     scheme: str
     host: str
     port: int
     trusted: bool
 
 
-def named(texts: Sequence[str], http: HttpSettings) -> Callable[[], list[Address]]:
-    """Return what finds the daemons at these addresses, or the one of these settings where there are none.
+def named_daemons(texts: Sequence[str], http: HttpSettings) -> Callable[[], list[Address]]:
+    """Return a function that finds the daemons at these addresses, or the one of the settings where none is given.
 
     Raises:
-        ValueError: an address is none; the message is for who typed it.
+        ValueError: a text is no address; the message is for the user.
     """
     if not texts:
         own = own_address(http)
         if own is None:
-            raise ValueError("http.bind takes any free port; name the daemon: host:port")
+            raise ValueError("http.bind lets the daemon take any free port; give its address as host:port")
         asked = [_parsed(own, http, trusted=True)]
     else:
         asked = [_parsed(text, http, trusted=False) for text in texts]
     return lambda: list(dict.fromkeys(address for each in asked for address in _resolved(each)))
 
 
-def grouped(settings: Settings) -> Callable[[], list[Address]]:
-    """Return what finds the members of the consumer group, each on its host and the port of `http.bind`.
+def group_members(settings: Settings) -> Callable[[], list[Address]]:
+    """Return a function that finds the members of the consumer group, each on its host and the port of `http.bind`.
 
     Raises:
         ValueError: `http.bind` has no port of its own.
     """
     port = settings.http.port
     if port == 0:
-        raise ValueError("http.bind takes any free port; --group needs the one that all members listen on")
+        raise ValueError("http.bind lets the daemon take any free port; --group needs one that all members listen on")
     return lambda: [
-        _address(_Named(scheme(settings.http), host, port, trusted=True)) for host in _hosts_of_group(settings)
+        _address(_Endpoint(scheme(settings.http), host, port, trusted=True)) for host in _hosts_of_group(settings)
     ]
 
 
@@ -74,7 +74,7 @@ def _hosts_of_group(settings: Settings) -> list[str]:
     """Return the hosts of the group's members.
 
     Raises:
-        SourceUnavailable: Kafka does not say.
+        SourceUnavailable: Kafka does not describe the group.
     """
     kafka = settings.kafka
     with closing(connect(KafkaAdminClient, **client_options(kafka))) as admin:
@@ -85,13 +85,13 @@ def _hosts_of_group(settings: Settings) -> list[str]:
     return sorted({visible_line(str(member["client_host"])).lstrip("/") for member in members})
 
 
-def _parsed(text: str, http: HttpSettings, *, trusted: bool) -> _Named:
+def _parsed(text: str, http: HttpSettings, *, trusted: bool) -> _Endpoint:
     given = text if "://" in text else f"{scheme(http)}://{text}"
     try:
         parts = urlsplit(given)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"{text!r} is no address: {error}") from error
+        raise ValueError(f"{text!r} is not an address: {error}") from error
     if (
         parts.scheme not in _SCHEMES
         or not host
@@ -102,19 +102,19 @@ def _parsed(text: str, http: HttpSettings, *, trusted: bool) -> _Named:
         or not text.isprintable()
         or " " in text
     ):
-        raise ValueError(f"{text!r} is no address; give [http[s]://]host[:port]")
+        raise ValueError(f"{text!r} is not an address; give [http[s]://]host[:port]")
     if port is None:
         port = http.port
     if port == 0:
-        raise ValueError(f"{text!r} names no port, and http.bind takes any free one; give host:port")
-    return _Named(parts.scheme, host, port, trusted)
+        raise ValueError(f"{text!r} names no port, and http.bind lets the daemon take any free one; give host:port")
+    return _Endpoint(parts.scheme, host, port, trusted)
 
 
-def _resolved(asked: _Named) -> list[Address]:
-    """Return the address, or all that its name stands for.
+def _resolved(asked: _Endpoint) -> list[Address]:
+    """Return the address, or all addresses that its name resolves to.
 
-    A host with both kinds of addresses is one: only those of one kind are told apart. A name that is not known now
-    stays as it is, and asking it says why it does not answer.
+    A host with IPv4 and IPv6 addresses counts once: only those of one kind are used. A name that cannot be resolved is
+    returned as it is; asking it reports why there is no answer.
     """
     try:
         found = socket.getaddrinfo(asked.host, asked.port, type=socket.SOCK_STREAM)
@@ -128,7 +128,7 @@ def _resolved(asked: _Named) -> list[Address]:
     return [_address(asked._replace(host=host, trusted=True)) for host in hosts]
 
 
-def _address(asked: _Named) -> Address:
+def _address(asked: _Endpoint) -> Address:
     host = f"[{asked.host}]" if ":" in asked.host else asked.host
     name = f"{host}:{asked.port}"
     return Address(name, f"{asked.scheme}://{name}", asked.trusted)

@@ -1,4 +1,4 @@
-"""Small pictures made of block characters: sparklines, and areas with a scale."""
+"""Charts made of block characters: sparklines, and areas with a scale."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,7 +7,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from pipeline.tools.top.wording import count
+from pipeline.text import count
 
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _LEVELS: Final = len(_BLOCKS) - 1
@@ -17,7 +17,7 @@ _STEPS: Final = (1.0, 2.0, 3.0, 5.0, 10.0)
 def sparkline(values: Sequence[float], width: int) -> str:
     """Return the values as one line; each column shows the largest of those that share it.
 
-    The highest leaves a gap: lines below each other stay apart.
+    The highest block is not used, so that adjacent lines stay apart.
     """
     columns = _columns(values, width)
     highest = max(columns, default=0.0)
@@ -53,7 +53,7 @@ def area(values: Sequence[float], width: int, height: int, colours: tuple[str, s
 
 
 def scale(highest: float) -> float:
-    """Return a round number that is not below."""
+    """Return the next round number that is not below."""
     if highest <= 1:
         return 1.0
     magnitude = 10.0 ** (len(str(int(highest))) - 1)
@@ -69,7 +69,7 @@ def _columns(values: Sequence[float], width: int) -> list[float]:
 def _cell(level: float, *, is_foot: bool) -> str:
     if level <= 0:
         return " "
-    # Something that is little is not nothing.
+    # A small value is not drawn as none.
     return _BLOCKS[min(max(round(level), 1 if is_foot else 0), _LEVELS)]
 
 

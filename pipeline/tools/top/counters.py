@@ -1,4 +1,4 @@
-"""Counters of daemons that restart, as rates and as sums that never fall; quantiles of histograms.
+"""Turns counters of daemons that restart into rates and into sums that never fall; quantiles of histograms.
 
 Plain data in, plain data out: no clock, no IO.
 """
@@ -14,7 +14,7 @@ Samples: TypeAlias = Mapping[str, Mapping[Labels, float]]
 GROWING: Final = ("_total", "_bucket", "_count", "_sum")
 """How the samples of counters and histograms end."""
 
-_MOST_PROCESSES: Final = 8
+_MAX_PROCESSES: Final = 8
 
 _NOTHING: Final[Mapping[Labels, float]] = {}
 
@@ -75,14 +75,14 @@ class Flow:
 
 
 class Tally:
-    """The counters of one daemon over all its restarts that were seen, or of a few that answer in turn.
+    """The counters of one daemon over all its restarts, or of several behind a load balancer.
 
     Attributes:
         sums: what was counted when it was first seen, and all that came since.
     """
 
     def __init__(self, keep: float) -> None:
-        """Begin without knowledge.
+        """Begin without samples.
 
         Args:
             keep: seconds that the widest window reaches back.
@@ -93,17 +93,17 @@ class Tally:
         self._history: deque[tuple[float, Samples]] = deque()
 
     def take(self, at: float, samples: Samples, born: float) -> None:
-        """Take what the daemon shows.
+        """Take the samples of a scrape.
 
         Args:
             at: monotonic seconds.
-            samples: what it shows; only what grows is looked at.
-            born: when its process began; another one counts by itself.
+            samples: of the scrape; only counters and histograms are used.
+            born: when its process began; each process has counters of its own.
         """
         growing = {name: values for name, values in samples.items() if name.endswith(GROWING)}
         self.sums = added((self.sums, _grown(self._last.pop(born, {}), growing)))
         self._last[born] = growing
-        if len(self._last) > _MOST_PROCESSES:
+        if len(self._last) > _MAX_PROCESSES:
             del self._last[next(iter(self._last))]
         self._history.append((at, self.sums))
         # One that is older stays: the window begins at it.
@@ -111,7 +111,7 @@ class Tally:
             self._history.popleft()
 
     def flow(self, window: float) -> Flow:
-        """Return the growth over the last seconds that it was seen in, or over as many as there are."""
+        """Return the growth over the last `window` seconds of the history, or over all of it where that is shorter."""
         if len(self._history) <= 1:
             return Flow({})
         now, sums = self._history[-1]
@@ -152,7 +152,7 @@ def added(several: Iterable[Samples]) -> Samples:
 
 
 def _grown(before: Samples, after: Samples) -> Samples:
-    """Return the growth of each series; one that fell has begun anew."""
+    """Return the growth of each series; one that fell was reset and counts from zero."""
     grown: dict[str, dict[Labels, float]] = {}
     for name, values in after.items():
         old = before.get(name, _NOTHING)

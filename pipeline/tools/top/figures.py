@@ -1,7 +1,6 @@
-"""What is shown, as numbers: the contract of `runstep top --json`, and all that the screen knows.
+"""What `top` shows, as numbers: the contract of `runstep top --json`, and all that the screen draws from.
 
-Rates are per second, durations and ages in seconds, times of the day in seconds since 1970, sizes in bytes. None is
-what nobody knows.
+Rates are per second, durations and ages in seconds, times in seconds since 1970, sizes in bytes. None means unknown.
 """
 
 from dataclasses import dataclass
@@ -12,22 +11,22 @@ PartitionState: TypeAlias = Literal["read", "halted", "away", "gone"]
 
 
 AWAY: Final = "away"
-"""The state of who does not answer."""
+"""The state of a member that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class MemberFigures:
     """A process: a daemon, or one of its workers.
 
     Attributes:
-        name: its address, with `#worker` behind it where it is a worker.
-        worker: None for what answers at the address.
-        state: as it says itself; `away` when it does not answer.
+        name: its address; for a worker with `#worker` appended.
+        worker: the worker's name; None for the process that answers at the address.
+        state: as in /status; `away` when it does not answer.
         causes: why records do not become rows, or why it is away.
-        records: per second, accounted for.
+        records: per second, with an outcome.
         rows_per_insert: the mean.
         cpu: 1.0 is one core; of an address with workers: all together.
-        partitions: how many are its.
+        partitions: how many it owns.
         started_at: when its process began.
     """
 
@@ -52,24 +51,24 @@ class Member:
 
     @property
     def is_away(self) -> bool:
-        """Whether nobody answers there."""
+        """Whether the member does not answer."""
         return self.state == AWAY
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
-    """A partition that a member has, or had a short time ago.
+class PartitionFigures:
+    """A partition that a member owns, or owned within the last minute.
 
     Attributes:
         name: topic/number.
-        daemon: the address of who has it.
-        member: the name of who has it.
-        state: `away`: its member is; `gone`: no member that is shown has it any more.
-        lag: records behind position; the last that is known.
-        lags: those before, the oldest first.
+        daemon: the address of its owner.
+        member: the name of its owner.
+        state: `away`: its owner does not answer; `gone`: no member that is shown owns it.
+        lag: records that Kafka holds behind the position; the last known number.
+        lags: the earlier ones, the oldest first.
         rate: records per second, by its position.
-        age: how old the last record that was read is while there are more; 0 when there are none.
-        halted: why it stands still.
+        age: how old the last record that was read is; 0 when Kafka holds no more.
+        halted: why it is halted; None when it is not.
     """
 
     name: str
@@ -89,7 +88,7 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OutcomeFigures:
     """What became of records, and why; `total` counts since the members began."""
 
     outcome: str
@@ -99,11 +98,11 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """A class of errors: the last one's text, whose it was, when it was, and how often inserts were tried again for it.
+class ErrorFigures:
+    """A class of insert errors: its last error with member and time, and how often inserts were retried for it.
 
     Attributes:
-        seen_at: None for what was before we looked.
+        seen_at: None for an error from before the first round.
     """
 
     error_class: str
@@ -115,8 +114,8 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
-    """How steps of a type end: per second, how many of them well, how long they took; over the last minute."""
+class StepFigures:
+    """How steps of a type end: rate, share that completed, percentiles of duration; over the last minute."""
 
     type: str
     rate: float
@@ -127,8 +126,8 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why steps fail or expire."""
+class FailureFigures:
+    """An error category of steps that failed or expired."""
 
     category: str
     rate: float
@@ -137,19 +136,19 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything at one moment.
+    """Everything that is known at one moment.
 
     Attributes:
-        at: when.
-        seconds: how far the rates reach back.
+        at: the time of these figures.
+        seconds: over which the rates are averaged.
         group: the consumer group, '' where it is not known.
-        causes: what is wrong, with whom it is; empty when all is well.
-        records: per second, accounted for.
+        causes: what is wrong, and with which members; empty when all is well.
+        records: per second, with an outcome.
         rows: per second, inserted.
         lag: records behind the position, of all partitions.
-        trend: what the lag does; `unknown` also while a member with partitions is away.
-        catch_up: seconds until there is no lag at this pace.
-        backlog_age: of the oldest record that waits, as far as anybody knows.
+        trend: how the lag develops; `unknown` also while a member with partitions is away.
+        catch_up: seconds until there is no lag, at the present rate.
+        backlog_age: age of the oldest record that waits, over the partitions that report one.
         delay_p95: from Kafka's timestamp to the acknowledged insert.
         speeds, lags: the history of `records` and `lag`, the oldest first, one for each sample.
     """
@@ -167,12 +166,12 @@ class Figures:
     catch_up: float | None
     backlog_age: float | None
     delay_p95: float | None
-    members: tuple[Member, ...]
-    partitions: tuple[Partition, ...]
-    outcomes: tuple[Outcome, ...]
-    troubles: tuple[Trouble, ...]
-    steps: tuple[Steps, ...]
-    failures: tuple[Failure, ...]
+    members: tuple[MemberFigures, ...]
+    partitions: tuple[PartitionFigures, ...]
+    outcomes: tuple[OutcomeFigures, ...]
+    troubles: tuple[ErrorFigures, ...]
+    steps: tuple[StepFigures, ...]
+    failures: tuple[FailureFigures, ...]
     speeds: tuple[float, ...]
     lags: tuple[float, ...]
 

@@ -1,11 +1,14 @@
-"""What the screen is made of: panels, where they are, and how they look (Textual's CSS)."""
+"""What the live screen is made of: its panels, the page behind `?`, and how they look (Textual's CSS)."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from rich.table import Table
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
+from textual.screen import ModalScreen
 from textual.widgets import Static
 
 CSS: Final = """
@@ -42,6 +45,25 @@ Help Static { height: auto; }
 """
 
 
+_HELP: Final = (
+    ("q", "quit"),
+    ("p, space", "pause or resume the display; `top` counts on meanwhile"),
+    ("s", "sort the partitions by lag, rate or name"),
+    ("tab, 0-4", "views: all (0, on a large screen), partitions, members, outcomes, steps"),
+    ("+ -", "ask more or less often"),
+    ("", ""),
+    ("rates", "over the last 10 s; steps and insert times over the last minute"),
+    ("lag", "records in Kafka that the daemon has not read yet"),
+    ("age", "age of the last record that was read; · when there are no more"),
+    ("to the table", "time from Kafka to a stored row, for 95 % of the records"),
+    ("away", "the member does not answer; its partitions show the last known numbers"),
+    ("gone", "no member that is shown owns the partition any more"),
+    ("lost", "offsets that Kafka deleted before they were read"),
+    ("total", "since the members began; a restart does not reset it"),
+    ("seen", "time of the last error; `before`: before this screen began"),
+)
+
+
 class Panel(VerticalScroll, can_focus=False):
     """A titled box that scrolls, with one drawing in it."""
 
@@ -59,11 +81,27 @@ class Panel(VerticalScroll, can_focus=False):
 
 
 class Body(Vertical):
-    """Everything above the footer; tells the screen when its size is another: the screen hears of it too early."""
+    """Everything above the footer; notifies the screen after a resize, once its own size is the new one."""
 
     class Resized(Message):
-        """It has its new size."""
+        """The body has its new size."""
 
     def on_resize(self) -> None:
-        """Tell."""
+        """Notify the screen."""
         self.post_message(self.Resized())
+
+
+class Help(ModalScreen[None]):
+    """Any of its keys closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,h,enter,space", "dismiss", "back")]
+
+    def compose(self) -> ComposeResult:
+        """Make the page."""
+        table = Table.grid(padding=(0, 2))
+        for key, meaning in _HELP:
+            table.add_row(key, meaning)
+        with VerticalScroll() as page:
+            page.border_title = "runstep top"
+            page.border_subtitle = "esc closes"
+            yield Static(table)

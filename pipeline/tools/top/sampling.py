@@ -1,7 +1,7 @@
-"""Asks the daemons, all at once, and none may keep the others waiting.
+"""Asks all daemons at once; a slow one does not delay the others.
 
-A question has a thread of its own; one that is not answered in time goes on, and its answer counts when it comes. One
-thread calls the sampler.
+Each question has a thread of its own. A question that is not answered in time stays open, and its answer is taken with
+a later round. One thread calls the sampler.
 """
 
 import threading
@@ -26,15 +26,15 @@ from pipeline.tools.top.counters import Labels, Samples
 
 T = TypeVar("T")
 
-FIND_EVERY: Final = 5.0
-"""Seconds between two looks at who is there."""
+FIND_INTERVAL_S: Final = 5.0
+"""Seconds between two searches for daemons."""
 
 _UNUSED: Final = ("runstep_tokens_", "runstep_tool_calls_", "runstep_anomalies_", "python_", "#")
 """Most of a scrape is not needed here, and parsing it is what costs."""
 
 
-class Heard(NamedTuple):
-    """What a daemon said: `at` in monotonic seconds, its /status, its /metrics."""
+class Answered(NamedTuple):
+    """The answer of a daemon: `at` in monotonic seconds, its /status, its /metrics."""
 
     address: str
     at: float
@@ -42,7 +42,7 @@ class Heard(NamedTuple):
     samples: Samples
 
 
-class Silent(NamedTuple):
+class Unanswered(NamedTuple):
     """A daemon that did not answer, and why."""
 
     address: str
@@ -50,83 +50,96 @@ class Silent(NamedTuple):
     cause: str
 
 
-Answer: TypeAlias = Heard | Silent
+Answer: TypeAlias = Answered | Unanswered
 
 
 class Round(NamedTuple):
-    """One round of questions: what was answered meanwhile, and whom one should hear of.
+    """One round of questions: the new answers, and the daemons that are asked.
 
     Attributes:
         answers: those that are new.
-        expected: the names of all who are asked, in their order.
-        trouble: why nobody can say who is there; '' when somebody can.
+        expected: the names of all daemons that are asked, in their order.
+        search_error: why the daemons could not be found; '' when they could.
     """
 
     answers: Sequence[Answer]
     expected: Sequence[str]
-    trouble: str
+    search_error: str
 
 
 class Sampler:
     """Finds the daemons and asks them, round by round."""
 
-    def __init__(self, find: Callable[[], Sequence[Address]], ask: Callable[[Address], Answer]) -> None:
-        """Prepare; nobody is asked before `sample`.
+    def __init__(
+        self,
+        find: Callable[[], Sequence[Address]],
+        ask: Callable[[Address], Answer],
+        *,
+        find_interval_s: float = FIND_INTERVAL_S,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
+        """Prepare; no daemon is asked before `sample`.
 
         Args:
-            find: tells who is there, and may raise a `RunstepError`; called again and again, since members come and go.
-            ask: asks one; `ask` of this module with settings.
+            find: returns the daemons, and may raise a `RunstepError`; called every few seconds, since members change.
+            ask: asks one daemon; see `ask_over_http`.
+            find_interval_s: time between two searches for daemons.
+            answer_timeout_s: how long a daemon may be silent before it is reported as `Unanswered`.
         """
         self._find = find
         self._ask = ask
+        self._find_interval_s = find_interval_s
+        self._answer_timeout_s = answer_timeout_s
         self._search: _Question[Sequence[Address]] | None = None
         self._found_at = float("-inf")
         self._addresses: Sequence[Address] = ()
-        self._trouble = ""
+        self._search_error = ""
         self._open: dict[str, _Question[Answer]] = {}
 
-    def sample(self, patience: float) -> Round:
-        """Ask everybody who owes no answer, and return what is answered within so many seconds.
+    def sample(self, timeout_s: float) -> Round:
+        """Ask every daemon that has no open question, and return what is answered within so many seconds.
 
-        A daemon that has been silent for longer than a time-out is told as such.
+        A daemon that has not answered for longer than its time-out is reported as `Unanswered`.
         """
-        self._look_around(patience)
+        self._search_daemons(timeout_s)
         for address in self._addresses:
             if address.name not in self._open:
                 self._open[address.name] = _Question(lambda address=address: self._ask(address))  # type: ignore[misc]
-        wait([question.future for question in self._open.values()], patience)
+        wait([question.future for question in self._open.values()], timeout_s)
         expected = [address.name for address in self._addresses]
         answers = [answer for name in list(self._open) if (answer := self._take(name)) and name in expected]
-        return Round(answers, expected, self._trouble)
+        return Round(answers, expected, self._search_error)
 
-    def _look_around(self, patience: float) -> None:
+    def _search_daemons(self, timeout_s: float) -> None:
         if self._search is None:
-            if self._addresses and time.monotonic() < self._found_at + FIND_EVERY:
+            if self._addresses and time.monotonic() < self._found_at + self._find_interval_s:
                 return
             self._search = _Question(self._find)
-        # As long as nobody is known there is nothing else to do.
-        wait([self._search.future], 0.0 if self._addresses else patience)
+        # Without a known daemon there is nothing else to do than wait.
+        wait([self._search.future], 0.0 if self._addresses else timeout_s)
         if not self._search.future.done():
             if not self._addresses:
-                self._trouble = self._trouble or "still finding out who is there"
+                self._search_error = self._search_error or "still searching for daemons"
             return
         search, self._search, self._found_at = self._search, None, time.monotonic()
         try:
-            self._addresses, self._trouble = search.future.result(), ""
+            self._addresses, self._search_error = search.future.result(), ""
         except RunstepError as error:
-            self._trouble = visible_line(str(error))
+            self._search_error = visible_line(str(error))
 
     def _take(self, name: str) -> Answer | None:
         question = self._open[name]
         if question.future.done():
             del self._open[name]
             return question.future.result()
-        silent = time.monotonic() - question.asked_at
-        return Silent(name, time.monotonic(), f"no answer for {silent:.0f} s") if silent > ANSWER_TIMEOUT_S else None
+        silent_s = time.monotonic() - question.asked_at
+        if silent_s <= self._answer_timeout_s:
+            return None
+        return Unanswered(name, time.monotonic(), f"no answer for {silent_s:.0f} s")
 
 
 class _Question(Generic[T]):
-    """Something that is being found out, by a thread that nobody has to wait for at the end.
+    """A question that is being answered by a thread of its own, which does not delay the end of the process.
 
     Attributes:
         asked_at: monotonic seconds.
@@ -147,10 +160,10 @@ class _Question(Generic[T]):
             self.future.set_result(answer)
 
 
-def asking(http: HttpSettings) -> Callable[[Address], Answer]:
-    """Return what asks a daemon for /status and /metrics; for several threads at once.
+def ask_over_http(http: HttpSettings) -> Callable[[Address], Answer]:
+    """Return a function that asks a daemon for /status and /metrics; several threads may call it at once.
 
-    It raises nothing: why there was no answer is the answer.
+    The function does not raise: `Unanswered` says why there was no answer.
     """
 
     def ask(address: Address) -> Answer:
@@ -160,26 +173,28 @@ def asking(http: HttpSettings) -> Callable[[Address], Answer]:
             try:
                 status = Status.read(page.text)
             except ValidationError:
-                return Silent(
-                    address.name, time.monotonic(), f"its /status is not runstep's (HTTP {page.status}); another port?"
+                return Unanswered(
+                    address.name,
+                    time.monotonic(),
+                    f"/status is not that of runstep (HTTP {page.status}): is this the port of http.bind?",
                 )
             page = get(through, f"{address.url}/metrics")
             if page.status != HTTPStatus.OK:
-                # Taken for a scrape, it would be a daemon that has counted nothing, and the next one all at once.
-                return Silent(address.name, time.monotonic(), f"its /metrics failed (HTTP {page.status})")
+                # Taken for a scrape, it would reset all counters, and the next one would count everything at once.
+                return Unanswered(address.name, time.monotonic(), f"/metrics failed (HTTP {page.status})")
             samples = parsed(page.text)
         except UNANSWERED as error:
-            return Silent(address.name, time.monotonic(), visible_line(reason(error)))
-        return Heard(address.name, time.monotonic(), status, samples)
+            return Unanswered(address.name, time.monotonic(), visible_line(reason(error)))
+        return Answered(address.name, time.monotonic(), status, samples)
 
     return ask
 
 
 def parsed(exposition: str) -> Samples:
-    """Return what a scrape shows, without what is of no use here, and without what is no number.
+    """Return the samples of a scrape that are used here, without those that are no finite number.
 
     Raises:
-        ValueError: it is no exposition.
+        ValueError: the text is no exposition.
     """
     lines = [line for line in exposition.splitlines() if not line.startswith(_UNUSED)]
     found: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
@@ -188,6 +203,6 @@ def parsed(exposition: str) -> Samples:
             key = frozenset((label, visible_line(value)) for label, value in sample.labels.items())
             if isfinite(sample.value):
                 found[sample.name][key] = float(sample.value)
-            # That a bound is no number would be noticed by the first quantile only.
+            # Else a bound that is no number would fail only later, in a quantile.
             float(sample.labels.get("le", 0))
     return found

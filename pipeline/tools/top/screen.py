@@ -1,4 +1,4 @@
-"""The live screen: asks round by round on a thread of its own, and shows the latest figures as wide as they fit.
+"""The live screen: asks round by round on a thread of its own, and shows the latest figures.
 
 Owns keys, views and layout; what is in a panel is `drawing`'s. Runs in the main thread until the user leaves.
 """
@@ -18,25 +18,24 @@ from textual.timer import Timer
 from textual.widgets import Footer, Static
 from textual.worker import Worker, WorkerState
 
+from pipeline.text import local_clock
 from pipeline.tools.top import drawing
 from pipeline.tools.top.board import Board
 from pipeline.tools.top.charts import area
 from pipeline.tools.top.figures import Figures
-from pipeline.tools.top.help import Help
-from pipeline.tools.top.layout import CSS, Body, Panel
+from pipeline.tools.top.layout import CSS, Body, Help, Panel
 from pipeline.tools.top.sampling import Round
-from pipeline.tools.top.wording import clock
 
 View = Literal["all", "partitions", "members", "outcomes", "steps"]
 
-INTERVALS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Seconds between two rounds that the keys choose among."""
+INTERVALS_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Seconds between two rounds, as + and - choose them."""
 
-PATIENCE: Final = 1.0
-"""Seconds that a round waits for answers; one that comes later is shown with the next."""
+ROUND_TIMEOUT_S: Final = 1.0
+"""How long a round waits for answers; a later answer is shown with the next round."""
 
-WIDE: Final = (118, 36)
-"""Columns and lines from which on everything fits at once."""
+MIN_WIDE_SIZE: Final = (118, 36)
+"""Columns and lines of a terminal that has room for all panels at once."""
 
 _VIEWS: Final[tuple[View, ...]] = ("all", "partitions", "members", "outcomes", "steps")
 _PANELS: Final[dict[View, tuple[str, ...]]] = {
@@ -61,7 +60,7 @@ _THEME: Final = Theme(
 
 
 class Top(App[Exception]):
-    """The screen; `run` returns what ended it, None when the user did.
+    """The screen; `run` returns the error that ended it, None when the user left.
 
     Attributes:
         figures: what is shown.
@@ -78,7 +77,7 @@ class Top(App[Exception]):
         Binding("ctrl+c", "quit", show=False, priority=True),
         Binding("p,space", "pause", "pause"),
         Binding("s", "sort", "sort"),
-        # The screen's own meaning of the key, the next focus, gives way.
+        # Textual uses the key to move the focus.
         Binding("tab", "turn(1)", "next view", priority=True),
         Binding("shift+tab", "turn(-1)", show=False, priority=True),
         *(Binding(str(number), f"view({name!r})", show=False) for number, name in enumerate(_VIEWS)),
@@ -91,9 +90,9 @@ class Top(App[Exception]):
         """Prepare the screen.
 
         Args:
-            sample: makes a round of questions, within so many seconds; called by a thread.
-            board: makes figures of it.
-            interval: seconds between two rounds, to begin with.
+            sample: asks all daemons, within so many seconds; called by a thread.
+            board: makes figures of the answers.
+            interval: seconds between two rounds, at first.
         """
         super().__init__()
         self.figures: Figures | None = None
@@ -109,7 +108,7 @@ class Top(App[Exception]):
     def compose(self) -> ComposeResult:
         """Make the panels."""
         with Body():
-            yield Static(Text("○ looking", drawing.WARNING), id="head")
+            yield Static(Text("○ waiting for answers", drawing.WARNING), id="head")
             with Horizontal(id="charts"):
                 yield Static(id="speed", classes="chart")
                 yield Static(id="lag", classes="chart")
@@ -119,13 +118,13 @@ class Top(App[Exception]):
                     yield Panel("partitions", "partitions")
                     yield Panel("steps", "steps")
                 with Vertical(id="right"):
-                    yield Panel("outcomes", "what became of the records")
+                    yield Panel("outcomes", "records by outcome")
                     yield Panel("troubles", "errors by class")
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Begin to ask."""
-        # The terminal has to be given back.
+        # Without this, SIGTERM would leave the terminal in its raw mode.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         self.register_theme(_THEME)
         self.theme = _THEME.name
@@ -134,7 +133,7 @@ class Top(App[Exception]):
 
     def on_body_resized(self) -> None:
         """Fit the new size."""
-        self._show_anew()
+        self._rearrange()
 
     def _ask(self) -> None:
         self._began = time.monotonic()
@@ -142,11 +141,11 @@ class Top(App[Exception]):
         self.run_worker(self._round, thread=True, exit_on_error=False, name="round")
 
     def _round(self) -> Figures:
-        found = self._sample(min(self.interval, PATIENCE))
+        found = self._sample(min(self.interval, ROUND_TIMEOUT_S))
         return self._board.update(found, time.monotonic(), time.time())
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Show what a round came to, and plan the next."""
+        """Show the figures of a round, and plan the next."""
         if event.state is WorkerState.ERROR:
             error = event.worker.error
             self.exit(error if isinstance(error, Exception) else RuntimeError(str(error)))
@@ -162,16 +161,16 @@ class Top(App[Exception]):
 
     @property
     def is_wide(self) -> bool:
-        """Whether everything fits at once."""
-        return self.size.width >= WIDE[0] and self.size.height >= WIDE[1]
+        """Whether there is room for all panels at once."""
+        return self.size.width >= MIN_WIDE_SIZE[0] and self.size.height >= MIN_WIDE_SIZE[1]
 
     @property
     def shown_view(self) -> View:
-        """The view that is shown; a small screen shows the first one in the place of all."""
+        """The view that is shown; a small screen shows the partitions instead of everything."""
         return "partitions" if self.view == "all" and not self.is_wide else self.view
 
     def _arrange(self) -> None:
-        """Show the panels of the view, and give them the room that there is."""
+        """Show the panels of the view, and share the room among them."""
         panels = _PANELS[self.shown_view]
         for panel in self.query(Panel):
             panel.display = panel.id in panels
@@ -179,7 +178,7 @@ class Top(App[Exception]):
             around = self.query_one(part)
             around.display = any(panel.display for panel in around.query(Panel))
         self.set_class(self.shown_view == "all", "-all")
-        self.set_class(self.size.height < WIDE[1], "-low")
+        self.set_class(self.size.height < MIN_WIDE_SIZE[1], "-low")
 
     def _draw(self) -> None:
         if self.figures is None:
@@ -213,7 +212,7 @@ class Top(App[Exception]):
         head = self.query_one("#head", Static)
         text = drawing.headline(figures, head.size.width)
         paused = "paused  " if self.paused else ""
-        now = f"{paused}{clock(figures.at)}  every {self.interval:g} s"
+        now = f"{paused}{local_clock(figures.at)}  every {self.interval:g} s"
         first, *rest = text.split("\n")
         first.truncate(max(head.size.width - len(now) - 4, 1), overflow="ellipsis", pad=True)
         first.append("  ").append(now, style=drawing.WARNING if self.paused else drawing.QUIET)
@@ -230,38 +229,38 @@ class Top(App[Exception]):
             picture = area(values, width, max(height - 1, 1), colours)
             chart.update(Text("\n").join([line(figures, width), picture]))
 
-    def _show_anew(self) -> None:
+    def _rearrange(self) -> None:
         self._arrange()
         self.call_after_refresh(self._draw)
 
     def action_pause(self) -> None:
-        """Keep what is shown, or go on."""
+        """Pause or resume: paused, the screen keeps what it shows."""
         self.paused = not self.paused
         self._draw()
 
     def action_sort(self) -> None:
-        """Order the partitions by something else."""
+        """Choose the next order of the partitions."""
         self.order = drawing.ORDERS[(drawing.ORDERS.index(self.order) + 1) % len(drawing.ORDERS)]
         self._draw()
 
     def action_view(self, view: View) -> None:
         """Show a view."""
         self.view = view
-        self._show_anew()
+        self._rearrange()
 
     def action_turn(self, by: int) -> None:
         """Show the next view, or the one before."""
         views = _VIEWS if self.is_wide else _VIEWS[1:]
         self.view = views[(views.index(self.shown_view) + by) % len(views)]
-        self._show_anew()
+        self._rearrange()
 
     def action_faster(self) -> None:
         """Ask more often."""
-        self._pace(max((value for value in INTERVALS if value < self.interval), default=self.interval))
+        self._pace(max((value for value in INTERVALS_S if value < self.interval), default=self.interval))
 
     def action_slower(self) -> None:
         """Ask less often."""
-        self._pace(min((value for value in INTERVALS if value > self.interval), default=self.interval))
+        self._pace(min((value for value in INTERVALS_S if value > self.interval), default=self.interval))
 
     def _pace(self, interval: float) -> None:
         self.interval = interval
@@ -271,5 +270,5 @@ class Top(App[Exception]):
         self._draw()
 
     def action_help(self) -> None:
-        """Say what the keys and the columns are."""
+        """Show the page about keys and columns."""
         self.push_screen(Help())

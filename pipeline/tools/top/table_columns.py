@@ -1,4 +1,4 @@
-"""Tables that fit their place: a narrow one leaves out the columns that matter less. Text is put in as it is."""
+"""Tables that fit their width: a narrow one leaves out the less important columns. Text is put in as it is."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -7,25 +7,25 @@ from rich.table import Table
 from rich.text import Text
 
 GAP: Final = 2
-"""Columns of the terminal between two of the table."""
+"""Terminal columns between two columns of a table."""
 
-_LEAST_TEXT: Final = 24
+_MIN_TEXT_WIDTH: Final = 24
 
 HEAD: Final = "#8592a6"
-"""The style of what explains the rest."""
+"""The style of headings and other secondary text."""
 
 Row = TypeVar("Row")
 
 
-class Column(NamedTuple, Generic[Row]):
+class TableColumn(NamedTuple, Generic[Row]):
     """A column.
 
     Attributes:
         head: its name.
-        cell: what it shows of a row.
+        cell: what it shows for a row.
         right: whether it is aligned to the right.
-        rank: those of the highest are left out first where there is no room for all; 0 always stays.
-        is_long: whether it takes what the others leave, and goes on in a further line.
+        rank: a narrow table leaves out the highest first; 0 is always shown.
+        is_long: whether it takes the width that the others leave, and wraps.
     """
 
     head: str
@@ -35,8 +35,8 @@ class Column(NamedTuple, Generic[Row]):
     is_long: bool = False
 
 
-def table(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int, nothing: str) -> Table:
-    """Return the rows in those columns that there is room for, or say that there is nothing."""
+def fitted_table(columns: Sequence[TableColumn[Row]], rows: Sequence[Row], width: int, nothing: str) -> Table:
+    """Return the rows in the columns that fit, or the text `nothing` where there are no rows."""
     made = Table(box=None, padding=(0, GAP, 0, 0), header_style=HEAD, pad_edge=False, expand=False)
     if not rows:
         made.show_header = False
@@ -51,7 +51,7 @@ def table(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int, nothi
             justify="right" if each.column.right else "left",
             no_wrap=not each.column.is_long,
             overflow="fold" if each.column.is_long else "ellipsis",
-            max_width=max(rest, _LEAST_TEXT) if each.column.is_long else None,
+            max_width=max(rest, _MIN_TEXT_WIDTH) if each.column.is_long else None,
         )
     for line in zip(*(each.texts for each in shown), strict=True):
         made.add_row(*line)
@@ -59,19 +59,19 @@ def table(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int, nothi
 
 
 class _Cells(NamedTuple, Generic[Row]):
-    """A column with what it shows."""
+    """A column with its cells."""
 
-    column: Column[Row]
+    column: TableColumn[Row]
     texts: list[Text]
 
     @property
     def width(self) -> int:
         widest = max(len(self.column.head), *(text.cell_len for text in self.texts)) + GAP
-        return min(widest, _LEAST_TEXT) if self.column.is_long else widest
+        return min(widest, _MIN_TEXT_WIDTH) if self.column.is_long else widest
 
 
 def _fitting(cells: list[_Cells[Row]], width: int) -> list[_Cells[Row]]:
-    """Return the columns that there is room for."""
+    """Return the columns that fit."""
     shown = list(cells)
     while sum(each.width for each in shown) - GAP > width:
         least = max(shown, key=lambda each: each.column.rank)

@@ -97,7 +97,7 @@ def test_the_table_shows_each_dead_letter_on_a_line_and_counts_the_reasons(mixed
     assert sum(mixed.origin in line for line in out.splitlines()) == 5
     assert f"{mixed.origin}/1:4" in out
     assert "5 open dead letters: invalid_json 2, " in out
-    assert f"1 records of {mixed.topic} are no dead letters of runstep" in out
+    assert f"1 records of {mixed.topic} are not dead letters of runstep" in out
     assert "first 2 of 5" in mixed.run("list", "--limit", "2")[1]
     answer = mixed.told("list", "--limit", "2")
     assert (answer["found"], len(answer["letters"])) == (5, 2)
@@ -137,18 +137,21 @@ def test_raw_is_the_value_byte_for_byte(box: Box, value: bytes | None) -> None:
     assert (code, out.encode("utf-8", "surrogateescape"), err) == (OK, value or b"", "")
 
 
+NO_DEAD_LETTER = "this record is not a dead letter of runstep, or its headers are damaged"
+
+
 def test_a_record_of_somebody_else_is_shown_too(box: Box) -> None:
     with KafkaProducer(bootstrap_servers=box.bootstrap) as producer:
         producer.send(box.topic, b"hello", partition=1)
     code, out, _ = box.run("show", "1:0")
-    assert (code, out.splitlines()[1:]) == (OK, ["no dead letter, or one with damaged headers", "key: null", "hello"])
+    assert (code, out.splitlines()[1:]) == (OK, [NO_DEAD_LETTER, "key: null", "hello"])
 
 
 def test_where_there_is_no_record_it_says_so(box: Box) -> None:
     box.send(box.invalid(0, b"{"))
     code, out, err = box.run("show", "0:99")
     assert (code, out) == (BAD_NEWS, "")
-    assert err == f"runstep: {box.topic} holds no record at 0:99; `runstep dlq list` shows all\n"
+    assert err == f"runstep: {box.topic} holds no record at 0:99; `runstep dlq list` shows what it holds\n"
     code, out, err = box.run("show", "9:0")
     assert (code, out, err) == (WRONG, "", f"runstep: topic {box.topic} has no partition 9\n")
 
@@ -192,7 +195,7 @@ def test_a_kafka_that_is_away_is_named_on_one_line(
         ("show", "17"),
         ("replay", "--max-attempts", "0"),
         ("replay", "--on-error", "ignore"),
-        ("replay", "--to-topic", "{dead letters}"),
+        ("replay", "--to-topic", "{dead_letters}"),
     ],
     ids=" ".join,
 )

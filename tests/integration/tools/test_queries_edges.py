@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from pipeline.clickhouse import connect
 from pipeline.config import ClickHouseSettings
 from pipeline.tools.html_report import Period
-from pipeline.tools.html_report.questions import ask
+from pipeline.tools.html_report.page_queries import page_answers
 from pipeline.tools.queries import reports
-from pipeline.tools.queries.values import span
+from pipeline.tools.queries.parameters import time_bounds
 from schemas.row import Row
 from tests.support.fakes.rows import CREATED, step_row, unstored_row
 from tests.support.sink_setup import fill
@@ -80,7 +80,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 def answer(client: Client, name: str, columns: str, *days: int, **given: str) -> list[tuple[Any, ...]]:
     report = reports()[name]
-    whole = span(MIDNIGHT + days[0] * DAY, MIDNIGHT + (days[-1] + 1) * DAY)
+    whole = time_bounds(MIDNIGHT + days[0] * DAY, MIDNIGHT + (days[-1] + 1) * DAY)
     found = client.query(report.text, parameters=report.values(whole, given)).named_results()
     return [tuple(row[column] for column in columns.split()) for row in found]
 
@@ -96,7 +96,7 @@ def test_a_record_with_several_steps_is_one_record_and_counts_as_its_worst(clien
 def test_a_step_with_many_calls_of_a_tool_weighs_no_more_than_another(client: Client) -> None:
     assert answer(client, "tools", "tool calls steps p50_s", WEIGHTS) == [("search", 4, 2, 9)]
     assert answer(client, "client_waits", "calls steps p50_s", WEIGHTS) == [(4, 2, 9)]
-    (shown,) = ask(client, Period(MIDNIGHT + WEIGHTS * DAY, MIDNIGHT + (WEIGHTS + 1) * DAY))["tools"]
+    (shown,) = page_answers(client, Period(MIDNIGHT + WEIGHTS * DAY, MIDNIGHT + (WEIGHTS + 1) * DAY))["tools"]
     assert (shown["calls"], shown["steps"], list(shown["percentiles"])) == (4, 2, [9_000, 9_000])
 
 

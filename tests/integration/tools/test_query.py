@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import ClickHouseSettings
-from pipeline.tools.queries import Report, reports
+from pipeline.tools.queries import NamedReport, reports
 from schemas.row import Row
 from tests.servers.addresses import ClickHouseAddress
 from tests.support.fakes.rows import CREATED, step_row, unstored_row
@@ -132,7 +132,7 @@ def test_a_long_answer_is_cut_in_the_table_only(capsys: pytest.CaptureFixture[st
     out, err = capsys.readouterr()
     assert " 999 " in out
     assert " 1000 " not in out
-    assert "the first 1000 rows" in err
+    assert "these are the first 1,000 rows" in err
     assert len(ask(capsys, "SELECT number FROM numbers(1500)", "--format", "jsonl").splitlines()) == 1_500
 
 
@@ -168,12 +168,12 @@ def test_it_only_reads_on_a_data_directory(data: Path, capsys: pytest.CaptureFix
         ([" ; "], 64, "empty"),
         (["SELECT 1", "--data", "nowhere"], 78, "nowhere"),
         (["--report", "account", "--since", "yesterday"], 64, "'yesterday' is neither an age such as 2h"),
-        (["--report", "account", "--since", "1h", "--until", "1d"], 64, "--since has to be earlier than --until"),
+        (["--report", "account", "--since", "1h", "--until", "1d"], 64, "--since must be before --until"),
         (["--report", "slowest_steps", "--set", "assistent=x"], 64, "it has limit, assistant"),
         (["--report", "account", "--set", "limit=1"], 64, "report account has no parameter 'limit'; it has none"),
         (["--report", "slowest_steps", "--set", "limit"], 64, "NAME=VALUE"),
-        (["--report", "slowest_steps", "--set", "limit=many"], 64, "limit is a whole number, such as 25"),
-        (["--report", "slowest_steps", "--set", "limit=\u0663"], 64, "limit is a whole number, such as 25"),
+        (["--report", "slowest_steps", "--set", "limit=many"], 64, "limit must be a whole number, such as 25"),
+        (["--report", "slowest_steps", "--set", "limit=\u0663"], 64, "limit must be a whole number, such as 25"),
         (["SELECT no_such_function(1)"], 1, "no_such_function"),
         (["SELECT 1", "--since", "1d"], 64, "--report"),
         (["SELECT 1", "--show"], 64, "--report"),
@@ -197,7 +197,7 @@ def test_a_server_that_is_away_and_a_database_that_is_missing_are_named(
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "not_made_yet")
     assert "run `runstep migrate`" in ask(capsys, "SELECT 1", code=69)
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "system")
-    assert "`runstep migrate` makes the tables" in ask(capsys, "--report", "runs_by_status", code=1)
+    assert "`runstep migrate` creates the tables" in ask(capsys, "--report", "runs_by_status", code=1)
 
 
 def test_a_data_directory_in_use_names_the_fix(data: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_report_takes_its_span_and_every_parameter_that_it_names() -> None:
 
 
 @pytest.mark.parametrize("report", reports().values(), ids=lambda report: report.name)
-def test_the_cookbook_has_the_report_with_its_question(report: Report) -> None:
+def test_the_cookbook_has_the_report_with_its_question(report: NamedReport) -> None:
     book = (ROOT / "pipeline" / "tools" / "queries" / "README.md").read_text()
     assert f"| `{report.name}` | {report.description} |" in book
 

@@ -17,9 +17,8 @@ from pipeline.config import HttpSettings, KafkaSettings, Settings
 from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.metrics.counts import Counts
-from pipeline.tools.top import sampling
-from pipeline.tools.top.addresses import Address, grouped, named
-from pipeline.tools.top.sampling import Answer, Heard, Sampler, Silent, asking
+from pipeline.tools.top.addresses import Address, group_members, named_daemons
+from pipeline.tools.top.sampling import Answer, Answered, Sampler, Unanswered, ask_over_http
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates
 from tests.support.daemon import environment, running_daemon
@@ -109,13 +108,13 @@ def test_nobody_answers(top: Callable[..., Any]) -> None:
     ("arguments", "said"),
     [
         (["host", "--group"], "not both"),
-        (["nonsense://x"], "is no address"),
-        (["http://"], "is no address"),
-        (["host:port"], "is no address"),
-        (["user:secret@host:9464"], "is no address"),
-        (["host/path"], "is no address"),
-        (["host?query"], "is no address"),
-        (["a host:9464"], "is no address"),
+        (["nonsense://x"], "is not an address"),
+        (["http://"], "is not an address"),
+        (["host:port"], "is not an address"),
+        (["user:secret@host:9464"], "is not an address"),
+        (["host/path"], "is not an address"),
+        (["host?query"], "is not an address"),
+        (["a host:9464"], "is not an address"),
         (["--interval", "0"], "0.2"),
     ],
 )
@@ -138,7 +137,7 @@ def test_a_group_that_kafka_does_not_tell_of(top: Callable[..., Any], monkeypatc
     monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_TIMEOUT", "0.5")
     code, out, err = top("--once", "--group")
     assert (code, err) == (69, "")
-    assert "nobody to ask" in out
+    assert "no daemon to ask" in out
     assert f"Kafka at {NOBODY}" in out
 
 
@@ -147,42 +146,41 @@ def test_what_is_not_runstep_or_speaks_no_http_is_away_with_the_cause() -> None:
     alien.state = {"state": "running", "partitions": 5}
     with serving(CollectorRegistry(), alien) as endpoints:
         name = "{}:{}".format(*endpoints.address)
-        answer = asking(HttpSettings())(Address(name, f"http://{name}", trusted=False))
-    assert isinstance(answer, Silent)
-    assert answer.cause == "its /status is not runstep's (HTTP 200); another port?"
+        answer = ask_over_http(HttpSettings())(Address(name, f"http://{name}", trusted=False))
+    assert isinstance(answer, Unanswered)
+    assert answer.cause == "/status is not that of runstep (HTTP 200): is this the port of http.bind?"
 
 
 def test_what_a_daemon_says_is_made_visible() -> None:
     with serving(CollectorRegistry(), health(causes=["\x1b[2Jgone"], last_error={"x\x07": "a\nb"})) as endpoints:
         name = "{}:{}".format(*endpoints.address)
-        answer = asking(HttpSettings())(Address(name, f"http://{name}", trusted=False))
-    assert isinstance(answer, Heard)
+        answer = ask_over_http(HttpSettings())(Address(name, f"http://{name}", trusted=False))
+    assert isinstance(answer, Answered)
     assert answer.status.causes == ["␛[2Jgone"]
     assert answer.status.last_error == {"x␇": "a␊b"}
 
 
-def test_who_is_stuck_keeps_nobody_waiting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_stuck_keeps_nobody_waiting(address: str) -> None:
     with stuck() as silent:
-        sampler = Sampler(named([address, silent], HttpSettings()), asking(HttpSettings()))
+        find, ask = named_daemons([address, silent], HttpSettings()), ask_over_http(HttpSettings())
+        patient, impatient = Sampler(find, ask), Sampler(find, ask, answer_timeout_s=0.0)
         told: dict[str, Answer] = {}
 
-        def hear() -> set[str]:
+        def hear(sampler: Sampler) -> set[str]:
             found = sampler.sample(0.1)
             assert list(found.expected) == [address, silent]
             told.update({answer.address: answer for answer in found.answers})
             return set(told)
 
-        until(lambda: hear() == {address}, lambda: f"{told}")
-        assert isinstance(told.pop(address), Heard)
-        monkeypatch.setattr(sampling, "ANSWER_TIMEOUT_S", 0.0)
-        until(lambda: silent in hear() and isinstance(told.get(address), Heard), lambda: f"{told}")
+        until(lambda: hear(patient) == {address}, lambda: f"{told}")
+        assert isinstance(told.pop(address), Answered)
+        until(lambda: silent in hear(impatient) and isinstance(told.get(address), Answered), lambda: f"{told}")
         late = told[silent]
-        assert isinstance(late, Silent)
+        assert isinstance(late, Unanswered)
         assert late.cause.startswith("no answer for")
 
 
-def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "FIND_EVERY", 0.0)
+def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing() -> None:
     there = [Address("one", "", trusted=True)]
     failing = Event()
 
@@ -191,12 +189,12 @@ def test_members_come_and_go_and_trouble_with_finding_them_changes_nothing(monke
             raise SourceUnavailable("Kafka is \x1b away")
         return list(there)
 
-    sampler = Sampler(find, lambda address: Silent(address.name, 0.0, "no"))
+    sampler = Sampler(find, lambda address: Unanswered(address.name, 0.0, "no"), find_interval_s=0.0)
 
     def becomes(expected: list[str], trouble: str) -> None:
         def state() -> tuple[list[str], str]:
             found = sampler.sample(1.0)
-            return list(found.expected), found.trouble
+            return list(found.expected), found.search_error
 
         until(lambda: state() == (expected, trouble), lambda: f"{state()}")
 
@@ -225,13 +223,13 @@ def test_a_name_stands_for_all_its_addresses(monkeypatch: pytest.MonkeyPatch) ->
     http = HttpSettings()
 
     def urls(*texts: str) -> list[str]:
-        return [address.url for address in named(texts, http)()]
+        return [address.url for address in named_daemons(texts, http)()]
 
     assert urls("both") == ["http://both:9464"]
     assert urls("service:80") == ["http://10.0.0.1:80", "http://10.0.0.2:80"]
     assert urls("https://six") == ["https://[fd00::1]:9464", "https://[fd00::2]:9464"]
     assert urls("unknown", "unknown/") == ["http://unknown:9464"]
-    assert [address.trusted for address in named(["both", "service"], http)()] == [False, True, True]
+    assert [address.trusted for address in named_daemons(["both", "service"], http)()] == [False, True, True]
 
 
 def test_https_with_client_certificates(tmp_path: Path) -> None:
@@ -243,12 +241,12 @@ def test_https_with_client_certificates(tmp_path: Path) -> None:
     with ExitStack() as stack:
         shown = http.model_dump(exclude={"bind"})
         endpoints = stack.enter_context(serving(CollectorRegistry(), health(), **shown))
-        (own,) = named([], http.model_copy(update={"bind": "{}:{}".format(*endpoints.address)}))()
+        (own,) = named_daemons([], http.model_copy(update={"bind": "{}:{}".format(*endpoints.address)}))()
         assert own.url.startswith("https://")
-        assert isinstance(asking(http)(own), Heard)
+        assert isinstance(ask_over_http(http)(own), Answered)
         wrong = HttpSettings(cert_file=stranger.cert_file, key_file=stranger.key_file)
-        refused = asking(wrong)(own)
-    assert isinstance(refused, Silent)
+        refused = ask_over_http(wrong)(own)
+    assert isinstance(refused, Unanswered)
     assert "certificate" in refused.cause
 
 
@@ -257,12 +255,12 @@ def test_a_counter_that_gets_on_is_a_rate() -> None:
     metrics = Metrics(registry, (1.0,))
     with serving(registry, health()) as endpoints:
         name = "{}:{}".format(*endpoints.address)
-        ask = asking(HttpSettings())
+        ask = ask_over_http(HttpSettings())
         before = ask(Address(name, f"http://{name}", trusted=False))
         metrics.publish(Counts(records={("stored", ""): 5}))
         after = ask(Address(name, f"http://{name}", trusted=False))
-    assert isinstance(before, Heard)
-    assert isinstance(after, Heard)
+    assert isinstance(before, Answered)
+    assert isinstance(after, Answered)
     key = frozenset({("outcome", "stored"), ("reason", "")})
     grown = after.samples["runstep_records_total"][key] - before.samples["runstep_records_total"][key]
     assert grown == 5
@@ -284,7 +282,9 @@ def test_a_real_group_with_workers(there: Place, top: Callable[..., Any], monkey
             if name.startswith("RUNSTEP_"):
                 monkeypatch.setenv(name, value)
         code, out, err = top("--json", "--group")
-        found = grouped(Settings(kafka=KafkaSettings(bootstrap_servers=(there.kafka.bootstrap,), group_id="none")))()
+        found = group_members(
+            Settings(kafka=KafkaSettings(bootstrap_servers=(there.kafka.bootstrap,), group_id="none"))
+        )()
     told = json.loads(out)
     assert (code, err, found) == (0, "", [])
     assert (told["group"], told["topics"], told["causes"]) == (daemon.group, [there.topic], [])

@@ -19,7 +19,7 @@ from pipeline.config import HttpSettings
 from pipeline.tools.demo.embedded_broker import embedded_broker
 from pipeline.tools.top.addresses import Address
 from pipeline.tools.top.counters import labels
-from pipeline.tools.top.sampling import Answer, Heard, Silent, asking, parsed
+from pipeline.tools.top.sampling import Answer, Answered, Unanswered, ask_over_http, parsed
 from tests.support.endpoints_rig import SetHealth, serving
 
 NOBODY = "127.0.0.1:1"
@@ -34,7 +34,7 @@ class Failing(Collector):
 
 
 def asked(name: str) -> Answer:
-    return asking(HttpSettings())(Address(name, f"http://{name}", trusted=False))
+    return ask_over_http(HttpSettings())(Address(name, f"http://{name}", trusted=False))
 
 
 @contextmanager
@@ -64,11 +64,11 @@ def test_metrics_that_fail_are_not_taken_for_counters_that_begin_anew() -> None:
     registry = CollectorRegistry(auto_describe=False)
     with serving(registry, SetHealth()) as endpoints:
         name = "{}:{}".format(*endpoints.address)
-        assert isinstance(asked(name), Heard)
+        assert isinstance(asked(name), Answered)
         registry.register(Failing())
         answer = asked(name)
-    assert isinstance(answer, Silent)
-    assert answer.cause == "its /metrics failed (HTTP 500)"
+    assert isinstance(answer, Unanswered)
+    assert answer.cause == "/metrics failed (HTTP 500)"
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,20 @@ def test_metrics_that_fail_are_not_taken_for_counters_that_begin_anew() -> None:
         ((page(STATUS), page(b"a_total 1\n", 5_000)), "its answer is cut off"),
         ((page(STATUS), page(b'a_bucket{le="many"} 1\n')), "could not convert string to float: 'many'"),
         ((page(STATUS, 5_000),), "its answer is cut off"),
-        ((page(b'{"state": "running", "partitions": {"a/0": {"lag": 1' + b"0" * 400 + b"}}}"),), "is not runstep's"),
-        ((page(b'{"state": "running", "partitions": {"a/0": {"lag": -7}}}'),), "is not runstep's"),
-        ((page(b'{"state": "run'),), "is not runstep's"),
-        ((page(b"<html></html>"),), "is not runstep's"),
+        (
+            (page(b'{"state": "running", "partitions": {"a/0": {"lag": 1' + b"0" * 400 + b"}}}"),),
+            "/status is not that of runstep",
+        ),
+        ((page(b'{"state": "running", "partitions": {"a/0": {"lag": -7}}}'),), "/status is not that of runstep"),
+        ((page(b'{"state": "run'),), "/status is not that of runstep"),
+        ((page(b"<html></html>"),), "/status is not that of runstep"),
         ((b"\x15\x03\x01",), "\u2415"),
     ],
 )
 def test_a_damaged_answer_is_none(answers: tuple[bytes, ...], cause: str) -> None:
     with answering(*answers) as name:
         answer = asked(name)
-    assert isinstance(answer, Silent)
+    assert isinstance(answer, Unanswered)
     assert cause in answer.cause
 
 
@@ -115,7 +118,7 @@ def test_why_nobody_is_known_is_waited_for(nowhere: pytest.MonkeyPatch, capsys: 
     nowhere.setenv("RUNSTEP_KAFKA__BOOTSTRAP_SERVERS", NOBODY)
     nowhere.setenv("RUNSTEP_KAFKA__BOOTSTRAP_TIMEOUT", "2.5")
     # Shorter than that, as the real one is shorter than the default.
-    nowhere.setattr("pipeline.commands.top._PATIENCE", 2.0)
+    nowhere.setattr("pipeline.commands.top._ANSWER_TIMEOUT_S", 2.0)
     assert execute(["top", "--once", "--group"]) == 69
     assert "connection refused" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
--- Tokens by assistant, the greatest users first.
+-- Tokens by assistant, the largest total first.
 SELECT
     assistant_id AS assistant,
     count() AS steps,

@@ -1,5 +1,5 @@
--- From Kafka's timestamp of a record to the making of its row: percentiles over time and of the whole range.
--- Without HAVING the whole of nothing would be a row too.
+-- From the Kafka timestamp of a record to its row: percentiles over time and of the whole range.
+-- Without HAVING an empty range would have a row, too.
 SELECT
     grouping(bucket) AS whole,
     intDiv(toUnixTimestamp64Milli(ingested_at) - {origin:Int64}, {width:Int64}) AS bucket,

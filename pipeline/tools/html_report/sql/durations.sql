@@ -1,5 +1,5 @@
 -- Percentiles of completed steps over time, exact, and of the whole range.
--- Without HAVING the whole of nothing would be a row too.
+-- Without HAVING an empty range would have a row, too.
 SELECT
     grouping(bucket) AS whole,
     intDiv(toUnixTimestamp64Milli(created_at) - {origin:Int64}, {width:Int64}) AS bucket,

@@ -1,4 +1,4 @@
--- Failed and expired steps, grouped by what their messages have in common; the message is the latest of each group.
+-- Failed and expired steps by fingerprint, with the latest message of each group.
 SELECT
     error_fingerprint AS fingerprint,
     error_category AS category,

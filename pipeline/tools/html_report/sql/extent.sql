@@ -1,4 +1,4 @@
--- From when to when there are steps at all, for whoever asked for another time.
+-- Creation times of the oldest and newest step, for a page about an empty range.
 SELECT
     count() AS steps,
     toUnixTimestamp64Milli(min(created_at)) AS oldest,

@@ -1,4 +1,4 @@
--- Ended steps by time and by how long they took: `bin` is the number of bounds that the duration exceeds.
+-- Ended steps by time and duration: `bin` is the number of bounds that the duration exceeds.
 SELECT
     intDiv(toUnixTimestamp64Milli(created_at) - {origin:Int64}, {width:Int64}) AS bucket,
     arrayCount(bound -> duration_ms > bound, {bounds:Array(UInt64)}) AS bin,

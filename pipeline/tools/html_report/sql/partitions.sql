@@ -1,4 +1,4 @@
--- The account of every partition. Bitmaps count distinct offsets: a record with several steps counts once, as its worst.
+-- Offsets of every partition. Bitmaps count distinct offsets: a record with several steps counts once, as its worst.
 SELECT
     kafka_topic AS topic,
     kafka_partition AS partition,

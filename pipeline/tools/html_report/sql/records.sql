@@ -1,4 +1,4 @@
--- Kafka records over time by what became of them. A record with several steps counts once, as its worst.
+-- Kafka records over time by outcome. A record with several steps counts once, with its worst outcome.
 WITH
     asked AS
     (

@@ -1,5 +1,5 @@
 -- Runs by the time they began: how many, how long those that are over took; and all runs of the range.
--- Without HAVING the whole of nothing would be a row too.
+-- Without HAVING an empty range would have a row, too.
 SELECT
     grouping(bucket) AS whole,
     intDiv(toUnixTimestamp64Milli(started_at) - {origin:Int64}, {width:Int64}) AS bucket,

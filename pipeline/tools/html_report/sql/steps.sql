@@ -1,4 +1,4 @@
--- Steps over time. What is in no vocabulary is 'other': producers may send any text, a chart holds a few series.
+-- Steps over time. Unknown types and statuses are 'other': producers may send any text, a chart holds a few series.
 SELECT
     intDiv(toUnixTimestamp64Milli(created_at) - {origin:Int64}, {width:Int64}) AS bucket,
     if(has({types:Array(String)}, type), type, 'other') AS kind,

@@ -1,4 +1,4 @@
--- Steps that go on, and of which nothing was heard for ten minutes; `stuck` is how many there are.
+-- Steps that have not ended and sent no event for ten minutes; `stuck` is their number.
 SELECT
     dateDiff('second', kafka_timestamp, now64(3, 'UTC')) AS silent,
     expires_at < now64(3, 'UTC') AS overdue,

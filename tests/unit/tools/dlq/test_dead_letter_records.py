@@ -9,19 +9,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.commands import _dlq_options as options
+from pipeline.commands._times import parse_time
 from pipeline.errors import ConfigError
 from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Reason, Stage
-from pipeline.tools.dlq import Identity, Origins, Outcome, Selection, dead_letter_of
-from pipeline.tools.dlq.dead_letter_records import mark_of, marks, once_more, returning
-from tests.support.dead_letter_topic import LETTERS, NOW, ORIGIN, Log
+from pipeline.tools.dlq import Identity, Origins, ReplayOutcome, Selection, dead_letter_of
+from pipeline.tools.dlq.dead_letter_records import marker_headers, marker_of, replayed, requeued
+from tests.support.dead_letter_topic import DEAD_LETTERS, NOW, ORIGIN, Log
 
 GONE = "there-is-no-such"
 
 
 @pytest.fixture
 def log() -> Log:
-    return Log({ORIGIN: 2, LETTERS: 2})
+    return Log({ORIGIN: 2, DEAD_LETTERS: 2})
 
 
 def places(dead_letters: list[Any]) -> list[int]:
@@ -59,25 +60,27 @@ def test_a_dead_letter_is_read_as_the_daemon_wrote_it(log: Log) -> None:
 def test_damaged_headers_make_no_dead_letter_and_no_marker(log: Log, name: str, value: bytes) -> None:
     record = log.dead_letter(more=[(name, value)])
     assert dead_letter_of(record) is None
-    book = log.book()
-    assert (book.dead_letters, book.outcomes, book.strangers) == ({}, {}, 1)
+    topic = log.dead_letter_topic()
+    assert (topic.dead_letters, topic.outcomes, topic.foreign) == ({}, {}, 1)
 
 
 def test_a_record_of_somebody_else_is_neither(log: Log) -> None:
-    log.append(LETTERS, 0, b"key", b"value", [("runstep-replayed-of", b"a/0/0/0/1"), ("runstep-replay-outcome", b"?")])
-    assert log.book().strangers == 1
+    log.append(
+        DEAD_LETTERS, 0, b"key", b"value", [("runstep-replayed-of", b"a/0/0/0/1"), ("runstep-replay-outcome", b"?")]
+    )
+    assert log.dead_letter_topic().foreign == 1
 
 
 @example("a/b//", (0, 1, 2, 3))
 @given(st.text(max_size=20), st.tuples(*[st.integers(-1, 2**63)] * 4))
 def test_a_marker_says_whose_it_is_whatever_the_topic_is_called(topic: str, numbers: tuple[int, int, int, int]) -> None:
     identity = Identity(topic, *numbers)
-    assert mark_of(marks(identity, Outcome.DROPPED)) == (identity, Outcome.DROPPED)
+    assert marker_of(marker_headers(identity, ReplayOutcome.DROPPED)) == (identity, ReplayOutcome.DROPPED)
 
 
 def test_what_comes_back_has_its_own_headers_its_origin_and_the_attempt() -> None:
     own = [("trace", b"1"), ("runstep-reason", b"old"), ("trace", None), ("runstep-attempt", b"1")]
-    assert returning(own, Identity("t", 3, 42, 5, 2)) == [
+    assert replayed(own, Identity("t", 3, 42, 5, 2)) == [
         ("trace", b"1"),
         ("trace", b""),
         ("runstep-replay-topic", b"t"),
@@ -91,7 +94,7 @@ def test_a_dead_letter_put_at_the_end_differs_in_its_attempt_only(log: Log) -> N
     record = log.dead_letter(4, headers=(("trace", b"1"),))
     first = dead_letter_of(record)
     assert first is not None
-    copy = record._replace(offset=9, headers=once_more(record.headers, first.identity))
+    copy = record._replace(offset=9, headers=requeued(record.headers, first.identity))
     second = dead_letter_of(copy)
     assert second is not None
     assert second.identity == first.identity._replace(attempt=2)
@@ -103,17 +106,17 @@ def test_a_dead_letter_that_was_sent_twice_is_one_and_both_places_are_known(log:
     log.dead_letter(5, lies_in=1)
     log.dead_letter(5, lies_in=0)
     log.dead_letter(5, lies_in=0)
-    (dead_letter,) = log.book().chosen(Selection())
-    assert sorted(log.book().partitions_of(dead_letter)) == [0, 1]
+    (dead_letter,) = log.dead_letter_topic().chosen(Selection())
+    assert sorted(log.dead_letter_topic().partitions_of(dead_letter)) == [0, 1]
 
 
 def test_only_what_came_since_is_read_the_next_time(log: Log) -> None:
     log.dead_letter(1)
-    book = log.book()
+    topic = log.dead_letter_topic()
     told: list[tuple[int, int]] = []
     log.dead_letter(2)
-    book.read_on(lambda done, total: told.append((done, total)))
-    assert (places(book.chosen(Selection())), told[0], told[-1]) == ([1, 2], (0, 1), (1, 1))
+    topic.read_new(lambda done, total: told.append((done, total)))
+    assert (places(topic.chosen(Selection())), told[0], told[-1]) == ([1, 2], (0, 1), (1, 1))
 
 
 # which dead letters are meant
@@ -141,14 +144,14 @@ def test_a_selection_means_what_all_its_parts_admit(log: Log, selection: Selecti
     log.dead_letter(1, reason=Reason.TOO_DEEP)
     log.dead_letter(2, stage=Stage.NORMALIZE)
     log.dead_letter(3, stage=Stage.SINK, partition=1)
-    assert places(log.book().chosen(selection)) == meant
+    assert places(log.dead_letter_topic().chosen(selection)) == meant
 
 
 def test_the_oldest_dead_letter_comes_first_wherever_it_lies(log: Log) -> None:
     log.dead_letter(0, lies_in=1)
     log.dead_letter(1, lies_in=0)
     log.dead_letter(2, lies_in=1)
-    assert places(log.book().chosen(Selection())) == [1, 0, 2]
+    assert places(log.dead_letter_topic().chosen(Selection())) == [1, 0, 2]
 
 
 # the command line
@@ -165,7 +168,7 @@ def test_the_oldest_dead_letter_comes_first_wherever_it_lies(log: Log) -> None:
     ],
 )
 def test_a_time_is_in_utc_unless_it_says_otherwise(text: str | None, moment: int | None) -> None:
-    assert options.moment(text) == moment
+    assert parse_time(text) == moment
 
 
 @pytest.mark.parametrize(
@@ -173,7 +176,7 @@ def test_a_time_is_in_utc_unless_it_says_otherwise(text: str | None, moment: int
 )
 def test_an_age_counts_back_from_now(age: str, seconds: int) -> None:
     before = time.time()
-    found = options.moment(age)
+    found = parse_time(age)
     assert found is not None
     assert before - seconds - 0.001 <= found / 1000 <= time.time() - seconds + 0.001
 
@@ -181,7 +184,7 @@ def test_an_age_counts_back_from_now(age: str, seconds: int) -> None:
 @pytest.mark.parametrize("text", ["", "2 hours", "h", "-2h", "yesterday", "2026-13-01", "1700000000"])
 def test_no_time_at_all_is_told(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="2h or 7d"):
-        options.moment(text)
+        parse_time(text)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from kafka.errors import (
 from pipeline.config import Settings
 from pipeline.errors import ServiceUnavailable
 from pipeline.tools.dlq import Superseded, Transactions
-from pipeline.tools.dlq.transactions import Outgoing, Refused
+from pipeline.tools.dlq.transactions import Outgoing, RecordRejected
 
 RECORD = Outgoing("steps", 0, b"key", b"value", [])
 
@@ -80,11 +80,11 @@ def test_what_all_have_taken_is_committed() -> None:
 @pytest.mark.parametrize(
     ("fates", "raised", "kind"),
     [
-        ([MessageSizeTooLargeError()], None, Refused),
-        ([None, KafkaError("in an error state"), MessageSizeTooLargeError()], None, Refused),
-        ([None], MessageSizeTooLargeError("beyond max_request_size"), Refused),
-        ([MessageSizeTooLargeError()], blocked(MessageSizeTooLargeError()), Refused),
-        ([None], blocked(MessageSizeTooLargeError()), Refused),
+        ([MessageSizeTooLargeError()], None, RecordRejected),
+        ([None, KafkaError("in an error state"), MessageSizeTooLargeError()], None, RecordRejected),
+        ([None], MessageSizeTooLargeError("beyond max_request_size"), RecordRejected),
+        ([MessageSizeTooLargeError()], blocked(MessageSizeTooLargeError()), RecordRejected),
+        ([None], blocked(MessageSizeTooLargeError()), RecordRejected),
         ([ProducerFencedError()], None, Superseded),
         ([MessageSizeTooLargeError(), InvalidProducerEpochError()], None, Superseded),
         ([], blocked(ProducerFencedError()), Superseded),
@@ -99,4 +99,4 @@ def test_a_failure_is_the_records_the_others_or_kafkas_and_never_committed(
 ) -> None:
     with pytest.raises(kind):
         write(*fates, raised=raised)
-    assert write.ended == (["abort"] if kind is Refused else [])  # type: ignore[attr-defined]
+    assert write.ended == (["abort"] if kind is RecordRejected else [])  # type: ignore[attr-defined]

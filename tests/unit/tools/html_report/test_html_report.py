@@ -10,12 +10,12 @@ import plotly.graph_objects
 import pytest
 
 from pipeline.errors import ConfigError
+from pipeline.text import utc_time
 from pipeline.tools.html_report import document
-from pipeline.tools.html_report.document import html, write
-from pipeline.tools.html_report.period import Period, moment, span
-from pipeline.tools.html_report.questions import BOUNDS, QUESTIONS, Answers
-from pipeline.tools.html_report.sections import Page, Subject, page_of
-from pipeline.tools.html_report.text import duration, percent, readable, short
+from pipeline.tools.html_report.document import html, write_page
+from pipeline.tools.html_report.page import Page, Subject, page_of
+from pipeline.tools.html_report.page_queries import BOUNDS, QUERIES, Answers
+from pipeline.tools.html_report.period import Period, bucket_name
 from tests.support.html_pages import ReadPage, foreign
 
 HOUR = 3_600_000
@@ -29,7 +29,7 @@ HOSTILE = (
 
 def answers(**given: list[dict[str, Any]]) -> Answers:
     """Return answers of an hour in which nothing happened but what is given."""
-    return {**dict.fromkeys(QUESTIONS, ()), **given}
+    return {**dict.fromkeys(QUERIES, ()), **given}
 
 
 def filled(text: str = "x") -> Answers:
@@ -89,13 +89,13 @@ def test_everything_that_is_asked_is_shown() -> None:
     assert read.rows("errors")[0]["message"] == "x"
     assert read.rows("slowest")[0]["duration"] == "5 s"
     assert read.rows("stuck")[0]["silent for"] == "11 min 40 s"
-    assert read.rows("longest_runs")[0]["tokens"] == "\N{EN DASH}"
+    assert read.rows("longest_runs")[0]["tokens"] == "-"
     assert read.rows("tools")[0]["calls"] == "5"
     assert read.rows("assistant_tokens")[0]["total"] == "3"
     assert read.rows("reasons") == [{"outcome": "dead-lettered", "reason": "x", "records": "2"}]
     assert read.rows("partitions")[0]["gaps"] == "1"
-    assert read.series("run_durations") == {"p50": {moment(BEGIN): 4.0}, "p95": {}}
-    assert read.series("steps") == {"completed": {moment(BEGIN): 3}}
+    assert read.series("run_durations") == {"p50": {utc_time(BEGIN): 4.0}, "p95": {}}
+    assert read.series("steps") == {"completed": {utc_time(BEGIN): 3}}
 
 
 def test_every_drawing_is_one_that_plotly_knows() -> None:
@@ -108,7 +108,7 @@ def test_a_drawing_and_the_numbers_below_it_are_the_same() -> None:
     read = ReadPage(html(page(filled())))
     for key in read.drawings:
         assert f"numbers-{key}" in read.tables, key
-    assert read.tables["numbers-records"][1:] == [[moment(BEGIN), "7", "2"]]
+    assert read.tables["numbers-records"][1:] == [[utc_time(BEGIN), "7", "2"]]
 
 
 def test_text_of_strangers_stays_text() -> None:
@@ -153,7 +153,7 @@ def test_the_library_cannot_end_its_own_element() -> None:
 def test_an_empty_range_says_so_and_where_there_is_something() -> None:
     nothing = ReadPage(html(page(answers(), extent=(BEGIN - HOUR, BEGIN - 1))))
     assert "no step was created and no record was read" in nothing.text
-    assert f"were created from {moment(BEGIN - HOUR)} to {moment(BEGIN - 1)} UTC" in nothing.text
+    assert f"were created from {utc_time(BEGIN - HOUR)} to {utc_time(BEGIN - 1)} UTC" in nothing.text
     assert nothing.scripts == []
     assert nothing.runs_only_what_it_names()
     assert "The tables hold no step at all" in ReadPage(html(page(answers()))).text
@@ -162,7 +162,7 @@ def test_an_empty_range_says_so_and_where_there_is_something() -> None:
 def test_records_without_steps_and_steps_without_records_are_no_empty_range() -> None:
     read = ReadPage(html(page(answers(records=filled()["records"]))))  # type: ignore[arg-type]
     assert read.tiles["steps"][0] == "0"
-    assert read.tiles["success"][0] == "\N{EN DASH}"
+    assert read.tiles["success"][0] == "-"
     assert "No step failed or expired in this time." in read.text
     read = ReadPage(html(page(answers(steps=filled()["steps"]))))  # type: ignore[arg-type]
     assert read.tiles["records"][0] == "0"
@@ -183,13 +183,13 @@ def test_records_without_steps_and_steps_without_records_are_no_empty_range() ->
 )
 def test_buckets_suit_the_range(length: int, width: str, buckets: int) -> None:
     period = Period(BEGIN // 86_400_000 * 86_400_000, BEGIN // 86_400_000 * 86_400_000 + length * 1_000)
-    assert (span(period.width), period.buckets) == (width, buckets)
+    assert (bucket_name(period.width), period.buckets) == (width, buckets)
     assert len(period.starts()) == buckets
 
 
 def test_buckets_begin_where_clocks_do_and_hold_the_whole_range() -> None:
     period = Period(BEGIN + 61_001, BEGIN + HOUR + 1)
-    assert period.starts()[0] == moment(BEGIN + 60_000)
+    assert period.starts()[0] == utc_time(BEGIN + 60_000)
     assert period.origin + period.buckets * period.width >= period.until
     assert period.origin <= period.since < period.origin + period.width
 
@@ -214,39 +214,12 @@ def test_a_duration_on_a_bound_is_in_the_bin_that_bears_its_name() -> None:
     assert [name for name, row in zip(trace["y"], trace["z"], strict=True) if row[0]] == ["≤ 2 s", "> 15 min"]
 
 
-@pytest.mark.parametrize(
-    ("milliseconds", "shown"),
-    [
-        (None, "\N{EN DASH}"),
-        (0, "0 ms"),
-        (999, "999 ms"),
-        (1_500, "1.5 s"),
-        (60_000, "1 min"),
-        (200_000, "3 min 20 s"),
-        (7_500_000, "2 h 5 min"),
-        (90_000_000, "1 d 1 h"),
-    ],
-)
-def test_durations_have_the_unit_that_suits_them(milliseconds: float | None, shown: str) -> None:
-    assert duration(milliseconds) == shown
-
-
-def test_numbers_are_rounded_late_and_a_hundred_percent_means_all() -> None:
-    assert [short(value) for value in (None, 9_999_999, 12_345_678, 4_560_000_000)] == [
-        *("\N{EN DASH}", "9,999,999", "12.3 M", "4.56 G")
-    ]
-    assert [percent(*pair) for pair in ((0, 0), (1, 3), (99_999, 100_000), (5, 5))] == [
-        *("\N{EN DASH}", "33.33 %", "> 99.99 %", "100 %")
-    ]
-    assert readable("a\n\tb\x07\ud800" + "c" * 400).startswith("a b\ufffd\ufffdcc")
-
-
 def test_a_file_is_replaced_at_once_and_keeps_its_permissions(tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     path.write_text("old")
     path.chmod(0o600)
     reader = path.open()
-    size = write(page(filled()), path)
+    size = write_page(page(filled()), path)
     assert reader.read() == "old"
     reader.close()
     assert path.stat().st_size == size
@@ -257,37 +230,36 @@ def test_a_file_is_replaced_at_once_and_keeps_its_permissions(tmp_path: Path) ->
 def test_a_place_that_cannot_be_written_is_named_before_anything_is_asked(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"there is no folder .*missing"):
-        document.need_place(tmp_path / "missing" / "r.html")
-    with pytest.raises(ConfigError, match="that is a folder; name a file in it"):
-        document.need_place(tmp_path)
-    with pytest.raises(ConfigError, match="file is no folder"):
-        document.need_place(tmp_path / "file" / "r.html")
-    document.need_place(tmp_path / "r.html")
+        document.require_writable(tmp_path / "missing" / "r.html")
+    with pytest.raises(ConfigError, match="it is a folder; name a file in it"):
+        document.require_writable(tmp_path)
+    with pytest.raises(ConfigError, match="file is not a folder"):
+        document.require_writable(tmp_path / "file" / "r.html")
+    document.require_writable(tmp_path / "r.html")
     with pytest.raises(ConfigError, match="file name too long"):
-        document.need_place(tmp_path / ("n" * 300))
+        document.require_writable(tmp_path / ("n" * 300))
     (tmp_path / "one").symlink_to("other")
     (tmp_path / "other").symlink_to("one")
-    with pytest.raises(ConfigError, match="its links lead in a circle"):
-        document.need_place(tmp_path / "one")
+    with pytest.raises(ConfigError, match="its symbolic links form a loop"):
+        document.require_writable(tmp_path / "one")
 
 
 def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     for name in ("pipe", "link"):
-        with pytest.raises(ConfigError, match="that is no file that a page could replace"):
-            document.need_place(tmp_path / name)
+        with pytest.raises(ConfigError, match="it is not a regular file"):
+            document.require_writable(tmp_path / name)
 
 
 def test_what_fails_while_writing_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file or directory"):
-        write(page(answers()), tmp_path / "missing" / "r.html")
+        write_page(page(answers()), tmp_path / "missing" / "r.html")
     with pytest.raises(ConfigError, match="is a directory"):
-        write(page(answers()), tmp_path)
+        write_page(page(answers()), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_its_libraries_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document, "_LIBRARIES", ("plotly", "no_such_library"))
+def test_without_its_libraries_it_says_what_to_install() -> None:
     with pytest.raises(ConfigError, match=r"pip install 'runstep\[report\]'"):
-        document.need_library()
+        document.require_libraries(("plotly", "no_such_library"))

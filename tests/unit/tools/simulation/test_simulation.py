@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.records import Outcome, Reason
 from pipeline.tools.simulation import SimulatedEvent, Traffic, beginning, events
-from pipeline.tools.simulation.draw import Draw
 from pipeline.tools.simulation.failures import FAMILIES, failure
+from pipeline.tools.simulation.seeded_random import SeededRandom
 from schemas.vocabulary import ERROR_CATEGORIES, RETRYABLE, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES
 
 START = 1_760_000_000.0
@@ -194,8 +194,8 @@ def test_a_page_holds_the_ends_of_a_run_newest_first():
 
 
 def test_failures_vary_within_families_whose_category_is_known():
-    draw = Draw(1)
-    drawn = [failure(draw) for _ in range(4_000)]
+    rng = SeededRandom(1)
+    drawn = [failure(rng) for _ in range(4_000)]
     messages = defaultdict(set)
     for error in drawn:
         messages[error.family].add(error.message)

@@ -4,15 +4,15 @@ import pytest
 
 from pipeline.tools.top.board import Board
 from pipeline.tools.top.counters import labels
-from pipeline.tools.top.figures import Partition
-from pipeline.tools.top.member import IN_TURN
-from pipeline.tools.top.partition_owners import FORGOTTEN, growth, trend
+from pipeline.tools.top.figures import PartitionFigures
+from pipeline.tools.top.partition_owners import FORGET_AFTER_S, growth, trend
+from pipeline.tools.top.watched_daemon import SEVERAL_DAEMONS
 from tests.support.top_rig import FIRST, SECOND, WALL, daemon, shown, silent
 
 LAST_READ = "runstep_consumer_position_timestamp_seconds"
 
 
-def partition(board_rows: tuple[Partition, ...], name: str) -> Partition:
+def partition(board_rows: tuple[PartitionFigures, ...], name: str) -> PartitionFigures:
     return next(row for row in board_rows if row.name == name)
 
 
@@ -35,7 +35,7 @@ def test_a_member_that_is_killed_is_away_with_its_cause_and_comes_back_without_a
     away = gone.members[1]
     assert (away.name, away.state, away.is_away, away.records) == (SECOND, "away", True, None)
     assert gone.causes == (f"{SECOND}: away: connection refused",)
-    assert shown(board, 9.0, daemon(9.0, records=1_000), silent(9.0)).causes[0].startswith(f"{SECOND}: away for 5.0 s")
+    assert shown(board, 9.0, daemon(9.0, records=1_000), silent(9.0)).causes[0].startswith(f"{SECOND}: away for 5 s")
     back = shown(board, 14.0, daemon(14.0, records=1_000), daemon(14.0, SECOND, records=50, born=WALL + 13))
     assert back.causes == ()
     assert back.members[1].state == "running"
@@ -49,7 +49,7 @@ def test_several_daemons_behind_one_address_are_told_apart_and_of() -> None:
         turn = at // 2 % 2
         answer = daemon(at, records=100_000 * turn + 10 * at, born=WALL - 100 * turn - 100)
         figures = shown(board, float(at), answer, expected=[FIRST])
-        assert figures.causes == ((IN_TURN,) if at >= 4 else ())
+        assert figures.causes == ((SEVERAL_DAEMONS,) if at >= 4 else ())
     assert figures.outcomes[0].total == 100_000 + 10 * 16 + 10 * 18
     assert figures.records == pytest.approx(20.0)
 
@@ -132,7 +132,7 @@ def test_a_partition_that_nobody_has_is_gone_and_then_forgotten() -> None:
     left = shown(board, 2.0, daemon(2.0, partitions={"steps/0": (1, 1, 5)}))
     assert partition(left.partitions, "steps/1").state == "gone"
     assert (left.lag, left.backlog_age) == (5, None)
-    later = shown(board, FORGOTTEN + 1, daemon(FORGOTTEN + 1, partitions={"steps/0": (1, 1, 5)}))
+    later = shown(board, FORGET_AFTER_S + 1, daemon(FORGET_AFTER_S + 1, partitions={"steps/0": (1, 1, 5)}))
     assert [row.name for row in later.partitions] == ["steps/0"]
 
 

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from pipeline.tools.top.board import Board
-from pipeline.tools.top.help import Help
+from pipeline.tools.top.layout import Help
 from pipeline.tools.top.sampling import Round
 from pipeline.tools.top.screen import Panel, Top
 from tests.support.top_rig import FIRST, SECOND, daemon, silent
@@ -65,7 +65,7 @@ def panels(app: App[Exception]) -> set[str]:
 def test_a_large_screen_shows_everything_at_once() -> None:
     async def look(app: Top, _: Pilot[Exception]) -> None:
         assert panels(app) == {"members", "partitions", "outcomes", "troubles", "steps"}
-        assert "not well   1 of 2 members answers   group steps" in told(app, "head")
+        assert "problems   1 of 2 members answers   group steps" in told(app, "head")
         assert "[b]no[/b] table" in told(app, "head")
         assert "330" in told(app, "partitions")
         assert "refused" in told(app, "troubles")
@@ -204,6 +204,6 @@ def test_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def look(app: Top, _: Pilot[Exception]) -> None:
         assert app.no_color
-        assert "not well" in told(app, "head")
+        assert "problems" in told(app, "head")
 
     drive(look, SMALL)

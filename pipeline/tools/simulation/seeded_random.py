@@ -1,4 +1,4 @@
-"""The seeded source of everything that varies."""
+"""The seeded source of everything that varies in the traffic."""
 
 import binascii
 from bisect import bisect
@@ -12,8 +12,8 @@ _BASE62 = bytes.maketrans(b"+/", b"Qz")
 T = TypeVar("T")
 
 
-class Draw(Random):
-    """A `random.Random` that also makes ids as the services do. One a stream; not for several threads."""
+class SeededRandom(Random):
+    """A `random.Random` that also makes ids as the services do. One for each stream; not for several threads."""
 
     def token(self) -> str:
         """Return 24 base62 characters, the tail of every id on the wire."""
@@ -34,12 +34,12 @@ class Draw(Random):
 
 
 class Weighted(Generic[T]):
-    """A choice among values of unequal weight, with the sums made once."""
+    """A choice among values of unequal weight, with the sums computed once."""
 
     def __init__(self, weights: Sequence[tuple[T, float]]) -> None:
         self._values = [value for value, weight in weights if weight > 0]
         self._sums = list(accumulate(weight for _, weight in weights if weight > 0))
 
-    def pick(self, draw: Draw) -> T:
+    def pick(self, rng: SeededRandom) -> T:
         """Return one of the values."""
-        return self._values[bisect(self._sums, draw.random() * self._sums[-1])]
+        return self._values[bisect(self._sums, rng.random() * self._sums[-1])]

@@ -1,4 +1,4 @@
-"""What a report can be told: its parameters, and the span of time it is about."""
+"""The parameters of a report, and the time range that every report takes."""
 
 import re
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Final
 
 FIRST: Final = datetime(1973, 3, 5, tzinfo=UTC)
 LAST: Final = datetime(2286, 11, 18, tzinfo=UTC)
-"""All time, with a day to spare for what looks around a span. A shard is sent such a time as its seconds since the
-epoch, and reads nine or ten digits; no step is older."""
+"""The bounds of all time, a day inside the limits for reports that look beyond their range. ClickHouse sends a shard
+such a time as seconds since the epoch, and the shard reads nine or ten digits. No step is older."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
@@ -16,7 +16,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A value in a report that whoever asks can set; `type` is the server's, a number or a text."""
+    """A value in a report that --set can change; `type` is a ClickHouse type, of a number or a text."""
 
     name: str
     type: str
@@ -24,27 +24,27 @@ class Parameter:
     meaning: str
 
     def check(self, value: str) -> None:
-        """Raise a ValueError that tells what the value should be, unless it is that."""
+        """Raise a ValueError that names the expected form, unless the value has it."""
         if self.type != "String" and not _NUMBER.fullmatch(value):
-            raise ValueError(f"{self.name}={value}: {self.name} is a whole number, such as {self.default}")
+            raise ValueError(f"{self.name}={value}: {self.name} must be a whole number, such as {self.default}")
 
     def literal(self, value: str) -> str:
-        """Return the value as it stands in SQL."""
+        """Return the value as an SQL literal."""
         if self.type != "String":
             return value
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"'{quoted}'"
 
 
-def span(since: int | None, until: int | None) -> dict[str, str]:
-    """Return the two times that every report takes; milliseconds since the epoch, None for no bound.
+def time_bounds(since: int | None, until: int | None) -> dict[str, str]:
+    """Return `since` and `until` as reports take them, given in milliseconds since the epoch, None for no bound.
 
     Raises:
-        ValueError: the span ends before it begins.
+        ValueError: the range ends before it begins.
     """
     begin, end = (_within(since, FIRST), _within(until, LAST))
     if begin >= end:
-        raise ValueError("the span is empty: --since has to be earlier than --until")
+        raise ValueError("the time range is empty: --since must be before --until")
     return {"since": _text(begin), "until": _text(end)}
 
 
@@ -59,5 +59,4 @@ def _text(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}"
 
 
-EVER: Final = span(None, None)
-"""All time."""
+ALL_TIME: Final = time_bounds(None, None)

@@ -1,4 +1,4 @@
-"""The proof at the end of the demo: what Kafka holds, against what the ledger says became of it."""
+"""Compares, at the end of the demo, the offsets that Kafka holds with those in the ledger."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +9,24 @@ from kafka import KafkaConsumer, TopicPartition
 from pipeline.config import KafkaSettings, Settings
 from pipeline.kafka.client import client_options, connect
 
-_QUIET_POLLS: Final = 2
-_POLL_MS: Final = 250
+_EMPTY_POLLS_AT_END: Final = 2
+_POLL_TIMEOUT_MS: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """What Kafka holds, by partition as the next offset, and the ledger's distinct offsets and outcomes."""
+class Reconciliation:
+    """What Kafka holds and what the ledger has.
+
+    Attributes:
+        held: partition to the number of its records in Kafka.
+        dead_letters: records in the dead-letter topic.
+        recorded: partition to the number of distinct offsets in the ledger, and the highest of them.
+        outcomes: outcome to the number of distinct offsets.
+    """
 
     held: Mapping[int, int]
     dead_letters: int
     recorded: Mapping[int, tuple[int, int]]
-    """Partition to the number of distinct offsets and the highest of them."""
     outcomes: Mapping[str, int]
 
     @property
@@ -29,32 +35,36 @@ class Account:
         return sum(count for count, _ in self.recorded.values())
 
     def faults(self) -> list[str]:
-        """Return what does not add up; empty when everything does."""
+        """Return the differences, a sentence each; empty when there are none."""
         faults = []
         for partition, end in sorted(self.held.items()):
             count, highest = self.recorded.get(partition, (0, -1))
             if (count, highest) != (end, end - 1):
-                faults.append(f"partition {partition}: Kafka holds {end} records, the ledger {count} up to {highest}")
+                faults.append(
+                    f"partition {partition}: Kafka holds {end} records, the ledger has {count}, up to offset {highest}"
+                )
         if self.read != sum(self.outcomes.values()):
-            faults.append(f"read {self.read}, but {sum(self.outcomes.values())} outcomes")
-        refused = self.outcomes.get("dead_lettered", 0)
-        if refused > self.dead_letters:
-            faults.append(f"{refused} records dead-lettered, but the dead-letter topic holds {self.dead_letters}")
+            faults.append(f"the ledger has {self.read} records, but {sum(self.outcomes.values())} outcomes")
+        dead = self.outcomes.get("dead_lettered", 0)
+        if dead > self.dead_letters:
+            faults.append(
+                f"the ledger has {dead} dead-lettered records, the dead-letter topic holds {self.dead_letters}"
+            )
         return faults
 
 
-def take_account(settings: Settings, client: Any) -> Account:
+def reconcile(settings: Settings, client: Any) -> Reconciliation:
     """Ask Kafka and the ledger.
 
     Raises:
         SourceUnavailable: Kafka cannot be reached.
     """
     ledger = f"{settings.clickhouse.database}.run_step_ledger FINAL"
-    recorded = f"SELECT kafka_partition, uniqExact(kafka_offset), max(kafka_offset) FROM {ledger} GROUP BY 1"  # noqa: S608 - our own names
-    # A record with several steps has a row for each, and is one record all the same.
-    outcomes = f"SELECT outcome, uniqExact(kafka_partition, kafka_offset) FROM {ledger} GROUP BY 1"  # noqa: S608 - our own names
+    recorded = f"SELECT kafka_partition, uniqExact(kafka_offset), max(kafka_offset) FROM {ledger} GROUP BY 1"  # noqa: S608 - no foreign text
+    # A record with several steps has a row for each step, and counts once.
+    outcomes = f"SELECT outcome, uniqExact(kafka_partition, kafka_offset) FROM {ledger} GROUP BY 1"  # noqa: S608 - no foreign text
     held = held_records(settings.kafka, settings.kafka.topics[0])
-    return Account(
+    return Reconciliation(
         held=held,
         dead_letters=sum(held_records(settings.kafka, settings.dead_letter_topic).values()),
         recorded={row[0]: (row[1], row[2]) for row in client.query(recorded).result_rows},
@@ -63,9 +73,9 @@ def take_account(settings: Settings, client: Any) -> Account:
 
 
 def held_records(settings: KafkaSettings, topic: str) -> dict[int, int]:
-    """Return the offset behind the last record of each partition, as a reader finds it.
+    """Return the offset behind the last record of each partition.
 
-    What the embedded broker answers to the question for the latest offset lags behind, so the rest is read.
+    The end offsets of the embedded broker lag behind, so the last records are read.
 
     Raises:
         SourceUnavailable: Kafka cannot be reached.
@@ -78,8 +88,8 @@ def held_records(settings: KafkaSettings, topic: str) -> dict[int, int]:
         for partition in partitions:
             consumer.seek(partition, ends[partition])
         quiet = 0
-        while quiet < _QUIET_POLLS:
-            quiet = 0 if consumer.poll(_POLL_MS) else quiet + 1
+        while quiet < _EMPTY_POLLS_AT_END:
+            quiet = 0 if consumer.poll(_POLL_TIMEOUT_MS) else quiet + 1
         return {partition.partition: int(consumer.position(partition)) for partition in partitions}
     finally:
         consumer.close()

@@ -1,4 +1,4 @@
-"""What the page asks ClickHouse: a `.sql` file a question, each bounded by the range, each with a bounded answer."""
+"""Asks ClickHouse for the page: a `.sql` file for each query, bounded by the time range, with a bounded answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
@@ -14,9 +14,9 @@ from schemas.vocabulary import ERROR_CATEGORIES, STATUSES, STEP_TYPES
 
 Row: TypeAlias = Mapping[str, Any]
 Answers: TypeAlias = Mapping[str, Sequence[Row]]
-"""The name of each question to its rows."""
+"""Name of a query to its rows."""
 
-QUESTIONS: Final = {
+QUERIES: Final = {
     "steps": "steps over time",
     "durations": "duration percentiles",
     "heatmap": "durations",
@@ -31,16 +31,17 @@ QUESTIONS: Final = {
     "assistants": "tokens by assistant",
     "records": "Kafka records",
     "delay": "ingest delay",
-    "partitions": "the account of partitions",
+    "partitions": "offsets by partition",
 }
-"""Each question's name, which is its file's, and what to say while it is asked."""
+"""Name of a query, which is that of its file, to its topic as progress and errors name it."""
 
 BOUNDS: Final = tuple(round(1_000 * bound) for bound in HttpSettings().buckets)
 """Milliseconds: the bounds of the duration heatmap, which are those of runstep_step_duration_seconds by default."""
 
-_TOO_MUCH: Final = {158, 159, 160, 241, 307, 396}
-_NO_SUCH_VIEW: Final = 46
-"""A view with parameters is called as a function, and missed as one."""
+_LIMIT_EXCEEDED: Final = {158, 159, 160, 241, 307, 396}
+"""ClickHouse errors of a query that read, took or returned more than its limits allow."""
+_UNKNOWN_FUNCTION: Final = 46
+"""The error of a missing view with parameters, since it is called as a function."""
 _VOCABULARY: Final = {
     "types": sorted(STEP_TYPES),
     "statuses": sorted(STATUSES),
@@ -49,20 +50,20 @@ _VOCABULARY: Final = {
 }
 
 
-def ask(client: Client, period: Period, tell: Callable[[str], None] = lambda _: None) -> Answers:
-    """Return the answers to all questions, asked one after the other.
+def page_answers(client: Client, period: Period, progress: Callable[[str], None] = lambda _: None) -> Answers:
+    """Run all queries, one after the other, and return their rows.
 
     Args:
-        client: a connection whose database is runstep's. It needs to read only.
+        client: a connection whose database is runstep's; the right to read suffices.
         period: the range.
-        tell: told what is being asked.
+        progress: called with the topic of each query before it is sent.
 
     Raises:
-        SinkError: ClickHouse is away or says no; with the cause and a fix.
+        SinkError: ClickHouse is away or rejects a query; with the cause and a fix.
     """
     answers: dict[str, Sequence[Row]] = {}
-    for name, topic in QUESTIONS.items():
-        tell(topic)
+    for name, topic in QUERIES.items():
+        progress(topic)
         answers[name] = _rows(client, name, period.parameters())
     return answers
 
@@ -71,7 +72,7 @@ def extent(client: Client) -> tuple[int, int] | None:
     """Return when the oldest and the newest step were created; None where there is none.
 
     Raises:
-        SinkError: ClickHouse is away or says no.
+        SinkError: ClickHouse is away or rejects the query.
     """
     (row,) = _rows(client, "extent", {})
     if not row["steps"]:
@@ -94,11 +95,11 @@ def _rows(client: Client, name: str, parameters: Mapping[str, Any]) -> Sequence[
 
 
 def _named(error: Exception, name: str) -> SinkError:
-    """Say which question it was, and how to ask for less where it was too much."""
+    """Return the error with the topic of the query and a fix, where there is one."""
     failure = sink_error(error, "ClickHouse")
-    fix = "ask for a shorter time with --since and --until" if failure.code in _TOO_MUCH else ""
-    if failure.code == _NO_SUCH_VIEW:
-        fix = "the tables are of an earlier version: run `runstep migrate`"
+    fix = "choose a shorter range with --since and --until" if failure.code in _LIMIT_EXCEEDED else ""
+    if failure.code == _UNKNOWN_FUNCTION:
+        fix = "the tables are those of an earlier version: run `runstep migrate`"
     if not fix:
         return failure
-    return SinkUnavailable(f"{QUESTIONS.get(name, name)}: {failure}; {fix}", failure.error_class, failure.code)
+    return SinkUnavailable(f"{QUERIES.get(name, name)}: {failure}; {fix}", failure.error_class, failure.code)

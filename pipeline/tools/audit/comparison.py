@@ -1,4 +1,4 @@
-"""The audit's course: what is committed first, then what the tables have of it, then why the rest is not there."""
+"""Runs the audit: reads the committed offsets, then what the ledger has below them, then why the rest is missing."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.config import Settings
-from pipeline.records import Outcome, Partition
-from pipeline.tools.audit import kafka_side, ledger_side
-from pipeline.tools.audit.account import EXAMPLES, Account, DeadLetterAccount, PartitionAccount, StepAccount
-from pipeline.tools.audit.kafka_side import MOST_GAPS, MOST_LETTERS, Kafka, Log
-from pipeline.tools.audit.ledger_side import Tables
+from pipeline.records import Partition
+from pipeline.tools.audit.account import MAX_EXAMPLES, Account, DeadLetterAccount, PartitionAccount, StepAccount
+from pipeline.tools.audit.kafka_side import MAX_DEAD_LETTERS, MAX_GAP_LOOKUPS, KafkaSide, Log, open_kafka_side
+from pipeline.tools.audit.ledger_side import LedgerSide, open_ledger_side
 
-_SECOND_LOOK: Final = 2.0
-"""Seconds before bad news are looked at again: a daemon that writes meanwhile changes both sides."""
+_SECOND_LOOK_DELAY_S: Final = 2.0
+"""How long after a problem the audit compares again: a running daemon changes both sides meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +20,9 @@ class Scope:
     """What is audited.
 
     Attributes:
-        held: only offsets that Kafka still holds.
-        dead_letters: the dead-letter topic, too.
-        since_start: whether everything from the start of the log on should have been read.
+        held: whether only the offsets that Kafka still holds.
+        dead_letters: whether the dead-letter topic, too.
+        since_start: whether the group should have read everything from the start of the log on.
     """
 
     held: bool
@@ -31,47 +30,47 @@ class Scope:
     since_start: bool
 
 
-def audit(settings: Settings, *, held: bool, dead_letters: bool, tell: Callable[[str], None]) -> Account:
-    """Compare Kafka, the ledger and the steps; what looks bad is looked at twice.
+def run_audit(settings: Settings, *, held: bool, dead_letters: bool, progress: Callable[[str], None]) -> Account:
+    """Compare Kafka, the ledger and the steps; where there are problems, compare a second time.
 
     Args:
         settings: where everything is.
         held: audit only offsets that Kafka still holds.
         dead_letters: read the dead-letter topic, too.
-        tell: told what is being done, a line each.
+        progress: called with each step of the audit.
 
     Raises:
-        ServiceUnavailable: Kafka or ClickHouse does not answer, or lacks a right.
+        ServiceUnavailable: Kafka or ClickHouse does not answer, or denies access.
         ConfigError: a topic does not exist.
     """
-    # Where old rows of the ledger are deleted, or where we began at the end, the ledger's first row is the beginning.
+    # If the ledger deletes old rows, or the group began at the end of the log, the audit begins at the first row.
     since_start = settings.kafka.start == "earliest" and not settings.clickhouse.retention_days
     scope = Scope(held, dead_letters, since_start)
-    with kafka_side.connected(settings) as source, ledger_side.connected(settings.clickhouse) as store:
-        account = _look(source, store, scope, tell)
+    with open_kafka_side(settings) as source, open_ledger_side(settings.clickhouse) as store:
+        account = _compare_once(source, store, scope, progress)
         if account.problems():
-            tell("something is wrong; looking again")
-            time.sleep(_SECOND_LOOK)
-            account = _look(source, store, scope, tell)
+            progress("again, since there are problems")
+            time.sleep(_SECOND_LOOK_DELAY_S)
+            account = _compare_once(source, store, scope, progress)
         return account
 
 
-def _look(source: Kafka, store: Tables, scope: Scope, tell: Callable[[str], None]) -> Account:
+def _compare_once(source: KafkaSide, store: LedgerSide, scope: Scope, progress: Callable[[str], None]) -> Account:
     logs = source.logs()
     parts = []
     for partition, log in logs.items():
-        tell(f"{partition.topic}/{partition.number}: offsets below {log.committed}")
+        progress(f"{partition.topic}/{partition.number}: offsets below {log.committed}")
         parts.append(_partition(source, store, partition, log, scope))
     audited = {
         part.partition: (_first(part.first, log, scope), log.committed)
         for part, log in zip(parts, logs.values(), strict=True)
         if log.committed is not None
     }
-    tell("steps")
+    progress("steps")
     steps: StepAccount = store.steps(audited)
     if not scope.dead_letters:
-        return Account(parts, steps, DeadLetterAccount(skipped="not asked for"))
-    tell("dead letters")
+        return Account(parts, steps, DeadLetterAccount(skipped="dead letters were not compared (--no-dead-letters)"))
+    progress("dead letters")
     return Account(parts, steps, _dead_letters(source, store, audited))
 
 
@@ -81,11 +80,11 @@ def _first(known: int | None, log: Log, scope: Scope) -> int:
         return log.start
     if scope.since_start:
         return log.start if known is None else min(known, log.start)
-    # Without a row nobody can tell where it began: nothing is audited then.
+    # Without a row the beginning is unknown, and nothing is audited.
     return known if known is not None else log.committed or 0
 
 
-def _partition(source: Kafka, store: Tables, partition: Partition, log: Log, scope: Scope) -> PartitionAccount:
+def _partition(source: KafkaSide, store: LedgerSide, partition: Partition, log: Log, scope: Scope) -> PartitionAccount:
     part = PartitionAccount(partition, log.start, log.end, log.committed)
     if log.committed is None:
         part.in_flight = store.beyond(partition, 0)
@@ -101,22 +100,25 @@ def _partition(source: Kafka, store: Tables, partition: Partition, log: Log, sco
     lacking = log.committed - first - part.offsets
     if first < below and lacking:
         ranges = store.missing(partition, first, below)
-        part.gaps = source.causes(partition, ranges[:MOST_GAPS], log.start)
-        if len(ranges) > MOST_GAPS:
+        part.gaps = source.causes(partition, ranges[:MAX_GAP_LOOKUPS], log.start)
+        if len(ranges) > MAX_GAP_LOOKUPS:
             part.unverified = max(lacking - (log.committed - below) - sum(gap.offsets for gap in part.gaps), 0)
     return part
 
 
-def _dead_letters(source: Kafka, store: Tables, audited: Mapping[Partition, tuple[int, int]]) -> DeadLetterAccount:
-    expected = store.dead_lettered(audited, MOST_LETTERS + 1)
-    if len(expected) > MOST_LETTERS:
+def _dead_letters(
+    source: KafkaSide, store: LedgerSide, audited: Mapping[Partition, tuple[int, int]]
+) -> DeadLetterAccount:
+    expected = store.dead_lettered(audited, MAX_DEAD_LETTERS + 1)
+    if len(expected) > MAX_DEAD_LETTERS:
         return DeadLetterAccount(
-            len(expected), skipped=f"more than {MOST_LETTERS:,} {Outcome.DEAD_LETTERED.value} offsets"
+            len(expected),
+            skipped=f"dead letters were not compared: the ledger has more than {MAX_DEAD_LETTERS:,} of them",
         )
     dead_letters = source.dead_letters()
     absent = expected.keys() - dead_letters.origins
-    # A dead letter is written after its row; one whose row is younger than the oldest dead letter cannot have expired.
+    # A dead letter is written after its row: where the row is younger than the oldest one, it cannot have expired.
     missing = sorted(origin for origin in absent if expected[origin] > dead_letters.since)
-    named = [f"{topic}/{number}:{offset}" for topic, number, offset in missing[:EXAMPLES]]
+    named = [f"{topic}/{number}:{offset}" for topic, number, offset in missing[:MAX_EXAMPLES]]
     found = len(expected) - len(absent)
     return DeadLetterAccount(len(expected), found, len(absent) - len(missing), named, dead_letters.skipped)

@@ -1,7 +1,7 @@
-"""Drawings: answers turned into what plotly.js draws, as plain data. Colours that depend on the theme are the page's.
+"""Plots: rows of answers turned into plain data for plotly.js. Colours that depend on the theme are the page's.
 
-Every text in a figure is either ours or of a closed vocabulary, or went through `label`: plotly.js takes a little HTML
-in its texts.
+plotly.js interprets a little HTML in its texts. So every text in a figure is a constant, from a closed vocabulary, or
+went through `plot_label`.
 """
 
 from collections import Counter
@@ -11,8 +11,8 @@ from html import escape
 from math import isnan
 from typing import Any, Final
 
-from pipeline.tools.html_report.period import Period, moment
-from pipeline.tools.html_report.text import readable
+from pipeline.text import readable, utc_time
+from pipeline.tools.html_report.period import Period
 
 COLOURS: Final = {
     "completed": "#2a9d74",
@@ -29,24 +29,24 @@ COLOURS: Final = {
     "input": "#4184d8",
     "output": "#9b6fc9",
 }
-"""Meaning to colour; each can be read on a light and on a dark ground, and in print."""
+"""Name of a series to its colour; each is legible on a light and on a dark background, and in print."""
 _OTHERS: Final = (
     *("#4184d8", "#e39a2d", "#9b6fc9", "#2a9d74", "#d4515f", "#1fa3b8"),
     *("#b5793f", "#c764a4", "#7f9a33", "#8c96a5", "#5c6bc0", "#a1887f"),
 )
 _HEAT: Final = ((0.0, "rgba(65,132,216,0.12)"), (0.3, "#4184d8"), (0.65, "#9b6fc9"), (1.0, "#e0577a"))
 _PERCENTILES: Final = ("p50", "p95", "p99")
-_LONGEST_NAME: Final = 40
+_MAX_NAME_CHARS: Final = 40
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with its title, what it shows, and the traces and layout for plotly.js.
+    """A plot with its title, what it shows, and the traces and layout for plotly.js.
 
     Attributes:
-        key: names it within the page.
-        columns: the same numbers for a table: names, the first being that of the rows.
-        rows: label and numbers; None where there is none.
+        key: its name within the page.
+        columns: the same numbers for a table: the names of its columns, the first one that of the labels.
+        rows: label and numbers of each row; None where there is no number.
     """
 
     key: str
@@ -60,8 +60,8 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Words:
-    """What is written at a figure."""
+class Caption:
+    """The texts of a figure."""
 
     key: str
     title: str
@@ -72,9 +72,9 @@ class Words:
 Series = Mapping[str, Sequence[float | None]]
 
 
-def label(text: str) -> str:
-    """Return text of producers in a form that plotly.js shows as it is."""
-    return escape(readable(text, _LONGEST_NAME), quote=False)
+def plot_label(text: str) -> str:
+    """Return text that producers sent, escaped so that plotly.js shows it as it is."""
+    return escape(readable(text, _MAX_NAME_CHARS), quote=False)
 
 
 def counted(period: Period, counts: Iterable[tuple[str, int, int]], order: Sequence[str] = ()) -> Series:
@@ -94,7 +94,7 @@ def counted(period: Period, counts: Iterable[tuple[str, int, int]], order: Seque
 
 
 def measured(period: Period, names: Sequence[str], points: Iterable[tuple[int, Sequence[float | None]]]) -> Series:
-    """Return measurements given as (bucket, a value for each name) as series; where nothing was measured is a hole."""
+    """Return measurements given as (bucket, a value for each name) as series; a bucket without one is None."""
     series: dict[str, list[float | None]] = {name: [None] * period.buckets for name in names}
     for bucket, values in points:
         for name, value in zip(names, values, strict=True):
@@ -102,13 +102,13 @@ def measured(period: Period, names: Sequence[str], points: Iterable[tuple[int, S
     return series
 
 
-def bars(words: Words, period: Period, series: Series, *, wide: bool = False) -> Figure:
+def bars(caption: Caption, period: Period, series: Series, *, wide: bool = False) -> Figure:
     """Return stacked bars over time, a bar a bucket."""
     starts = period.starts()
     traces = [
         {
             "type": "bar",
-            "name": label(name),
+            "name": plot_label(name),
             "x": starts,
             "y": list(values),
             "width": period.width,
@@ -118,19 +118,19 @@ def bars(words: Words, period: Period, series: Series, *, wide: bool = False) ->
         }
         for (name, values), colour in zip(series.items(), _colours(series), strict=False)
     ]
-    layout = {**_layout(words, period), "barmode": "stack", "bargap": 0}
-    return _figure(words, traces, layout, series, starts, wide=wide)
+    layout = {**_layout(caption, period), "barmode": "stack", "bargap": 0}
+    return _figure(caption, traces, layout, series, starts, wide=wide)
 
 
-def lines(words: Words, period: Period, series: Series, **axis: Any) -> Figure:
+def lines(caption: Caption, period: Period, series: Series, **axis: Any) -> Figure:
     """Return lines over time; `axis` are properties of the value axis."""
     starts = period.starts()
     traces = [
         {
             "type": "scatter",
-            # A single bucket between two holes is no line.
+            # A single bucket between two gaps would draw no line.
             "mode": "lines+markers",
-            "name": label(name),
+            "name": plot_label(name),
             "x": starts,
             **_centred(period),
             "y": list(values),
@@ -141,25 +141,25 @@ def lines(words: Words, period: Period, series: Series, **axis: Any) -> Figure:
         }
         for (name, values), colour in zip(series.items(), _colours(series), strict=False)
     ]
-    layout = _layout(words, period)
+    layout = _layout(caption, period)
     layout["yaxis"] = {**layout["yaxis"], **axis}
-    return _figure(words, traces, layout, series, starts)
+    return _figure(caption, traces, layout, series, starts)
 
 
-def percentiles(words: Words, period: Period, rows: Iterable[Mapping[str, Any]]) -> Figure:
+def percentiles(caption: Caption, period: Period, rows: Iterable[Mapping[str, Any]]) -> Figure:
     """Return lines of the percentiles p50, p95 and p99, as many as there are, given in milliseconds."""
     points = [(row["bucket"], [_seconds(value) for value in row["percentiles"]]) for row in rows if not row["whole"]]
     names = _PERCENTILES[: len(points[0][1])] if points else ()
-    return lines(words, period, measured(period, names, points), hoverformat=",.3~f", ticksuffix=" s")
+    return lines(caption, period, measured(period, names, points), hoverformat=",.3~f", ticksuffix=" s")
 
 
 def _seconds(milliseconds: float) -> float | None:
-    """Return seconds; the percentile of nothing is not a number, which JSON does not have."""
+    """Return seconds; the percentile of no values is NaN, which JSON does not have."""
     return None if isnan(milliseconds) else milliseconds / 1000
 
 
-def heat(words: Words, period: Period, bins: Sequence[str], cells: Iterable[tuple[int, int, int]]) -> Figure:
-    """Return a map of counts, given as (bucket, bin, number), with time across and bins upwards."""
+def heat(caption: Caption, period: Period, bins: Sequence[str], cells: Iterable[tuple[int, int, int]]) -> Figure:
+    """Return a heatmap of counts, given as (bucket, bin, number), with time across and bins upwards."""
     starts = period.starts()
     grid: list[list[float | None]] = [[None] * period.buckets for _ in bins]
     for bucket, position, number in cells:
@@ -179,21 +179,23 @@ def heat(words: Words, period: Period, bins: Sequence[str], cells: Iterable[tupl
         "xgap": 1,
         "ygap": 1,
         "hovertemplate": "%{x}<br>%{y}: %{z:,} steps<extra></extra>",
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "title": {"text": words.unit, "side": "right"}},
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "title": {"text": caption.unit, "side": "right"}},
     }
-    layout = {**_layout(words, period), "hovermode": "closest"}
+    layout = {**_layout(caption, period), "hovermode": "closest"}
     layout["yaxis"] = {"type": "category", "title": {"text": "duration"}, "automargin": True}
     series = dict(zip(bins[low:high], grid[low:high], strict=True))
-    return _figure(words, [trace], layout, series, starts, wide=True)
+    return _figure(caption, [trace], layout, series, starts, wide=True)
 
 
-def ranking(words: Words, names: Sequence[str], series: Mapping[str, Sequence[float]], *, wide: bool = False) -> Figure:
+def ranking(
+    caption: Caption, names: Sequence[str], series: Mapping[str, Sequence[float]], *, wide: bool = False
+) -> Figure:
     """Return bars across, one a name, the first name on top."""
     traces = [
         {
             "type": "bar",
             "orientation": "h",
-            "name": label(part),
+            "name": plot_label(part),
             "y": list(range(len(names))),
             "x": list(values),
             "marker": {"color": colour},
@@ -204,25 +206,25 @@ def ranking(words: Words, names: Sequence[str], series: Mapping[str, Sequence[fl
     layout = {
         "barmode": "stack",
         "hovermode": "y unified",
-        "xaxis": {"title": {"text": words.unit}, "rangemode": "tozero", "automargin": True},
-        # Names are shown, positions are counted: two names that were cut to the same text stay two bars.
+        "xaxis": {"title": {"text": caption.unit}, "rangemode": "tozero", "automargin": True},
+        # Positions identify the bars: two names that were cut to the same text stay two bars.
         "yaxis": {
             "autorange": "reversed",
             "tickvals": list(range(len(names))),
-            "ticktext": [label(name) for name in names],
+            "ticktext": [plot_label(name) for name in names],
             "automargin": True,
         },
         "showlegend": len(series) > 1,
     }
     rows = [
-        (readable(name, _LONGEST_NAME), [values[place] for values in series.values()])
+        (readable(name, _MAX_NAME_CHARS), [values[place] for values in series.values()])
         for place, name in enumerate(names)
     ]
-    return Figure(words.key, words.title, words.description, traces, layout, ["", *series], rows, wide)
+    return Figure(caption.key, caption.title, caption.description, traces, layout, ["", *series], rows, wide)
 
 
 def _figure(
-    words: Words,
+    caption: Caption,
     traces: Sequence[Mapping[str, Any]],
     layout: Mapping[str, Any],
     series: Series,
@@ -230,16 +232,16 @@ def _figure(
     *,
     wide: bool = False,
 ) -> Figure:
-    columns = [f"from (UTC), {words.unit}", *series]
+    columns = [f"from (UTC), {caption.unit}", *series]
     rows = [
         (start, numbers)
         for start, *numbers in zip(starts, *series.values(), strict=True)
         if any(number is not None and number != 0 for number in numbers)
     ]
-    return Figure(words.key, words.title, words.description, traces, layout, columns, rows, wide)
+    return Figure(caption.key, caption.title, caption.description, traces, layout, columns, rows, wide)
 
 
-def _layout(words: Words, period: Period) -> dict[str, Any]:
+def _layout(caption: Caption, period: Period) -> dict[str, Any]:
     starts = period.starts()
     return {
         "hovermode": "x unified",
@@ -250,21 +252,21 @@ def _layout(words: Words, period: Period) -> dict[str, Any]:
             "title": {"text": "UTC"},
             "automargin": True,
         },
-        "yaxis": {"title": {"text": words.unit}, "rangemode": "tozero", "automargin": True},
+        "yaxis": {"title": {"text": caption.unit}, "rangemode": "tozero", "automargin": True},
     }
 
 
 def _centred(period: Period) -> dict[str, Any]:
-    """Return what lets plotly.js draw a bucket in its middle and name its beginning."""
-    return {"xperiod": period.width, "xperiod0": moment(period.origin), "xperiodalignment": "middle"}
+    """Return what makes plotly.js draw a point in the middle of its bucket and name the bucket's beginning."""
+    return {"xperiod": period.width, "xperiod0": utc_time(period.origin), "xperiodalignment": "middle"}
 
 
 def _end(period: Period) -> str:
-    return moment(period.origin + period.buckets * period.width)
+    return utc_time(period.origin + period.buckets * period.width)
 
 
 def _colours(series: Series | Mapping[str, Sequence[float]]) -> Sequence[str]:
-    """Return a colour a series: the one its meaning has, else the next that none of them has."""
+    """Return a colour for each series: that of its name, else the next one that no other series has."""
     taken = {COLOURS[name] for name in series if name in COLOURS}
     free = [colour for colour in _OTHERS if colour not in taken] or list(_OTHERS)
     others = iter(free * (1 + len(series) // len(free)))
