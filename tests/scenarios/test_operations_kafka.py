@@ -1,4 +1,4 @@
-"""The operations guide on Kafka: more partitions, a backfill, dead letters, lost offsets, a new cluster, and the end."""
+"""The operations guide on Kafka: more partitions, a backfill, dead letters, lost offsets, and a new cluster."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing

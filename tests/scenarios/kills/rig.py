@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPException
 from typing import Any, Final
 
-from tests.scenarios.kills.eyes import Member, Recoveries, scraping
+from tests.scenarios.kills.observers import Member, Recoveries, scraping
 from tests.scenarios.kills.plan import BROKER, CLICKHOUSE, MEMBERS, Strike
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
