@@ -106,7 +106,10 @@ def falling(warn: float, bad: float) -> dashboard_builders.ThresholdsConfig:
 
 def framed(panel: Built, question: Question, datasource: common.DataSourceRef) -> Built:
     """Give a panel its title, the sentence behind it, its unit and its source."""
-    return panel.title(question.title).description(question.description).datasource(datasource).unit(question.unit)
+    built: Built = (
+        panel.title(question.title).description(question.description).datasource(datasource).unit(question.unit)
+    )
+    return built
 
 
 def words(texts: Mapping[str, tuple[str, str]]) -> list[dashboard.ValueMapping]:
@@ -192,7 +195,8 @@ def fixed(colour: str) -> dashboard.DynamicConfigValue:
 
 def leading(panel: Built, links: list[dashboard.DynamicConfigValue]) -> Built:
     """Let every value of a panel lead somewhere."""
-    return panel.override_by_regexp("/.*/", links)
+    built: Built = panel.override_by_regexp("/.*/", links)
+    return built
 
 
 def buckets(question: Question, expr: str) -> heatmap.Panel:

@@ -1,6 +1,7 @@
 """The daemon writes nothing to tables that would store a repeated insert twice, and goes on as soon as they do not."""
 
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.support.daemon import running_daemon
 from tests.support.oracle import Load, Truth, committed, drained, place, summed, traffic, until
 from tests.support.sink_setup import counts
 
-QUICK = {"retry__max_delay": 1, "http__final_scrape": 20}
+QUICK: dict[str, Any] = {"retry__max_delay": 1, "http__final_scrape": 20}
 NOT_READY = 503
 WINDOW = "ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {inserts}"
 

@@ -83,11 +83,12 @@ def test_kept_running_it_serves_metrics_until_ctrl_c(tmp_path):
         [*COMMAND, *arguments], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
     )
     output = ""
+    assert process.stdout is not None
     for line in process.stdout:
         output += line
         if "Ctrl-C" in line:
             break
-    address = re.search(r"http://127\.0\.0\.1:\d+", output)[0]
+    (address, *_) = re.findall(r"http://127\.0\.0\.1:\d+", output)
     with urllib.request.urlopen(f"{address}/metrics", timeout=10) as answer:  # noqa: S310 - our own address
         assert "runstep_steps_total" in answer.read().decode()
     process.send_signal(signal.SIGINT)

@@ -3,20 +3,21 @@
 import random
 import time
 from itertools import islice
+from typing import Any
 
 from tests.support.daemon import HTTP_OK, Daemon, running_daemon
 from tests.support.model import read_samples
 from tests.support.oracle import Load, Truth, drained, place, repeating, status, summed, traffic, until
 
-SMALL = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
-SHORT = {"kafka__session_timeout": 1.5, "kafka__heartbeat_interval": 0.3}
+SMALL: dict[str, Any] = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
+SHORT: dict[str, Any] = {"kafka__session_timeout": 1.5, "kafka__heartbeat_interval": 0.3}
 """The group waits so long for a member that was killed; a member that lives may be late and lose its partitions."""
 
 
 def test_ten_kills_of_the_daemon_lose_and_double_nothing_and_count_nothing_twice(kafka, clickhouse):
     moments = random.Random(41)
     with place(kafka, clickhouse) as there, Load(there, repeating(traffic(41), 41), rate=1_000) as load:
-        with running_daemon(*there, **SMALL, **SHORT) as daemon:
+        with running_daemon(*there, **SMALL | SHORT) as daemon:
             last = []
             for number in range(10):
                 if number % 2:

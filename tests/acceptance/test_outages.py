@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ LARGE = 5_000
 MORE_MEMORY = 20 * MEGABYTE
 """What the rest of an outage may take in addition: half of what is produced meanwhile, or less."""
 
-PATIENCE = {
+PATIENCE: dict[str, Any] = {
     "kafka__max_poll_interval": MAX_POLL_INTERVAL,
     "kafka__session_timeout": MAX_POLL_INTERVAL,
     "kafka__heartbeat_interval": 0.5,

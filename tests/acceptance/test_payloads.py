@@ -16,10 +16,9 @@ import pytest
 from kafka import KafkaAdminClient
 
 from pipeline import __version__
-from tests.support.daemon import ROOT
 from tests.support.delivery import Delivery, Sent, deliver
 from tests.support.expectations import OUTCOMES, expected, observed
-from tests.support.paths import REFERENCE
+from tests.support.paths import REFERENCE, ROOT
 
 HERE: Final = Path(__file__).parent
 FOLDERS: Final = ("payloads", "derived", "raw")

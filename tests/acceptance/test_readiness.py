@@ -1,6 +1,7 @@
 """/readyz tells the truth: it names what is missing while it is missing, and the pipeline goes on by itself after."""
 
 from itertools import islice
+from typing import Any
 
 import pytest
 from kafka.admin import NewTopic
@@ -8,7 +9,12 @@ from kafka.admin import NewTopic
 from tests.support.daemon import Daemon, migrate, running_daemon
 from tests.support.oracle import Load, Place, Truth, committed, drained, place, status, summed, traffic, until
 
-QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20, "kafka__metadata_max_age": 1}
+QUICK: dict[str, Any] = {
+    "batch__max_rows": 500,
+    "retry__max_delay": 1,
+    "http__final_scrape": 20,
+    "kafka__metadata_max_age": 1,
+}
 READY, NOT_READY = 200, 503
 AVAILABLE = {"kafka": "runstep_source_available", "clickhouse": "runstep_sink_available"}
 SOON = 30.0

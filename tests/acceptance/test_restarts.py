@@ -3,6 +3,7 @@
 import signal
 import time
 from itertools import islice
+from typing import Any
 
 from pipeline.commands._exit_codes import INTERRUPTED
 from tests.support.daemon import running_daemon
@@ -20,7 +21,7 @@ from tests.support.oracle import (
     wait_until_counted,
 )
 
-QUICK = {"batch__max_rows": 1_000, "http__final_scrape": 20}
+QUICK: dict[str, Any] = {"batch__max_rows": 1_000, "http__final_scrape": 20}
 NOT_READY = 503
 
 

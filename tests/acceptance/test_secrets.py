@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.support.daemon import Daemon, running_daemon
 from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
 from tests.support.token_issuer import unsecured_token
 
-QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
+QUICK: dict[str, Any] = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
 NOT_READY = 503
 FIRST, WRONG, SECOND = "hunter2-first", "hunter2-wrong", "hunter2-second"
 
@@ -34,7 +35,7 @@ def test_a_rotated_password_of_clickhouse_is_read_from_its_file(
     with (
         place(kafka, server.address) as there,
         Load(there, repeating(traffic(71), 71), rate=1_000) as load,
-        running_daemon(*there, workers=workers, **QUICK, **login) as daemon,
+        running_daemon(*there, workers=workers, **QUICK | login) as daemon,
     ):
         process = daemon.pid
         load.go_on(1_000)
@@ -107,7 +108,7 @@ def test_a_rotated_secret_of_kafka_is_read_from_its_file(
     with (
         place(broker.address, clickhouse) as there,
         Load(there, repeating(traffic(72), 72), rate=1_000) as load,
-        running_daemon(*there, **QUICK, **login) as daemon,
+        running_daemon(*there, **QUICK | login) as daemon,
     ):
         process = daemon.pid
         load.go_on(1_000)

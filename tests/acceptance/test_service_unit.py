@@ -14,8 +14,9 @@ import pytest
 
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.process import free_port
-from tests.support.daemon import HTTP_OK, ROOT, running_daemon
+from tests.support.daemon import HTTP_OK, running_daemon
 from tests.support.fakes.service_manager import ServiceManager
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -20,7 +20,7 @@ from tests.support.oracle import place, until
 from tests.support.token_issuer import unsecured_token
 
 STUCK = 503
-IMPATIENT = {
+IMPATIENT: dict[str, Any] = {
     "http__stalled_after": 6,
     "clickhouse__insert_timeout": 1,
     "clickhouse__connect_timeout": 1,
@@ -93,7 +93,7 @@ def test_a_loop_that_hangs_is_named_and_goes_on_by_itself(
         "kafka__sasl_mechanism": "OAUTHBEARER",
         "kafka__sasl_oauth_token_file": file.path,
     }
-    with place(broker.address, clickhouse) as there, running_daemon(*there, **IMPATIENT, **login) as daemon:
+    with place(broker.address, clickhouse) as there, running_daemon(*there, **IMPATIENT | login) as daemon:
         file.hang()
         # The daemon has to log in again.
         broker.kill()

@@ -128,7 +128,8 @@ def commit(offsets: dict[Partition, int], reader: Reader, *others: Reader) -> fr
 def test_delivers_no_more_than_it_is_asked_for_and_the_rest_later(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a", b"b", b"c")
     kafka_world.produce(b"d", partition=1)
-    member, values = kafka_world.member(), []
+    member = kafka_world.member()
+    values: list[bytes | None] = []
     deadline = time.monotonic() + 30
     while len(values) < 4 and time.monotonic() < deadline:
         polled = [record.value for records in member.poll(0.2, 1).values() for record in records]
@@ -191,7 +192,7 @@ def test_uncommitted_records_come_again(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a")
     for _ in range(2):
         reader = Reader(kafka_world.member())
-        until(lambda reader=reader: reader.values() == [b"a"], reader)
+        until(lambda reader=reader: reader.values() == [b"a"], reader)  # type: ignore[misc]  # mypy infers no lambda with a default
         reader.member.close()
 
 

@@ -1,12 +1,14 @@
 """Crashes and answers that nobody heard: whatever was stored before, doing the same again changes nothing."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.faulty_proxy import Exchange, FaultyProxy, closes, is_silent, resets, swallows
 from tests.support.oracle import committed, until
 from tests.support.scenario import scenario
 
-ONE_MEMBER = {"kafka__group_instance_id": "one"}
+ONE_MEMBER: dict[str, Any] = {"kafka__group_instance_id": "one"}
 """The next process of a static member has its partitions at once."""
 
 

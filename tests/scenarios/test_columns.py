@@ -63,7 +63,7 @@ def some_guilty(seed, refused):
     """Yield traffic in which a few steps are of an assistant that the table does not want, once it does not."""
     for number, event in enumerate(traffic(seed)):
         name = event.steps[0].assistant_id.encode() if len(event.steps) == 1 else b""
-        if refused.is_set() and number % 400 < 2 and name and name in event.value:
+        if refused.is_set() and number % 400 < 2 and name and event.value and name in event.value:
             value = event.value.replace(name, GUILTY.encode())
             yield event._replace(value=value, outcome="dead_lettered", reason="refused_by_sink", steps=())
         else:

@@ -21,7 +21,7 @@ from tests.support.scenario import Scenario, scenario
 BEGIN = 1_790_000_000.0
 """Where made-up steps stand in time, seconds since the epoch; the traffic's own events begin an hour ago."""
 POISON = b"<html>502 Bad Gateway</html>"
-BULKY = {"batch__max_rows": 20_000, "batch__max_age": 1.0}
+BULKY: dict[str, Any] = {"batch__max_rows": 20_000, "batch__max_age": 1.0}
 
 
 def steps(number: int, seed: int = 9) -> list[SimulatedEvent]:

@@ -18,7 +18,7 @@ from tests.support.kafka_logs import LogTruth, further, held, told_once
 from tests.support.oracle import committed, status, until
 from tests.support.scenario import Scenario, scenario
 
-NOTICED_SOON = {"kafka__metadata_max_age": 1}
+NOTICED_SOON: dict[str, Any] = {"kafka__metadata_max_age": 1}
 
 
 def lost(s: Scenario) -> dict[int, int]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -180,9 +180,9 @@ def committed_records(there: Place, topic: str) -> list[Any]:
 class TruthOfReplays(Truth):
     """What is large was refused where it stood at first, and is what it is where it came back."""
 
-    def __init__(self, there: Place, produced: list[SimulatedEvent], read_at: int) -> None:
+    def __init__(self, there: Place, produced: Sequence[SimulatedEvent], read_at: int) -> None:
         self._there = there
-        self._refused = {}
+        self._rejected: dict[tuple[int, int], tuple[bytes | None, bytes | None, str, int]] = {}
         self.model = Model(read_at)
         meant = {event.value: event for event in produced}
         records = committed_records(there, there.topic)
@@ -193,8 +193,8 @@ class TruthOfReplays(Truth):
                 event = event._replace(outcome="dead_lettered", reason="too_large", steps=())
             self.model.add(event, record.partition, record.offset)
             if event.outcome == "dead_lettered":
-                told = record.key, record.value, str(event.reason), attempt_of(record) + 1
-                self._refused[record.partition, record.offset] = told
+                said = record.key, record.value, str(event.reason), attempt_of(record) + 1
+                self._rejected[record.partition, record.offset] = said
 
     def check_dead_letters(self, *, sent_once: bool = False) -> None:
         """Compare the dead letters with the records that had to be refused, and with how often each had been before."""
@@ -203,4 +203,4 @@ class TruthOfReplays(Truth):
             place, reason = place_of(dead_letter), dict(dead_letter.headers)["runstep-reason"].decode()
             assert place not in found or not sent_once
             found[place] = dead_letter.key, dead_letter.value, reason, attempt_of(dead_letter)
-        assert found == self._refused
+        assert found == self._rejected

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.oracle import committed, drained, status, summed, traffic, un
 from tests.support.outside_view import MEGABYTE
 from tests.support.scenario import SECRET, Scenario, scenario
 
-ONE_MEMBER = {"kafka__group_instance_id": "one"}
+ONE_MEMBER: dict[str, Any] = {"kafka__group_instance_id": "one"}
 """The next process of a static member has its partitions at once."""
 BACKLOG, LARGE, ROWS = 60_000, 3_000, 5_000
 """Records, bytes of each, rows of a batch: more bytes than a process may take."""
@@ -88,7 +89,7 @@ def test_64_settings_that_cannot_be_read_again_leave_the_former_ones(kafka, clic
         s.wait_until_unready("clickhouse.password")
         secret.write_text(f"{SECRET}-second")
         for number, unfit in enumerate(UNFIT, 1):
-            until(lambda number=number: told(s, "settings cannot be read again") == number, s.daemon.log)
+            until(lambda number=number: told(s, "settings cannot be read again") == number, s.daemon.log)  # type: ignore[misc]  # mypy infers no lambda with a default
             file.write_text(unfit)
         until(lambda: told(s, "settings cannot be read again") == len(UNFIT) + 1, s.daemon.log)
         # What must not change half-way does not.
@@ -115,7 +116,7 @@ def test_65_scrapes_that_hang_and_a_port_that_is_taken_cost_no_record(kafka, cli
 @pytest.mark.chaos
 def test_67_a_step_whose_process_was_killed_before_it_could_count_it_is_counted_once(kafka, clickhouse, proxy):
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, **ONE_MEMBER) as s:
-        counted = []
+        counted: list[Any] = []
         for _ in range(4):
             s.load.go_on(700)
             with proxy.faulty(swallows):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
@@ -27,9 +28,9 @@ from tests.support.oracle import (
 )
 from tests.support.scenario import Scenario, scenario
 
-SHORT = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3}
+SHORT: dict[str, Any] = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3}
 """The group misses a member that was killed after two seconds."""
-QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
+QUICK: dict[str, Any] = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
 LATER = (
     "ALTER TABLE {db}.run_step_ingest ADD COLUMN later LowCardinality(String) DEFAULT 'unknown'",
     "ALTER TABLE {db}.run_steps ADD COLUMN later LowCardinality(String) DEFAULT 'unknown'",

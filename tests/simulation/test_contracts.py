@@ -61,7 +61,7 @@ class Store:
         return self._server.physical_rows()
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]  # instead of the suite's
 def kafka_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     scheduler = Scheduler(Random(0))
     virtual = SimpleNamespace(monotonic=lambda: scheduler.now, sleep=scheduler.point, time=lambda: scheduler.now)
@@ -70,7 +70,7 @@ def kafka_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield World(scheduler)
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]  # instead of the suite's
 def store() -> Store:
     return Store()
 

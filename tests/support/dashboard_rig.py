@@ -26,7 +26,8 @@ from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.process import free_port
 from tests.servers.prometheus import PrometheusAddress, PrometheusServer
 from tests.support.daemon import Daemon, running_daemon
-from tests.support.dashboards import ROOT, Range, Target, expand_promql, expand_sql
+from tests.support.dashboards import Range, Target, expand_promql, expand_sql
+from tests.support.paths import ROOT
 
 JOB = "runstep"  # the rules' own
 RETRIES = "runstep_insert_retries_total"

@@ -120,7 +120,7 @@ class Box:
             code = execute(["dlq", *arguments])
         out.flush()
         assert "Traceback" not in err.getvalue()
-        return code, out.buffer.getvalue().decode("utf-8", "surrogateescape"), err.getvalue()  # type: ignore[attr-defined]
+        return code, out.buffer.getvalue().decode("utf-8", "surrogateescape"), err.getvalue()
 
     def told(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Return the JSON answer of `runstep dlq`."""

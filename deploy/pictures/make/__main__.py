@@ -19,7 +19,8 @@ from deploy.pictures.make.board import View, picture
 from deploy.pictures.make.story import DATABASE, DAY, HOUR, Scene, told
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.downloads import ServerUnavailable
-from tests.support.dashboards import FILES, ROOT, Range
+from tests.support.dashboards import FILES, Range
+from tests.support.paths import ROOT
 
 FOLDER: Final = ROOT / "deploy" / "pictures"
 SECONDS: Final = 720.0

@@ -112,7 +112,7 @@ def marks(identity: Identity, outcome: Outcome) -> Headers:
     return [(REPLAYED_OF, str(identity).encode()), (OUTCOME, outcome.encode())]
 
 
-def returning(headers: Sequence[tuple[str, bytes]], identity: Identity) -> Headers:
+def returning(headers: Sequence[tuple[str, bytes | None]], identity: Identity) -> Headers:
     """Return the headers of a record that comes back: its own, where it was, and the attempt, which counts on."""
     said = {
         "runstep-replay-topic": identity.topic,

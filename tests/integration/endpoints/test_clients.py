@@ -91,6 +91,7 @@ class TestBadClients:
         with serving(registry, health) as endpoints, socket.create_connection(endpoints.address) as client:
             client.sendall(b"GET /status HTTP/1.1\r\n\r\n")
             assert asked.wait(5)
+            assert endpoints._server is not None
             assert endpoints._server.wait_until_idle(5)
             assert len(until_closed(client)) < much
 
@@ -119,6 +120,7 @@ class TestBadClients:
             assert until_closed(client) == b""
             assert len(at_work) <= 6
             go_on.set()
+            assert endpoints._server is not None
             assert endpoints._server.wait_until_idle(5)
             assert fetch(endpoints.address, "/healthz")[0] == 200
 
@@ -172,7 +174,7 @@ class TestTls:
     @staticmethod
     def fetch(address, context):
         """Return the status of /healthz."""
-        with closing(http.client.HTTPSConnection(*address, timeout=5, context=context)) as connection:
+        with closing(http.client.HTTPSConnection(address[0], address[1], timeout=5, context=context)) as connection:
             connection.request("GET", "/healthz")
             response = connection.getresponse()
             response.read()

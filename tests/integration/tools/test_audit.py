@@ -43,7 +43,7 @@ def sound(pipeline: Pipeline) -> Pipeline:
     pipeline.refuse(0, [7])
     pipeline.refuse(0, [8, 9], outcome="ignored")
     pipeline.store(1, range(3))
-    pipeline.kafka.dead_letters(0, 7)
+    pipeline.dead_letter(0, 7)
     pipeline.commit({0: 10, 1: 3})
     return pipeline
 
@@ -102,7 +102,7 @@ def test_markers_and_aborted_records_are_no_loss_wherever_they_are(pipeline: Pip
     pipeline.transact(0, 1, abort=False)  # 8, marker 9
     pipeline.store(0, [0, 1, 7, 8])
     pipeline.commit({0: 10})
-    code, answer = pipeline.tools.audit()
+    code, answer = pipeline.audit()
     assert (code, answer["problems"]) == (OK, [])
     assert gaps(answer) == [(2, 6, "transaction"), (9, 9, "transaction")]
 
@@ -112,7 +112,7 @@ def test_a_lost_record_between_markers_is_still_lost(pipeline: Pipeline) -> None
     pipeline.transact(0, 2, abort=False)
     pipeline.store(0, [0, 1])
     pipeline.commit({0: 6})
-    code, answer = pipeline.tools.audit()
+    code, answer = pipeline.audit()
     assert (code, gaps(answer)) == (BAD_NEWS, [(2, 2, "transaction"), (3, 4, "lost"), (5, 5, "transaction")])
 
 
@@ -121,9 +121,9 @@ def test_what_kafka_dropped_unread_is_told_and_can_be_left_out(pipeline: Pipelin
     pipeline.store(0, [0, 1, 2, 6, 7, 8, 9])
     pipeline.expire(0, below=6)
     pipeline.commit({0: 10})
-    code, answer = pipeline.tools.audit()
+    code, answer = pipeline.audit()
     assert (code, gaps(answer)) == (BAD_NEWS, [(3, 5, "expired")])
-    assert pipeline.tools.audit("--held")[0] == OK
+    assert pipeline.audit("--held")[0] == OK
 
 
 def test_what_was_read_before_kafka_dropped_it_is_accounted_for(sound: Pipeline) -> None:
@@ -139,7 +139,7 @@ def test_a_step_without_its_row_is_found(sound: Pipeline) -> None:
 
 
 def test_a_step_that_lacks_its_latest_event_is_found(sound: Pipeline) -> None:
-    began = {"status": "in_progress", "ended_at": None, "completed_at": None, "occurred_at": STAMP}
+    began: dict[str, Any] = {"status": "in_progress", "ended_at": None, "completed_at": None, "occurred_at": STAMP}
     sound.produce(1, 4)
     sound.store(1, [3], step_id="early", **began, version=1)
     sound.store(1, [4], step_id="early")
@@ -157,7 +157,7 @@ def test_an_end_without_a_time_is_not_held_against_its_step(pipeline: Pipeline) 
     pipeline.store(0, [0], step_id="end")
     pipeline.store(0, [1], step_id="end", ended_at=None, completed_at=None, occurred_at=None, version=9_001)
     pipeline.commit({0: 2})
-    code, answer = pipeline.tools.audit()
+    code, answer = pipeline.audit()
     assert (code, answer["problems"], answer["steps"]["steps"]) == (OK, [], 1)
 
 
@@ -281,7 +281,7 @@ def test_a_page_of_steps_is_one_offset(pipeline: Pipeline) -> None:
     named = {"kafka_topic": pipeline.topic, "kafka_timestamp": STAMP}
     pipeline.insert([step_row(0, step_id=f"page-{index}", step_index=index, **named) for index in range(3)])
     pipeline.commit({0: 1})
-    code, answer = pipeline.tools.audit()
+    code, answer = pipeline.audit()
     assert (code, part(answer, 0)["offsets"], part(answer, 0)["repeated_rows"]) == (OK, 1, 0)
     assert answer["steps"]["steps"] == 3
 

@@ -102,7 +102,7 @@ def test_two_workers_share_the_partitions_and_account_for_all_of_them(
     there: Place, promtool: Callable[..., Any]
 ) -> None:
     stream = islice(traffic(1, poison_ratio=0.02), 4_000)
-    chosen = {"http__final_scrape": 10, "kafka__group_instance_id": "static"}
+    chosen: dict[str, Any] = {"http__final_scrape": 10, "kafka__group_instance_id": "static"}
     with (
         Load(there, stream) as load,
         running_daemon(*there, workers=2, **chosen) as daemon,

@@ -85,8 +85,9 @@ def rows_behind_a_halt_kept() -> list[Change]:
     """Halt a partition, and write and commit what was read behind the rows that were given up."""
 
     def changed(self: Processor, part: Any, cause: str) -> None:
-        if self.assignments.get(part.assignment.partition) is part.assignment:
-            self._source.halt(part.assignment.partition, cause)
+        partition = part.assignment.partition
+        if self.assignments.get(partition) is part.assignment:
+            self._source.halt(partition, cause)
 
     return [(Processor, "_give_up", changed)]
 

@@ -81,7 +81,7 @@ def test_nothing_but_credentials_changes(sources: Sources) -> None:
     )
     now = reloadable.current()
     assert now.clickhouse.username == "new"
-    expected = Settings(clickhouse={"username": "new"})  # type: ignore[arg-type]
+    expected = Settings(clickhouse={"username": "new"})
     assert now == expected
 
 

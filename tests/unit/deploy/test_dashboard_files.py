@@ -21,7 +21,6 @@ from pipeline.metrics.catalogue import SPECS
 from tests.support.dashboards import (
     FILES,
     HOUR,
-    ROOT,
     Target,
     boards,
     expand_promql,
@@ -31,6 +30,7 @@ from tests.support.dashboards import (
     sql_targets,
     variables,
 )
+from tests.support.paths import ROOT
 from tests.support.promql import counters_outside_a_rate, misnamed, selectors
 
 UIDS = {

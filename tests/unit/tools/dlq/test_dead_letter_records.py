@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.commands import _dlq_options as options
+from pipeline.commands._times import moment as moment_of
 from pipeline.errors import ConfigError
 from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Reason, Stage
@@ -165,7 +166,7 @@ def test_the_oldest_dead_letter_comes_first_wherever_it_lies(log: Log) -> None:
     ],
 )
 def test_a_time_is_in_utc_unless_it_says_otherwise(text: str | None, moment: int | None) -> None:
-    assert options.moment(text) == moment
+    assert moment_of(text) == moment
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_a_time_is_in_utc_unless_it_says_otherwise(text: str | None, moment: int
 )
 def test_an_age_counts_back_from_now(age: str, seconds: int) -> None:
     before = time.time()
-    found = options.moment(age)
+    found = moment_of(age)
     assert found is not None
     assert before - seconds - 0.001 <= found / 1000 <= time.time() - seconds + 0.001
 
@@ -181,7 +182,7 @@ def test_an_age_counts_back_from_now(age: str, seconds: int) -> None:
 @pytest.mark.parametrize("text", ["", "2 hours", "h", "-2h", "yesterday", "2026-13-01", "1700000000"])
 def test_no_time_at_all_is_told(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="2h or 7d"):
-        options.moment(text)
+        moment_of(text)
 
 
 @pytest.mark.parametrize(
