@@ -11,15 +11,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tests.servers.downloads import (
-    ServerUnavailable,
-    cache_dir,
-    java,
-    java_version,
-    kafka_jars,
-    locked,
-    progress,
-)
+from tests.servers.cache import ServerUnavailable, cache_dir, locked, progress
+from tests.servers.downloads import java, java_version, kafka_jars
 from tests.servers.process import ServerProcess
 
 AOT_CACHE_SINCE = 25

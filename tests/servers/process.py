@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
 
-from tests.servers.downloads import ServerUnavailable
+from tests.servers.cache import ServerUnavailable
 
 GUARD = Path(__file__).with_name("guard.py")
 _PORTS = SystemRandom()

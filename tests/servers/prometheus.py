@@ -1,7 +1,6 @@
 """A real Prometheus that scrapes what a test asks for, and promtool."""
 
 import json
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -12,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.servers.downloads import ServerUnavailable
+from tests.servers.debian_packages import program
 from tests.servers.process import free_port
 from tests.servers.server import Home, Server
 
-CURE = "install Debian's package: apt-get install -y prometheus"
 CONFIG = """
 global: {{scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_interval: {interval}}}
 rule_files: {rules}
@@ -124,7 +122,7 @@ class PrometheusServer(Server):
             CONFIG.format(interval=self.interval, rules=json.dumps(self.rules), targets=self.address.targets)
         )
         return [
-            binary("prometheus"),
+            program("prometheus"),
             f"--config.file={config}",
             f"--storage.tsdb.path={self.folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
@@ -142,18 +140,10 @@ def promtool(*arguments: str, stdin: str | None = None) -> subprocess.CompletedP
     `promtool("check", "metrics", stdin=text)` takes the text format only, not OpenMetrics, and answers 3 to findings.
     """
     return subprocess.run(
-        [binary("promtool"), *arguments],
+        [program("promtool"), *arguments],
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def binary(name: str) -> str:
-    """Find Debian's `prometheus` or `promtool`; `ServerUnavailable` with the fix when missing."""
-    found = shutil.which(name)
-    if found is None:
-        raise ServerUnavailable(f"{name} is not installed; {CURE}")
-    return found

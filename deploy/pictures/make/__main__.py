@@ -18,7 +18,7 @@ from deploy.pictures.make import browser, commands
 from deploy.pictures.make.board import View, picture
 from deploy.pictures.make.story import DATABASE, DAY, HOUR, Scene, told
 from tests.servers.addresses import ClickHouseAddress
-from tests.servers.downloads import ServerUnavailable
+from tests.servers.cache import ServerUnavailable
 from tests.support.dashboards import FILES, Range
 from tests.support.paths import ROOT
 
