@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.faulty_proxy import Delays, FaultyProxy, Refuses, is_silent
+from tests.support.faulty_proxy import Delays, FaultyProxy, Refuses, does_nothing
 from tests.support.oracle import status, until
 from tests.support.scenario import scenario
 
@@ -47,7 +47,7 @@ def test_32_a_server_that_takes_connections_and_never_answers(kafka, clickhouse,
     }
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, **short) as s:
         s.load.go_on(500)
-        with proxy.faulty(is_silent, everything=True):
+        with proxy.faulty(does_nothing, everything=True):
             s.wait_until_unready("did not answer in time")
             until(lambda: sink(s)["breaker"] == "open", s.daemon.log)
             s.load.go_on(500)

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.commands._exit_codes import CONFIGURATION, INTERRUPTED, OK
 from tests.support.daemon import HTTP_OK, Daemon
-from tests.support.faulty_proxy import Delays, FaultyProxy, is_silent, swallows
+from tests.support.faulty_proxy import Delays, FaultyProxy, does_nothing, never_confirms
 from tests.support.oracle import committed, drained, status, summed, traffic, until
 from tests.support.outside_view import MEGABYTE
 from tests.support.scenario import SECRET, Scenario, scenario
@@ -44,7 +44,7 @@ def proxy(clickhouse):
 def test_62_signals_at_bad_moments_end_it_in_time_and_commit_nothing_unwritten(kafka, clickhouse, proxy):
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, drain_timeout=3, **ONE_MEMBER) as s:
         # The insert ends within the time there is, or does not; or nobody has the patience.
-        for fault, end in ((Delays(1), s.drain), (is_silent, s.drain), (swallows, abandon)):
+        for fault, end in ((Delays(1), s.drain), (does_nothing, s.drain), (never_confirms, abandon)):
             s.load.go_on(1_000)
             with proxy.faulty(fault):
                 until(lambda: proxy.met > 0, s.daemon.log)
@@ -119,7 +119,7 @@ def test_67_a_step_whose_process_was_killed_before_it_could_count_it_is_counted_
         counted: list[Any] = []
         for _ in range(4):
             s.load.go_on(700)
-            with proxy.faulty(swallows):
+            with proxy.faulty(never_confirms):
                 # An insert that began before has been committed by now.
                 until(lambda: proxy.met > 0 and unwritten(s) < 0, s.daemon.log)
                 until(lambda: sum(status(s.daemon)["counts"].values()) == new(s, counted), s.daemon.log)

@@ -12,7 +12,7 @@ from kafka.structs import OffsetAndMetadata
 
 from pipeline.clickhouse.migrations.applied import BOOK
 from tests.support.daemon import running_daemon
-from tests.support.faulty_proxy import FaultyProxy, swallows
+from tests.support.faulty_proxy import FaultyProxy, never_confirms
 from tests.support.oracle import (
     Load,
     Place,
@@ -62,7 +62,7 @@ def killed_before_its_commit(s, proxy, member) -> None:
     """Kill a member whose rows are in the tables and whose offsets are not committed."""
     s.load.go_on(1_000)
     until(lambda: bool(committed(s.there, s.daemon.group)), member.log)
-    with proxy.faulty(swallows):
+    with proxy.faulty(never_confirms):
         until(lambda: rows_beyond(s) > 0, member.log)
         s.kill(member)
 
