@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import running_daemon
+from tests.support.daemon import HTTP_UNAVAILABLE, running_daemon
 from tests.support.oracle import Load, Truth, committed, drained, place, summed, traffic, until
 from tests.support.sink_setup import counts
 
 QUICK: dict[str, Any] = {"retry__max_delay": 1, "http__final_scrape": 20}
-NOT_READY = 503
 WINDOW = "ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {inserts}"
 
 
@@ -25,7 +24,7 @@ def test_16_a_target_without_a_window_gets_nothing_until_it_has_one(kafka, click
 
             def told() -> bool:
                 code, text = daemon.get("/readyz")
-                return code == NOT_READY and table in text
+                return code == HTTP_UNAVAILABLE and table in text
 
             until(told, lambda: f"{daemon.get('/readyz')}\n{daemon.log()}")
             # It has read what there is and tried to write it.

@@ -10,11 +10,10 @@ from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.support.daemon import Daemon, running_daemon
-from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
+from tests.support.oracle import WAIT, Load, Place, Truth, drained, place, repeating, summed, traffic, until
 from tests.support.token_issuer import unsecured_token
 
 QUICK: dict[str, Any] = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
-NOT_READY = 503
 FIRST, WRONG, SECOND = "hunter2-first", "hunter2-wrong", "hunter2-second"
 
 
@@ -41,13 +40,13 @@ def test_a_rotated_password_of_clickhouse_is_read_from_its_file(
         load.go_on(1_000)
         server.users = users(SECOND)
         server.restart()
-        wait_until_named(daemon, "clickhouse.password")
+        daemon.wait_until_unready("clickhouse.password", WAIT)
         load.go_on(1_000)
         secret.write_text(WRONG)
         until(lambda: "credentials changed" in daemon.log(1_000), daemon.log)
         secret.unlink()
         until(lambda: "settings cannot be read again" in daemon.log(1_000), daemon.log)
-        wait_until_named(daemon, "clickhouse.password")
+        daemon.wait_until_unready("clickhouse.password", WAIT)
         secret.write_text(SECOND)
         daemon.wait_until_ready()
         load.go_on(1_000)
@@ -116,7 +115,7 @@ def test_a_rotated_secret_of_kafka_is_read_from_its_file(
         # Connections that are open stay so: brokers ask for the secret when one is made.
         broker.kill()
         broker.start()
-        wait_until_named(daemon, "AuthenticationFailed")
+        daemon.wait_until_unready("AuthenticationFailed", WAIT)
         load.go_on(1_000)
         rotated.renew(secret)
         daemon.wait_until_ready()
@@ -125,16 +124,6 @@ def test_a_rotated_secret_of_kafka_is_read_from_its_file(
         daemon.wait_until_accounted()
         assert daemon.pid == process
         check(there, load, daemon)
-
-
-def wait_until_named(daemon: Daemon, cause: str) -> None:
-    """Wait until /readyz says 503 and names a cause."""
-
-    def named() -> bool:
-        code, text = daemon.get("/readyz")
-        return code == NOT_READY and cause in text
-
-    until(named, lambda: f"/readyz does not name {cause}: {daemon.get('/readyz')}\n{daemon.log()}")
 
 
 def check(there: Place, load: Load, daemon: Daemon) -> None:

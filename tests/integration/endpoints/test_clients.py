@@ -14,23 +14,7 @@ from structlog.testing import capture_logs
 from pipeline.endpoints import server
 from pipeline.errors import ConfigError
 from tests.servers.tls import Certificates
-from tests.support.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving, until_closed
-
-
-@pytest.fixture
-def health():
-    return SetHealth()
-
-
-@pytest.fixture
-def registry():
-    return registry_with_a_step()
-
-
-@pytest.fixture
-def serve(registry, health):
-    with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(serving(registry, health, **settings)).address
+from tests.support.endpoints_rig import fetch, serving, until_closed
 
 
 @pytest.fixture(scope="module")
