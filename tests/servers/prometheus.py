@@ -26,7 +26,7 @@ scrape_configs:
 
 @dataclass(frozen=True)
 class PrometheusAddress:
-    """A running Prometheus: ask it, and tell it what to scrape."""
+    """A running Prometheus: query it, and name what to scrape."""
 
     url: str
     targets: Path
@@ -49,7 +49,7 @@ class PrometheusAddress:
         """Wait for a successful scrape, begun after this call, of each target that is up; `TimeoutError` without it."""
         called = time.time()
         deadline = time.monotonic() + timeout
-        # Of anything but a plain selector, timestamp() gives the time of the question.
+        # Of anything but a plain selector, timestamp() gives the time of the query.
         up = f'up{{job="{job}"}}'
         expression = f"timestamp({up}) and {up} == 1"
         while time.monotonic() < deadline:
@@ -59,9 +59,10 @@ class PrometheusAddress:
             time.sleep(0.1)
         raise TimeoutError(f"prometheus had no successful scrape of all of job {job} within {timeout:.0f} s")
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Evaluate an expression now: a list of `{metric: labels, value: [time, text]}`."""
-        return list(self._ask("query", query=expression)["result"])
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """Evaluate an expression now or then (epoch seconds): a list of `{metric: labels, value: [time, text]}`."""
+        moment = {} if at is None else {"time": str(at)}
+        return list(self._ask("query", query=expression, **moment)["result"])
 
     def query_range(self, expression: str, start: float, end: float, step: str = "1s") -> list[dict[str, Any]]:
         """Evaluate an expression over time (epoch seconds): a list of `{metric, values}`."""
@@ -80,7 +81,7 @@ class PrometheusAddress:
         return float(result[0]["value"][1])
 
     def ready(self) -> bool:
-        """Say whether it answers."""
+        """Return whether it answers."""
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):  # noqa: S310 - always http
                 return True

@@ -8,7 +8,7 @@
             last = drained(daemon)
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed([last, ...])) == ""
 
 The truth of an event was fixed when it was made; its place is looked up in Kafka afterwards by a consumer of the test's
