@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist about the run."""
+    """Give a worker of pytest-xdist the run."""
     run = node.config.stash[RUN]
     node.workerinput["servers"] = {"folder": str(run.folder), "owner": run.owner}
 

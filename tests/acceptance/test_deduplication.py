@@ -22,11 +22,11 @@ def test_16_a_target_without_a_window_gets_nothing_until_it_has_one(kafka, click
             load.finish()
         with running_daemon(*there, wait=False, **QUICK) as daemon:
 
-            def told() -> bool:
+            def named() -> bool:
                 code, text = daemon.get("/readyz")
                 return code == HTTP_UNAVAILABLE and table in text
 
-            until(told, lambda: f"{daemon.get('/readyz')}\n{daemon.log()}")
+            until(named, lambda: f"{daemon.get('/readyz')}\n{daemon.log()}")
             # It has read what there is and tried to write it.
             until(lambda: '"delivery waits"' in daemon.log(), daemon.log)
             assert counts(clickhouse, there.database) == (0, 0)

@@ -65,7 +65,7 @@ def test_outages_of_clickhouse_and_kafka_cost_a_living_daemon_nothing(kafka_fact
 def test_what_was_not_committed_was_not_counted(kafka_factory, clickhouse_factory):
     """The moment between insert and commit, held open: the rows are there, Kafka is away, the daemon is killed."""
     broker, server = kafka_factory(), clickhouse_factory()
-    # Refused records would have to reach Kafka before the commit is even tried.
+    # Rejected records would have to reach Kafka before the commit is even tried.
     stream = islice(repeating(traffic(43, poison_ratio=0.0), 43), 1_000)
     # A static member's next process has its partitions at once.
     with (
@@ -104,7 +104,7 @@ def seen_for(daemon: Daemon, seconds: float) -> str:
 
 
 def ledger_rows(server, database: str) -> int:
-    return int(server.query(f"SELECT count() FROM {database}.run_step_ledger"))  # noqa: S608 - a name of ours
+    return int(server.query(f"SELECT count() FROM {database}.run_step_ledger"))  # noqa: S608 - the test's own name
 
 
 def commits(daemon: Daemon, outcome: str) -> float:

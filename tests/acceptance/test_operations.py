@@ -1,4 +1,4 @@
-"""The operations guide: its commands are ours, each is tried by a test; the one that is needed most is tried here."""
+"""The operations guide: each command of runstep in it is tried by a test, the one that is needed most here."""
 
 import re
 import shlex

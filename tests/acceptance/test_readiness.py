@@ -1,4 +1,4 @@
-"""/readyz tells the truth: it names what is missing while it is missing, and the pipeline goes on by itself after."""
+"""/readyz names what is missing while it is missing, and the pipeline continues by itself afterwards."""
 
 from itertools import islice
 from typing import Any
@@ -18,7 +18,7 @@ QUICK: dict[str, Any] = {
 READY = 200
 AVAILABLE = {"kafka": "runstep_source_available", "clickhouse": "runstep_sink_available"}
 SOON = 30.0
-"""Seconds within which an outage must be told."""
+"""Seconds within which an outage must be named."""
 
 
 @pytest.mark.parametrize("away", ["clickhouse", "kafka"])
@@ -94,7 +94,7 @@ def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_there(kafka,
 
 
 @pytest.mark.parametrize(
-    ("fault", "mending"),
+    ("fault", "fix"),
     [
         ("RENAME TABLE {t} TO {t}_away", "RENAME TABLE {t}_away TO {t}"),
         # The insert fails when the steps have their rows and the ledger has none: doing the same again completes both.
@@ -102,7 +102,7 @@ def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_there(kafka,
     ],
     ids=["missing", "failing after the steps"],
 )
-def test_a_ledger_that_takes_nothing_for_a_while_is_complete_afterwards(kafka, clickhouse, fault, mending):
+def test_a_ledger_that_takes_nothing_for_a_while_is_complete_afterwards(kafka, clickhouse, fault, fix):
     with place(kafka, clickhouse) as there, running_daemon(*there, **QUICK) as daemon:
         ledger = f"{there.database}.run_step_ledger"
         # What was written twice is to be seen, not merged.
@@ -112,7 +112,7 @@ def test_a_ledger_that_takes_nothing_for_a_while_is_complete_afterwards(kafka, c
             clickhouse.query(fault.format(t=ledger))
             daemon.wait_until_unready("run_step_ledger")
             load.go_on(1_000)
-            clickhouse.query(mending.format(t=ledger))
+            clickhouse.query(fix.format(t=ledger))
             daemon.wait_until_ready()
             load.stop()
         daemon.wait_until_accounted()

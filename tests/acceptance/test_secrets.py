@@ -127,7 +127,7 @@ def test_a_rotated_secret_of_kafka_is_read_from_its_file(
 
 
 def check(there: Place, load: Load, daemon: Daemon) -> None:
-    """End the daemon, and compare everything with the model; no secret was told."""
+    """End the daemon, and compare everything with the model; no secret was named."""
     last = drained(daemon)
     truth = Truth(there, load.produced)
     truth.check_tables()

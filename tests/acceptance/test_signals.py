@@ -128,7 +128,7 @@ def positions(daemon: Daemon) -> dict[str, int]:
 
 
 def drained_from_now(daemon: Daemon) -> str:
-    """Return the last /metrics of a daemon that was told to stop already; it ends in good order."""
+    """Return the last /metrics of a daemon that was asked to stop already; it ends cleanly."""
     last = ""
     while daemon.running:
         with suppress(HTTPException):

@@ -1,4 +1,4 @@
-"""Crashes and answers that nobody heard: whatever was stored before, doing the same again changes nothing."""
+"""Crashes, and answers that do not arrive: whatever was stored before, a retry changes nothing."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Brokers that freeze, crash, move or refuse, records that are huge or damaged, and a group that is somebody else's."""
+"""Brokers that freeze, crash, move or refuse; records that are huge or damaged; a group that another program uses."""
 
 import json
 import shutil
@@ -271,8 +271,8 @@ def test_51_another_program_in_the_group_is_named_and_what_it_held_is_read_when_
             monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", clickhouse.url)
             monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", s.there.database)
             execute(["doctor", "--json", "--url", s.daemon.address])
-            told = json.loads(capsys.readouterr().out)["checks"]
-            assert any("stranger" in each["detail"] and each["level"] == "warning" for each in told), told
+            checks = json.loads(capsys.readouterr().out)["checks"]
+            assert any("stranger" in each["detail"] and each["level"] == "warning" for each in checks), checks
             s.load.go_on(500)
         s.judge()
 

@@ -43,7 +43,7 @@ def proxy(clickhouse):
 @pytest.mark.chaos
 def test_62_signals_at_bad_moments_end_it_in_time_and_commit_nothing_unwritten(kafka, clickhouse, proxy):
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, drain_timeout=3, **ONE_MEMBER) as s:
-        # The insert ends within the time there is, or does not; or nobody has the patience.
+        # The insert ends within the time there is, or does not; or the test does not wait.
         for fault, end in ((Delays(1), s.drain), (does_nothing, s.drain), (never_confirms, abandon)):
             s.load.go_on(1_000)
             with proxy.faulty(fault):
@@ -65,7 +65,7 @@ def test_63_members_that_are_told_to_end_while_they_start_disturb_nobody(kafka, 
             newcomer = s.join(wait=False)
             time.sleep(moments.uniform(0, 2.5))
             newcomer.send(signal.SIGTERM)
-            # Python ends by the signal itself as long as nobody has said what else to do.
+            # Python ends by the signal itself until a handler is set.
             assert newcomer.wait_until_ended() in {OK, -signal.SIGTERM}, newcomer.log()
         until(lambda: len(status(s.daemon)["partitions"]) == 4, s.daemon.log)
         s.load.go_on(500)

@@ -58,7 +58,7 @@ class Mortal:
         written.rename(self._order)
 
     def spare(self) -> None:
-        """Kill nobody from now on."""
+        """Kill no thread from now on."""
         self._order.unlink()
 
 

@@ -172,7 +172,7 @@ class Daemon:
         self._running().send_signal(number)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of an endpoint; status 0 where nobody answers."""
+        """Return status and body of an endpoint; status 0 where no process answers."""
         try:
             with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
@@ -281,7 +281,7 @@ def migrate(kafka: KafkaAddress, clickhouse: ClickHouseAddress, topic: str, data
 def environment(
     kafka: KafkaAddress, clickhouse: ClickHouseAddress, topic: str, database: str, **settings: Any
 ) -> dict[str, str]:
-    """Return the environment of a command of ours: the servers, quick group sessions, and what else is set."""
+    """Return the environment of a `runstep` command: the servers, quick group sessions, and what else is set."""
     chosen = {
         "kafka__bootstrap_servers": kafka.bootstrap,
         "kafka__topics": topic,
@@ -296,5 +296,5 @@ def environment(
         "log__format": "json",
     } | settings
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEP_")}
-    ours = {f"RUNSTEP_{name.upper()}": str(value) for name, value in chosen.items()}
-    return inherited | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | ours
+    own = {f"RUNSTEP_{name.upper()}": str(value) for name, value in chosen.items()}
+    return inherited | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | own

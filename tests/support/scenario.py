@@ -37,7 +37,7 @@ QUICK: Final = {
     "batch__max_rows": 500,
     "retry__max_delay": 1,
     "http__final_scrape": 20,
-    # So little is handed ahead that growing memory tells something.
+    # So little is handed ahead that growing memory would show.
     "kafka__fetch_max_bytes": 4 * MEGABYTE,
     "kafka__max_partition_fetch_bytes": MEGABYTE,
 }

@@ -266,7 +266,7 @@ def test_a_server_dies_with_its_owner_and_with_its_guard(victim: str) -> None:
     finally:
         owner.kill()
         owner.communicate()
-        # Nobody is left to do it when the guard was killed before the owner.
+        # No process is left to do it when the guard was killed before the owner.
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -28,7 +28,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "clickhouse__insert_timeout": 15,
 }
 AGO: Final = 12 * HOUR
-"""Simulated time runs faster than ours; it must not reach the present before the end of the run."""
+"""Simulated time runs faster than real time; it must not reach the present before the end of the run."""
 POISON: Final = 0.02
 AIM: Final = 1.0
 """Seconds to wait for an insert to be on its way."""
