@@ -51,7 +51,6 @@ gate: setup ## Check format, lint, types and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy --explicit-package-bases tests/servers tests/conftest.py
 	@$(BIN)/lint-imports
 
 bench: setup ## Measure events per second and CPU per event on real servers, beside a naive pipeline

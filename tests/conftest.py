@@ -7,13 +7,13 @@ prometheus          the run's Prometheus: `.url`, `.scrape("host:port", job)`, `
 topic               makes topics: `topic(partitions=4, config={...}) -> name`; unique names, deleted after the test
 database            a name for a ClickHouse database of the test's own; not created, dropped after the test
 kafka_admin         a `KafkaAdminClient` of the run's Kafka
-promtool            `promtool("check", "metrics", stdin=text) -> CompletedProcess`; like `prometheus` it skips where
-                    Debian's package is missing, and fails there when CI=true
+promtool            `promtool("check", "metrics", stdin=text) -> CompletedProcess`; like `prometheus` it is
+                    installed or unpacked from Debian's package; without either it skips, and fails when CI=true
 kafka_factory       private brokers, to kill or freeze: `kafka_factory(secure=True) -> KafkaServer`, started
 clickhouse_factory  private servers: `clickhouse_factory(users=Path(...), config="<xml/>") -> ClickHouseServer`, started
 
 `RUNSTEP_TEST_KAFKA=host:port` and `RUNSTEP_TEST_CLICKHOUSE=http://user:password@host:port` win over starting a server;
-the private ones are always started. Tests in integration/, acceptance/ and chaos/, and those that use one of these
+the private ones are always started. Tests in integration/, acceptance/ and scenarios/, and those that use one of these
 fixtures, get the marker `servers`: `pytest -m "not servers"` runs the rest.
 """
 
@@ -33,8 +33,9 @@ from kafka.admin import NewTopic
 
 from tests.servers import prometheus as prometheus_server
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
+from tests.servers.cache import ServerUnavailable
 from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.downloads import ServerUnavailable
+from tests.servers.debian_packages import program
 from tests.servers.kafka import KafkaServer
 from tests.servers.prometheus import PrometheusAddress, PrometheusServer
 from tests.servers.server import Server
@@ -55,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist about the run."""
+    """Give a worker of pytest-xdist the run."""
     run = node.config.stash[RUN]
     node.workerinput["servers"] = {"folder": str(run.folder), "owner": run.owner}
 
@@ -126,7 +127,7 @@ def prometheus(request: pytest.FixtureRequest) -> PrometheusAddress:
 
 @pytest.fixture(scope="session")
 def promtool() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Debian's promtool."""
+    """Prometheus' own checker."""
     _require_prometheus()
     return prometheus_server.promtool
 
@@ -199,7 +200,7 @@ def _required(run: Run, name: str, kind: type[Server], describe: Callable[[Any],
 def _require_prometheus() -> None:
     try:
         for name in ("prometheus", "promtool"):
-            prometheus_server.binary(name)
+            program(name)
     except ServerUnavailable as error:
         reason = str(error)
     else:

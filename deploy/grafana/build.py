@@ -99,18 +99,18 @@ def render(plan: Plan) -> str:
     return json.dumps(build(plan), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], folder: Path = FOLDER) -> int:
     """Write the dashboards, or with `--check` compare them; return the exit code."""
     if arguments not in ([], ["--check"]):
         sys.stderr.write("usage: python -m deploy.grafana.build [--check]\n")
         return 64
-    wanted = {FOLDER / plan.board.file: render(plan) for plan in PLANS}
+    wanted = {folder / plan.board.file: render(plan) for plan in PLANS}
     if not arguments:
         for path, text in wanted.items():
             path.write_text(text, encoding="utf-8")
         return 0
     stale = [path.name for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
-    stale += [f"{path.name} (no longer built)" for path in FOLDER.glob("*.json") if path not in wanted]
+    stale += [f"{path.name} (no longer built)" for path in folder.glob("*.json") if path not in wanted]
     for name in stale:
         sys.stderr.write(f"{name} is not what the code builds; run: python -m deploy.grafana.build\n")
     return 1 if stale else 0

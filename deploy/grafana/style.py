@@ -95,7 +95,8 @@ def falling(warn: float, bad: float) -> dashboard_builders.ThresholdsConfig:
 
 def framed(panel: Built, caption: Caption, datasource: common.DataSourceRef) -> Built:
     """Give a panel its title, description, unit and data source."""
-    return panel.title(caption.title).description(caption.description).datasource(datasource).unit(caption.unit)
+    built: Built = panel.title(caption.title).description(caption.description).datasource(datasource).unit(caption.unit)
+    return built
 
 
 def words(texts: Mapping[str, tuple[str, str]]) -> list[dashboard.ValueMapping]:
@@ -153,7 +154,8 @@ def fixed(colour: str) -> dashboard.DynamicConfigValue:
 
 def with_links(panel: Built, links: list[dashboard.DynamicConfigValue]) -> Built:
     """Put the links on every value of a panel."""
-    return panel.override_by_regexp("/.*/", links)
+    built: Built = panel.override_by_regexp("/.*/", links)
+    return built
 
 
 class Column(NamedTuple):

@@ -1,15 +1,15 @@
 """The daemon writes nothing to tables that would store a repeated insert twice, and goes on as soon as they do not."""
 
 from itertools import islice
+from typing import Any
 
 import pytest
 
-from tests.support.daemon import running_daemon
+from tests.support.daemon import HTTP_UNAVAILABLE, running_daemon
 from tests.support.oracle import Load, Truth, committed, drained, place, summed, traffic, until
 from tests.support.sink_setup import counts
 
-QUICK = {"retry__max_delay": 1, "http__final_scrape": 20}
-NOT_READY = 503
+QUICK: dict[str, Any] = {"retry__max_delay": 1, "http__final_scrape": 20}
 WINDOW = "ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {inserts}"
 
 
@@ -22,11 +22,11 @@ def test_16_a_target_without_a_window_gets_nothing_until_it_has_one(kafka, click
             load.finish()
         with running_daemon(*there, wait=False, **QUICK) as daemon:
 
-            def told() -> bool:
+            def named() -> bool:
                 code, text = daemon.get("/readyz")
-                return code == NOT_READY and table in text
+                return code == HTTP_UNAVAILABLE and table in text
 
-            until(told, lambda: f"{daemon.get('/readyz')}\n{daemon.log()}")
+            until(named, lambda: f"{daemon.get('/readyz')}\n{daemon.log()}")
             # It has read what there is and tried to write it.
             until(lambda: '"insert_retrying"' in daemon.log(), daemon.log)
             assert counts(clickhouse, there.database) == (0, 0)

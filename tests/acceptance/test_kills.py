@@ -3,20 +3,21 @@
 import random
 import time
 from itertools import islice
+from typing import Any
 
 from tests.support.daemon import HTTP_OK, Daemon, running_daemon
 from tests.support.model import read_samples
 from tests.support.oracle import Load, Truth, drained, place, repeating, status, summed, traffic, until
 
-SMALL = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
-SHORT = {"kafka__session_timeout": 1.5, "kafka__heartbeat_interval": 0.3}
+SMALL: dict[str, Any] = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
+SHORT: dict[str, Any] = {"kafka__session_timeout": 1.5, "kafka__heartbeat_interval": 0.3}
 """The group waits so long for a member that was killed; a member that lives may be late and lose its partitions."""
 
 
 def test_ten_kills_of_the_daemon_lose_and_double_nothing_and_count_nothing_twice(kafka, clickhouse):
     moments = random.Random(41)
     with place(kafka, clickhouse) as there, Load(there, repeating(traffic(41), 41), rate=1_000) as load:
-        with running_daemon(*there, **SMALL, **SHORT) as daemon:
+        with running_daemon(*there, **SMALL | SHORT) as daemon:
             last = []
             for number in range(10):
                 if number % 2:
@@ -64,7 +65,7 @@ def test_outages_of_clickhouse_and_kafka_cost_a_living_daemon_nothing(kafka_fact
 def test_what_was_not_committed_was_not_counted(kafka_factory, clickhouse_factory):
     """The moment between insert and commit, held open: the rows are there, Kafka is away, the daemon is killed."""
     broker, server = kafka_factory(), clickhouse_factory()
-    # Refused records would have to reach Kafka before the commit is even tried.
+    # Rejected records would have to reach Kafka before the commit is even tried.
     stream = islice(repeating(traffic(43, poison_ratio=0.0), 43), 1_000)
     # A static member's next process has its partitions at once.
     with (
@@ -103,7 +104,7 @@ def seen_for(daemon: Daemon, seconds: float) -> str:
 
 
 def ledger_rows(server, database: str) -> int:
-    return int(server.query(f"SELECT count() FROM {database}.run_step_ledger"))  # noqa: S608 - a name of ours
+    return int(server.query(f"SELECT count() FROM {database}.run_step_ledger"))  # noqa: S608 - the test's own name
 
 
 def commits(daemon: Daemon, outcome: str) -> float:

@@ -1,4 +1,4 @@
-"""The operations guide: its commands are ours, each is tried by a test; the one that is needed most is tried here."""
+"""The operations guide: each command of runstep in it is tried by a test, the one that is needed most here."""
 
 import re
 import shlex
@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.config.names import all_names, file_keys, sections, variable
 from pipeline.metrics import catalogue
-from tests.support.daemon import ROOT, running_daemon
+from tests.support.daemon import running_daemon
 from tests.support.guide import GUIDE, HERE, Shell, blocks
 from tests.support.oracle import Load, Truth, place, repeating, status, traffic
+from tests.support.paths import ROOT
 from tests.support.programs import accept_command
 
 RUN = re.compile(r'shell\.run\(\s*"([\w-]+)"')

@@ -1,9 +1,10 @@
-"""An outage of ClickHouse that outlasts every patience of Kafka: the group is kept, and memory stays as it was."""
+"""An outage of ClickHouse that outlasts every time-out of Kafka: the group is kept, and memory stays as it was."""
 
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ LARGE = 5_000
 MORE_MEMORY = 20 * MEGABYTE
 """What the rest of an outage may take in addition: half of what is produced meanwhile, or less."""
 
-PATIENCE = {
+SHORT_TIMEOUTS: dict[str, Any] = {
     "kafka__max_poll_interval": MAX_POLL_INTERVAL,
     "kafka__session_timeout": MAX_POLL_INTERVAL,
     "kafka__heartbeat_interval": 0.5,
@@ -52,7 +53,7 @@ def test_an_outage_that_outlasts_max_poll_interval_costs_no_partition_and_no_mem
     with (
         place(kafka, server.address) as there,
         Load(there, large(traffic(73, page_ratio=0.0)), rate=1_500) as load,
-        running_daemon(*there, **PATIENCE) as daemon,
+        running_daemon(*there, **SHORT_TIMEOUTS) as daemon,
     ):
         load.go_on(3_000)
         before = rebalances(daemon)

@@ -1,6 +1,7 @@
-"""/readyz tells the truth: it names what is missing while it is missing, and the pipeline goes on by itself after."""
+"""/readyz names what is missing while it is missing, and the pipeline continues by itself afterwards."""
 
 from itertools import islice
+from typing import Any
 
 import pytest
 from kafka.admin import NewTopic
@@ -8,11 +9,16 @@ from kafka.admin import NewTopic
 from tests.support.daemon import Daemon, migrate, running_daemon
 from tests.support.oracle import Load, Place, Truth, committed, drained, place, status, summed, traffic, until
 
-QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20, "kafka__metadata_max_age": 1}
-READY, NOT_READY = 200, 503
+QUICK: dict[str, Any] = {
+    "batch__max_rows": 500,
+    "retry__max_delay": 1,
+    "http__final_scrape": 20,
+    "kafka__metadata_max_age": 1,
+}
+READY = 200
 AVAILABLE = {"kafka": "runstep_source_available", "clickhouse": "runstep_sink_available"}
 SOON = 30.0
-"""Seconds within which an outage must be told."""
+"""Seconds within which an outage must be named."""
 
 
 @pytest.mark.parametrize("away", ["clickhouse", "kafka"])
@@ -24,7 +30,7 @@ def test_an_idle_daemon_tells_which_service_is_away_and_when_it_is_back(kafka_fa
         running_daemon(*there, **QUICK) as daemon,
     ):
         servers[away].kill()
-        wait_until_named(daemon, names[away])
+        daemon.wait_until_unready(names[away])
         # /readyz looks when it is asked, the gauge is set with the loop's next turn.
         until(lambda: available(daemon) == {which: which != away for which in AVAILABLE}, daemon.log, SOON)
         until(lambda: has_lag(daemon) == (away != "kafka"), daemon.log, SOON)
@@ -45,10 +51,10 @@ def test_a_daemon_that_is_started_before_everything_else_waits_and_then_works(ka
         broker.kill()
         server.kill()
         with running_daemon(*there, wait=False, **QUICK, kafka__bootstrap_timeout=2) as daemon:
-            wait_until_named(daemon, server.url)
-            wait_until_named(daemon, broker.bootstrap)
+            daemon.wait_until_unready(server.url)
+            daemon.wait_until_unready(broker.bootstrap)
             server.start()
-            wait_until_named(daemon, "run_step_ingest is missing; run `runstep migrate`")
+            daemon.wait_until_unready("run_step_ingest is missing; run `runstep migrate`")
             broker.start()
             migrate(*there)
             daemon.wait_until_ready()
@@ -71,7 +77,7 @@ def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_there(kafka,
             poisoned = [*islice((event for event in stream if event.kind == "poison"), 3), *islice(stream, 1_500)]
             with Load(there, poisoned) as load:
                 load.finish()
-            wait_until_named(daemon, dead_letters)
+            daemon.wait_until_unready(dead_letters)
             assert status(daemon)["sink"]["available"] is True, "ClickHouse is well"
             assert daemon.metrics()["runstep_sink_available", frozenset()] == 1
             reached = committed(there, daemon.group)
@@ -88,7 +94,7 @@ def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_there(kafka,
 
 
 @pytest.mark.parametrize(
-    ("fault", "mending"),
+    ("fault", "fix"),
     [
         ("RENAME TABLE {t} TO {t}_away", "RENAME TABLE {t}_away TO {t}"),
         # The insert fails when the steps have their rows and the ledger has none: doing the same again completes both.
@@ -96,7 +102,7 @@ def test_a_missing_dead_letter_topic_stops_the_pipeline_until_it_is_there(kafka,
     ],
     ids=["missing", "failing after the steps"],
 )
-def test_a_ledger_that_takes_nothing_for_a_while_is_complete_afterwards(kafka, clickhouse, fault, mending):
+def test_a_ledger_that_takes_nothing_for_a_while_is_complete_afterwards(kafka, clickhouse, fault, fix):
     with place(kafka, clickhouse) as there, running_daemon(*there, **QUICK) as daemon:
         ledger = f"{there.database}.run_step_ledger"
         # What was written twice is to be seen, not merged.
@@ -104,9 +110,9 @@ def test_a_ledger_that_takes_nothing_for_a_while_is_complete_afterwards(kafka, c
         with Load(there, traffic(54), rate=1_000) as load:
             load.go_on(1_000)
             clickhouse.query(fault.format(t=ledger))
-            wait_until_named(daemon, "run_step_ledger")
+            daemon.wait_until_unready("run_step_ledger")
             load.go_on(1_000)
-            clickhouse.query(mending.format(t=ledger))
+            clickhouse.query(fix.format(t=ledger))
             daemon.wait_until_ready()
             load.stop()
         daemon.wait_until_accounted()
@@ -141,13 +147,3 @@ def check_delivery(there: Place, daemon: Daemon, seed: int) -> None:
 def has_lag(daemon: Daemon) -> bool:
     """Return whether a lag is shown for any partition."""
     return any(name == "runstep_consumer_lag_records" for name, _ in daemon.metrics())
-
-
-def wait_until_named(daemon: Daemon, cause: str) -> None:
-    """Wait until /readyz says 503 and names a cause."""
-
-    def named() -> bool:
-        code, text = daemon.get("/readyz")
-        return code == NOT_READY and cause in text
-
-    until(named, lambda: f"/readyz does not name {cause}: {daemon.get('/readyz')}\n{daemon.log()}", SOON)

@@ -3,9 +3,10 @@
 import signal
 import time
 from itertools import islice
+from typing import Any
 
 from pipeline.commands._exit_codes import INTERRUPTED
-from tests.support.daemon import running_daemon
+from tests.support.daemon import HTTP_UNAVAILABLE, running_daemon
 from tests.support.oracle import (
     Load,
     Truth,
@@ -20,8 +21,7 @@ from tests.support.oracle import (
     wait_until_counted,
 )
 
-QUICK = {"batch__max_rows": 1_000, "http__final_scrape": 20}
-NOT_READY = 503
+QUICK: dict[str, Any] = {"batch__max_rows": 1_000, "http__final_scrape": 20}
 
 
 def test_three_restarts_under_load_lose_and_double_nothing_and_count_every_step_once(kafka, clickhouse):
@@ -77,7 +77,10 @@ def test_a_drain_while_clickhouse_is_away_ends_in_time_and_commits_nothing_unwri
         server.kill()
         with Load(there, islice(stream, 3_000)) as after:
             after.finish()
-        until(lambda: status(daemon)["buffer"]["writing"] and daemon.get("/readyz")[0] == NOT_READY, "nothing is read")
+        until(
+            lambda: status(daemon)["buffer"]["writing"] and daemon.get("/readyz")[0] == HTTP_UNAVAILABLE,
+            "nothing is read",
+        )
         asked = time.monotonic()
         last = [drained(daemon)]
         assert time.monotonic() - asked < 3 + 15

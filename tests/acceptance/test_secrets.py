@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,10 @@ from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.support.daemon import Daemon, running_daemon
-from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
+from tests.support.oracle import WAIT, Load, Place, Truth, drained, place, repeating, summed, traffic, until
 from tests.support.token_issuer import unsecured_token
 
-QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
-NOT_READY = 503
+QUICK: dict[str, Any] = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
 FIRST, WRONG, SECOND = "hunter2-first", "hunter2-wrong", "hunter2-second"
 
 
@@ -34,19 +34,19 @@ def test_a_rotated_password_of_clickhouse_is_read_from_its_file(
     with (
         place(kafka, server.address) as there,
         Load(there, repeating(traffic(71), 71), rate=1_000) as load,
-        running_daemon(*there, workers=workers, **QUICK, **login) as daemon,
+        running_daemon(*there, workers=workers, **QUICK | login) as daemon,
     ):
         process = daemon.pid
         load.go_on(1_000)
         server.users = users(SECOND)
         server.restart()
-        wait_until_named(daemon, "clickhouse.password")
+        daemon.wait_until_unready("clickhouse.password", WAIT)
         load.go_on(1_000)
         secret.write_text(WRONG)
         until(lambda: "credentials_changed" in daemon.log(1_000), daemon.log)
         secret.unlink()
         until(lambda: "settings_reload_failed" in daemon.log(1_000), daemon.log)
-        wait_until_named(daemon, "clickhouse.password")
+        daemon.wait_until_unready("clickhouse.password", WAIT)
         secret.write_text(SECOND)
         daemon.wait_until_ready()
         load.go_on(1_000)
@@ -107,7 +107,7 @@ def test_a_rotated_secret_of_kafka_is_read_from_its_file(
     with (
         place(broker.address, clickhouse) as there,
         Load(there, repeating(traffic(72), 72), rate=1_000) as load,
-        running_daemon(*there, **QUICK, **login) as daemon,
+        running_daemon(*there, **QUICK | login) as daemon,
     ):
         process = daemon.pid
         load.go_on(1_000)
@@ -115,7 +115,7 @@ def test_a_rotated_secret_of_kafka_is_read_from_its_file(
         # Connections that are open stay so: brokers ask for the secret when one is made.
         broker.kill()
         broker.start()
-        wait_until_named(daemon, "AuthenticationFailed")
+        daemon.wait_until_unready("AuthenticationFailed", WAIT)
         load.go_on(1_000)
         rotated.renew(secret)
         daemon.wait_until_ready()
@@ -126,18 +126,8 @@ def test_a_rotated_secret_of_kafka_is_read_from_its_file(
         check(there, load, daemon)
 
 
-def wait_until_named(daemon: Daemon, cause: str) -> None:
-    """Wait until /readyz says 503 and names a cause."""
-
-    def named() -> bool:
-        code, text = daemon.get("/readyz")
-        return code == NOT_READY and cause in text
-
-    until(named, lambda: f"/readyz does not name {cause}: {daemon.get('/readyz')}\n{daemon.log()}")
-
-
 def check(there: Place, load: Load, daemon: Daemon) -> None:
-    """End the daemon, and compare everything with the model; no secret was told."""
+    """End the daemon, and compare everything with the model; no secret was named."""
     last = drained(daemon)
     truth = Truth(there, load.produced)
     truth.check_tables()

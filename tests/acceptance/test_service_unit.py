@@ -14,8 +14,9 @@ import pytest
 
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.process import free_port
-from tests.support.daemon import HTTP_OK, ROOT, running_daemon
-from tests.support.fakes.ear import Ear
+from tests.support.daemon import HTTP_OK, running_daemon
+from tests.support.fakes.service_manager import ServiceManager
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -26,24 +27,24 @@ def test_the_service_manager_hears_of_the_start_of_every_change_and_of_the_end(
     monkeypatch.setenv("WATCHDOG_USEC", "200000")
     away = (KafkaAddress(f"127.0.0.1:{free_port()}"), ClickHouseAddress(f"http://127.0.0.1:{free_port()}"))
     with (
-        Ear(str(tmp_path / "notify")) as ear,
+        ServiceManager(str(tmp_path / "notify")) as manager,
         running_daemon(*away, "steps", "steps", wait=False, workers=workers) as daemon,
     ):
-        heard = ear.next()
-        while "READY=1" not in heard:
-            heard = ear.next()
+        received = manager.next()
+        while "READY=1" not in received:
+            received = manager.next()
         assert daemon.get("/healthz")[0] == HTTP_OK
         assert health_check(daemon.address) == 0
-        while not any(line.startswith("STATUS=waiting: ") for line in heard):
-            heard = ear.next()
-        while "WATCHDOG=1" not in heard:
-            heard = ear.next()
+        while not any(line.startswith("STATUS=waiting: ") for line in received):
+            received = manager.next()
+        while "WATCHDOG=1" not in received:
+            received = manager.next()
         daemon.send(signal.SIGTERM)
-        while "STOPPING=1" not in heard:
-            heard = ear.next()
-        assert any(line.startswith("EXTEND_TIMEOUT_USEC=") for line in heard)
-        while "STATUS=drained" not in heard:
-            heard = ear.next()
+        while "STOPPING=1" not in received:
+            received = manager.next()
+        assert any(line.startswith("EXTEND_TIMEOUT_USEC=") for line in received)
+        while "STATUS=drained" not in received:
+            received = manager.next()
         assert daemon.wait_until_ended() == 0
         assert health_check(daemon.address) == 1
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ from tests.support.oracle import (
     until,
 )
 
-QUICK = {"batch__max_rows": 1_000, "http__final_scrape": 20}
+QUICK: dict[str, Any] = {"batch__max_rows": 1_000, "http__final_scrape": 20}
 
 
 def test_a_signal_during_an_insert_lets_it_end_and_commits_it(
@@ -127,7 +128,7 @@ def positions(daemon: Daemon) -> dict[str, int]:
 
 
 def drained_from_now(daemon: Daemon) -> str:
-    """Return the last /metrics of a daemon that was told to stop already; it ends in good order."""
+    """Return the last /metrics of a daemon that was asked to stop already; it ends cleanly."""
     last = ""
     while daemon.running:
         with suppress(HTTPException):

@@ -1,7 +1,7 @@
 """A thread of the daemon hangs for real: /healthz names it, the log says once where every thread stands.
 
 What hangs is the reading of a token from a file that does not answer, as one on a network file system may: here a pipe
-that nobody writes to. The rest of the process goes on, and so it can tell.
+that no process writes to. The rest of the process goes on, and so it can tell.
 """
 
 import json
@@ -20,7 +20,7 @@ from tests.support.oracle import place, until
 from tests.support.token_issuer import unsecured_token
 
 STUCK = 503
-IMPATIENT = {
+IMPATIENT: dict[str, Any] = {
     "http__stalled_after": 6,
     "clickhouse__insert_timeout": 1,
     "clickhouse__connect_timeout": 1,
@@ -31,7 +31,7 @@ IMPATIENT = {
 
 
 class Hanging:
-    """A file that begins to hang whoever opens it, until it is fixed."""
+    """A file that hangs every thread that opens it, until it is fixed."""
 
     def __init__(self, path: Path, content: str) -> None:
         self.path = path
@@ -46,11 +46,11 @@ class Hanging:
         link.symlink_to(self._pipe)
         link.rename(self.path)
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """Let who hangs go on, and who opens it from now on read at once."""
-        mended = self.path.with_suffix(".mended")
-        mended.write_text(self._content)
-        mended.rename(self.path)
+        fixed = self.path.with_suffix(".fixed")
+        fixed.write_text(self._content)
+        fixed.rename(self.path)
         self._pipe.write_text(self._content)
 
 
@@ -60,7 +60,7 @@ def test_a_writer_that_hangs_is_named_with_all_stacks_once_and_again_when_it_mov
 ) -> None:
     file = Hanging(tmp_path / "token", "hunter2hunter2")
     with place(kafka, clickhouse) as there:
-        # Nobody listens, so the writer connects again and again, with a token that it reads each time.
+        # No server listens, so the writer connects again and again, with a token that it reads each time.
         away = there._replace(clickhouse=ClickHouseAddress(f"http://127.0.0.1:{free_port()}"))
         chosen = {**IMPATIENT, "clickhouse__access_token_file": file.path}
         with running_daemon(*away, wait=False, workers=workers, **chosen) as daemon:
@@ -75,7 +75,7 @@ def test_a_writer_that_hangs_is_named_with_all_stacks_once_and_again_when_it_mov
             for line in wait_for_lines(daemon, "thread_stalled", workers):
                 assert any(" Processor.turn" in where for where in standing(line, "MainThread"))
                 assert " Path.open" in standing(line, "runstep-writer")[-1]
-            file.mend()
+            file.fix()
             until(lambda: daemon.get("/healthz")[0] == HTTP_OK, daemon.log)
             assert [line["what"] for line in wait_for_lines(daemon, "thread_recovered", workers)] == [
                 "the writer"
@@ -95,16 +95,16 @@ def test_a_loop_that_hangs_is_named_and_goes_on_by_itself(
         "kafka__sasl_mechanism": "OAUTHBEARER",
         "kafka__sasl_oauth_token_file": file.path,
     }
-    with place(broker.address, clickhouse) as there, running_daemon(*there, **IMPATIENT, **login) as daemon:
+    with place(broker.address, clickhouse) as there, running_daemon(*there, **IMPATIENT | login) as daemon:
         file.hang()
         # The daemon has to log in again.
         broker.kill()
         broker.start()
         until(lambda: "the loop has made no progress for" in daemon.get("/healthz")[1], daemon.log)
-        (told,) = [line for line in wait_for_lines(daemon, "thread_stalled", 1) if "the loop" in line["cause"]]
-        assert any(" Processor.turn" in where for where in standing(told, "MainThread"))
-        assert any(" Path.open" in where for places in told["stacks"].values() for where in places)
-        file.mend()
+        (stalled,) = [line for line in wait_for_lines(daemon, "thread_stalled", 1) if "the loop" in line["cause"]]
+        assert any(" Processor.turn" in where for where in standing(stalled, "MainThread"))
+        assert any(" Path.open" in where for places in stalled["stacks"].values() for where in places)
+        file.fix()
         daemon.wait_until_ready()
         assert daemon.get("/healthz")[0] == HTTP_OK
         assert "the loop" in [line["what"] for line in wait_for_lines(daemon, "thread_recovered", 1)]

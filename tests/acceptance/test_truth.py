@@ -1,7 +1,7 @@
 """What two hundred thousand events must become: every offset, step, dead letter and number, against the model."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from itertools import islice
 
 from tests.servers.prometheus import PrometheusAddress
@@ -43,7 +43,7 @@ def test_200_000_events_are_in_the_tables_and_in_prometheus_as_the_model_says(ka
 
 def scraped(prometheus: PrometheusAddress, job: str) -> Samples:
     """Return the counters that Prometheus holds of a job."""
-    found: Counter[str] = Counter()
+    found: defaultdict[str, float] = defaultdict(float)
     for series in prometheus.query(f'{{job="{job}", __name__=~"{"|".join(MODELLED_METRICS)}"}}'):
         labels = {name: value for name, value in series["metric"].items() if name not in {"job", "instance"}}
         metric = labels.pop("__name__")
@@ -53,5 +53,5 @@ def scraped(prometheus: PrometheusAddress, job: str) -> Samples:
         if "le" in labels:
             labels["le"] = str(float(labels["le"]))
         listed = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-        found[f"{metric}{{{listed}}}"] += float(series["value"][1])  # type: ignore[assignment] - a sum may be any number
+        found[f"{metric}{{{listed}}}"] += float(series["value"][1])
     return {name: round(value, 3) for name, value in found.items() if value}

@@ -104,7 +104,8 @@ def daemon(bootstrap: str, url: str, batch: int, group: str) -> Iterator[tuple[s
 def ours(bootstrap: str, url: str, count: int, batch: int, round_: int) -> Measure:
     """Run the daemon once; the clock starts with the first record it has read, as for the other side."""
     with daemon(bootstrap, url, batch, f"bench-{round_}-{time.time()}") as (process, port):
-        began = spent = None
+        began: float | None = None
+        spent = 0.0
         while True:
             time.sleep(0.1)
             status = ask(port)
@@ -113,7 +114,7 @@ def ours(bootstrap: str, url: str, count: int, batch: int, round_: int) -> Measu
             )
             if began is None and busy:
                 began, spent = time.monotonic(), cpu_seconds(process.pid)
-            if status and sum(status["counts"].values()) >= count:
+            if began is not None and status and sum(status["counts"].values()) >= count:
                 return Measure(count, time.monotonic() - began, cpu_seconds(process.pid) - spent)
 
 

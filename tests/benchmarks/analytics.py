@@ -4,7 +4,7 @@ Fills a server of its own with thirty days of steps (`analytics_data.sql`, some 
 latest day, the latest week and all time, as runstep_reader. Prints the medians of the time, the CPU time, the rows
 read and the memory, and by which indexes the rows were found.
 
-Milliseconds are those of whatever machine this is and of whoever else uses it; CPU time, rows and memory say more.
+Milliseconds are those of this machine and of what else runs on it; CPU time, rows and memory say more.
 """
 
 import argparse

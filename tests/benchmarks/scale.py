@@ -22,7 +22,7 @@ def measured(value: float, text: str) -> Any:
 
 
 def assumed(value: float, text: str) -> Any:
-    """Declare an input that somebody chose."""
+    """Declare an input that was chosen by hand."""
     return field(default=value, metadata={"text": f"assumed: {text}"})
 
 

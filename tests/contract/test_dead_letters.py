@@ -1,6 +1,7 @@
 """What `contracts.DeadLetterQueue` promises, on the fake and on real Apache Kafka; and what only Kafka can show."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
@@ -10,6 +11,7 @@ from pipeline.contracts import DeadLetterQueue
 from pipeline.errors import DeadLetterUnavailable
 from pipeline.kafka.dead_letters import KafkaDeadLetters
 from pipeline.records import InvalidRecord, Reason, Stage, UnreadRecord
+from tests.servers.addresses import KafkaAddress
 from tests.support.fakes.kafka import FakeDeadLetters, FakeRecord
 
 TIMEOUT = 4.0
@@ -23,16 +25,16 @@ def dead_letter(
 
 
 class Read:
-    """Dead dead letters as someone who reads the topic sees them."""
+    """Dead letters as someone who reads the topic sees them."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._consumer = KafkaConsumer(
             bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
         )
         self._consumer.assign([TopicPartition(topic, 0)])
-        self.records: list[object] = []
+        self.records: list[Any] = []
 
-    def __call__(self, count: int) -> list[object]:
+    def __call__(self, count: int) -> list[Any]:
         for _ in range(50):
             for records in self._consumer.poll(timeout_ms=200).values():
                 self.records.extend(records)
@@ -50,7 +52,7 @@ def dead_letters_topic(topic: Callable[..., str]) -> str:
 
 
 @pytest.fixture
-def real(kafka: object, dead_letters_topic: str) -> Iterator[KafkaDeadLetters]:
+def real(kafka: KafkaAddress, dead_letters_topic: str) -> Iterator[KafkaDeadLetters]:
     queue = KafkaDeadLetters(
         lambda: KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), dead_letters_topic, TIMEOUT, 30_000_000
     )
@@ -59,7 +61,7 @@ def real(kafka: object, dead_letters_topic: str) -> Iterator[KafkaDeadLetters]:
 
 
 @pytest.fixture
-def read(kafka: object, dead_letters_topic: str) -> Iterator[Read]:
+def read(kafka: KafkaAddress, dead_letters_topic: str) -> Iterator[Read]:
     reader = Read(kafka.bootstrap, dead_letters_topic)
     yield reader
     reader.close()
@@ -68,7 +70,7 @@ def read(kafka: object, dead_letters_topic: str) -> Iterator[Read]:
 @pytest.fixture(params=["fake", "real"])
 def queue_and_keys(
     request: pytest.FixtureRequest,
-) -> tuple[DeadLetterQueue, Callable[[int], list[tuple[bytes, bytes]]]]:
+) -> tuple[DeadLetterQueue, Callable[[int], list[tuple[bytes | None, bytes | None]]]]:
     if request.param == "fake":
         fake = FakeDeadLetters()
         return fake, lambda _count: [(kept.record.key, kept.record.value) for kept in fake.dead_letters]
@@ -144,7 +146,7 @@ def test_a_dead_letter_too_large_for_the_topic_is_cut_and_says_so(
     assert len(records) == 3
 
 
-def test_a_missing_topic_is_named(kafka: object) -> None:
+def test_a_missing_topic_is_named(kafka: KafkaAddress) -> None:
     queue = KafkaDeadLetters(
         lambda: KafkaSettings(bootstrap_servers=(kafka.bootstrap,)), "there-is-no-such.dlq", 1.0, 1_000_000
     )

@@ -220,7 +220,7 @@ def test_a_new_file_is_applied_alone(store: Store) -> None:
 
 
 def test_retention_is_set_once_changed_and_removed(store: Store) -> None:
-    both = {"retention_days": 30, "details_retention_days": 7}
+    both: dict[str, Any] = {"retention_days": 30, "details_retention_days": 7}
     assert (store.migrate(**both), store.migrate(**both)) == (["retention"], [])
     assert store.migrate(retention_days=31, details_retention_days=7) == ["retention"]
     assert (store.migrate(), store.migrate(), store.findings()) == (["retention"], [], [])

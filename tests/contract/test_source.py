@@ -4,14 +4,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from kafka import KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka import TopicPartition
 
-from pipeline.config import KafkaSettings
-from pipeline.contracts import Assigned, Change, OffsetsLost, Source, Withdrawn
-from pipeline.kafka.source import KafkaSource
-from pipeline.records import Partition, Record
+from pipeline.contracts import Assigned, OffsetsLost, Source
+from pipeline.records import Partition
 from tests.support.fakes.kafka import FakeBroker, FakeSource
+from tests.support.member_reader import MemberReader
+from tests.support.source_rig import World
 
 
 class Fake:
@@ -35,40 +34,15 @@ class Fake:
         """Nothing to release."""
 
 
-class Real:
+class Real(World):
     """Real Kafka behind the same verbs."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self.topic = topic
-        self._settings = KafkaSettings(
-            bootstrap_servers=(bootstrap,),
-            topics=(topic,),
-            group_id=f"group-{topic}",
-            session_timeout=6.0,
-            heartbeat_interval=0.5,
-        )
-        self._bootstrap = bootstrap
-        self._producer = KafkaProducer(bootstrap_servers=bootstrap)
-        self._members: list[KafkaSource] = []
-
     def member(self) -> Source:
-        self._members.append(KafkaSource(lambda: self._settings, 1_000))
-        return self._members[-1]
-
-    def produce(self, *values: bytes, partition: int = 0) -> None:
-        for value in values:
-            self._producer.send(self.topic, value=value, partition=partition)
-        self._producer.flush()
+        return self.reader(session_timeout=6.0).member
 
     def expire(self, below: int) -> None:
-        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap)
-        admin.delete_records({TopicPartition(self.topic, 0): below})
-        admin.close()
-
-    def close(self) -> None:
-        for member in self._members:
-            member.close()
-        self._producer.close()
+        with self.admin() as admin:
+            admin.delete_records({TopicPartition(self.topic, 0): below})
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -82,31 +56,7 @@ def kafka_world(request: pytest.FixtureRequest) -> Iterator[Fake | Real]:
     world.close()
 
 
-class Reader:
-    """Polls a member and keeps what came, as the processor does."""
-
-    def __init__(self, member: Source) -> None:
-        self.member = member
-        self.records: list[Record] = []
-        self.changes: list[Change] = []
-        self.owned: set[Partition] = set()
-
-    def poll(self) -> None:
-        polled = self.member.poll(0.2, 1_000)
-        for change in self.member.changes():
-            self.changes.append(change)
-            if isinstance(change, Assigned):
-                self.owned.add(change.partition)
-            elif isinstance(change, Withdrawn):
-                self.owned.discard(change.partition)
-        for records in polled.values():
-            self.records.extend(records)
-
-    def values(self) -> list[bytes | None]:
-        return [record.value for record in self.records]
-
-
-def until(condition: Callable[[], bool], *readers: Reader) -> None:
+def until(condition: Callable[[], bool], *readers: MemberReader) -> None:
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, [(reader.values(), reader.changes) for reader in readers]
@@ -114,7 +64,7 @@ def until(condition: Callable[[], bool], *readers: Reader) -> None:
             reader.poll()
 
 
-def commit(offsets: dict[Partition, int], reader: Reader, *others: Reader) -> frozenset[Partition]:
+def commit(offsets: dict[Partition, int], reader: MemberReader, *others: MemberReader) -> frozenset[Partition]:
     """Commit as the processor does: what is deferred is tried again after the next poll."""
     deadline = time.monotonic() + 30
     while (committed := reader.member.commit(offsets)) is None:
@@ -127,7 +77,8 @@ def commit(offsets: dict[Partition, int], reader: Reader, *others: Reader) -> fr
 def test_delivers_no_more_than_it_is_asked_for_and_the_rest_later(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a", b"b", b"c")
     kafka_world.produce(b"d", partition=1)
-    member, values = kafka_world.member(), []
+    member = kafka_world.member()
+    values: list[bytes | None] = []
     deadline = time.monotonic() + 30
     while len(values) < 4 and time.monotonic() < deadline:
         polled = [record.value for records in member.poll(0.2, 1).values() for record in records]
@@ -140,7 +91,7 @@ def test_delivers_no_more_than_it_is_asked_for_and_the_rest_later(kafka_world: F
 
 def test_delivers_in_order_with_bytes_and_offsets(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a", b"b", b"c")
-    reader = Reader(kafka_world.member())
+    reader = MemberReader(kafka_world.member())
     until(lambda: len(reader.records) == 3, reader)
     assert reader.values() == [b"a", b"b", b"c"]
     assert [record.offset for record in reader.records] == [0, 1, 2]
@@ -150,7 +101,7 @@ def test_delivers_in_order_with_bytes_and_offsets(kafka_world: Fake | Real) -> N
 
 def test_tells_of_an_assignment_before_or_with_its_first_records(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a")
-    reader = Reader(kafka_world.member())
+    reader = MemberReader(kafka_world.member())
     until(lambda: bool(reader.records), reader)
     assert reader.owned == {Partition(kafka_world.topic, 0), Partition(kafka_world.topic, 1)}
     reader.member.close()
@@ -174,13 +125,13 @@ def test_a_join_that_ends_between_two_polls_counts(kafka_world: Fake | Real) -> 
 
 
 def test_a_successor_starts_at_the_committed_offset(kafka_world: Fake | Real) -> None:
-    first = Reader(kafka_world.member())
+    first = MemberReader(kafka_world.member())
     kafka_world.produce(b"a", b"b", b"c")
     until(lambda: len(first.records) == 3, first)
     partition = Partition(kafka_world.topic, 0)
     assert commit({partition: 2}, first) == {partition}
     first.member.close()
-    second = Reader(kafka_world.member())
+    second = MemberReader(kafka_world.member())
     until(lambda: bool(second.records), second)
     assert second.values() == [b"c"]
     second.member.close()
@@ -189,13 +140,13 @@ def test_a_successor_starts_at_the_committed_offset(kafka_world: Fake | Real) ->
 def test_uncommitted_records_come_again(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a")
     for _ in range(2):
-        reader = Reader(kafka_world.member())
-        until(lambda reader=reader: reader.values() == [b"a"], reader)
+        reader = MemberReader(kafka_world.member())
+        until(lambda reader=reader: reader.values() == [b"a"], reader)  # type: ignore[misc]  # mypy infers no lambda with a default
         reader.member.close()
 
 
 def test_held_it_delivers_nothing_and_released_it_delivers_all(kafka_world: Fake | Real) -> None:
-    reader = Reader(kafka_world.member())
+    reader = MemberReader(kafka_world.member())
     until(lambda: len(reader.owned) == 2, reader)
     reader.member.pause()
     kafka_world.produce(b"a", b"b")
@@ -208,11 +159,11 @@ def test_held_it_delivers_nothing_and_released_it_delivers_all(kafka_world: Fake
 
 
 def test_a_second_member_takes_a_share_and_the_kept_partition_goes_on_where_it_was(kafka_world: Fake | Real) -> None:
-    first = Reader(kafka_world.member())
+    first = MemberReader(kafka_world.member())
     kafka_world.produce(b"a0", partition=0)
     kafka_world.produce(b"b0", partition=1)
     until(lambda: len(first.records) == 2, first)
-    second = Reader(kafka_world.member())
+    second = MemberReader(kafka_world.member())
     until(lambda: len(first.owned) == len(second.owned) == 1, first, second)
     assert not first.owned & second.owned
     kafka_world.produce(b"a1", partition=0)
@@ -226,9 +177,9 @@ def test_a_second_member_takes_a_share_and_the_kept_partition_goes_on_where_it_w
 
 
 def test_a_commit_covers_only_what_is_ours(kafka_world: Fake | Real) -> None:
-    first = Reader(kafka_world.member())
+    first = MemberReader(kafka_world.member())
     until(lambda: len(first.owned) == 2, first)
-    second = Reader(kafka_world.member())
+    second = MemberReader(kafka_world.member())
     until(lambda: len(first.owned) == len(second.owned) == 1, first, second)
     (kept,) = first.owned
     (given,) = second.owned
@@ -242,13 +193,13 @@ def test_a_commit_covers_only_what_is_ours(kafka_world: Fake | Real) -> None:
 
 def test_says_exactly_which_offsets_kafka_dropped(kafka_world: Fake | Real) -> None:
     kafka_world.produce(*[b"%d" % number for number in range(10)])
-    first = Reader(kafka_world.member())
+    first = MemberReader(kafka_world.member())
     until(lambda: len(first.records) == 10, first)
     partition = Partition(kafka_world.topic, 0)
     assert commit({partition: 3}, first) == {partition}
     first.member.close()
     kafka_world.expire(below=7)
-    second = Reader(kafka_world.member())
+    second = MemberReader(kafka_world.member())
     until(lambda: len(second.records) == 3, second)
     assert second.values() == [b"7", b"8", b"9"]
     assert OffsetsLost(partition, 3, 6) in second.changes
@@ -257,7 +208,7 @@ def test_says_exactly_which_offsets_kafka_dropped(kafka_world: Fake | Real) -> N
 
 def test_lag_falls_to_zero(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a", b"b")
-    reader = Reader(kafka_world.member())
+    reader = MemberReader(kafka_world.member())
     until(lambda: len(reader.records) == 2, reader)
     until(lambda: dict(reader.member.lags()) == dict.fromkeys(reader.owned, 0), reader)
     kafka_world.produce(b"c")
@@ -268,10 +219,10 @@ def test_lag_falls_to_zero(kafka_world: Fake | Real) -> None:
 
 def test_closing_twice_is_harmless(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a", b"b")
-    first = Reader(kafka_world.member())
+    first = MemberReader(kafka_world.member())
     until(lambda: len(first.records) == 2, first)
     first.member.close()
     first.member.close()
-    second = Reader(kafka_world.member())
+    second = MemberReader(kafka_world.member())
     until(lambda: len(second.records) == 2, second)
     second.member.close()

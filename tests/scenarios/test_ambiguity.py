@@ -1,12 +1,14 @@
-"""Crashes and answers that nobody heard: whatever was stored before, doing the same again changes nothing."""
+"""Crashes, and answers that do not arrive: whatever was stored before, a retry changes nothing."""
+
+from typing import Any
 
 import pytest
 
-from tests.support.faulty_proxy import Exchange, FaultyProxy, closes, is_silent, resets, swallows
+from tests.support.faulty_proxy import Exchange, FaultyProxy, closes, does_nothing, never_confirms, resets
 from tests.support.oracle import committed, until
 from tests.support.scenario import scenario
 
-ONE_MEMBER = {"kafka__group_instance_id": "one"}
+ONE_MEMBER: dict[str, Any] = {"kafka__group_instance_id": "one"}
 """The next process of a static member has its partitions at once."""
 
 
@@ -16,7 +18,7 @@ def proxy(clickhouse):
         yield proxy
 
 
-@pytest.mark.parametrize("fault", [swallows, is_silent], ids=["stored", "not stored"])
+@pytest.mark.parametrize("fault", [never_confirms, does_nothing], ids=["stored", "not stored"])
 @pytest.mark.chaos
 def test_09_10_kills_between_an_insert_and_its_commit_or_before_it(kafka, clickhouse, proxy, fault):
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, **ONE_MEMBER) as s:
@@ -24,7 +26,7 @@ def test_09_10_kills_between_an_insert_and_its_commit_or_before_it(kafka, clickh
             s.load.go_on(700)
             with proxy.faulty(fault):
                 until(lambda: proxy.met > 0, s.daemon.log)
-                if fault is swallows:
+                if fault is never_confirms:
                     until(lambda: rows_beyond(s) > 0, s.daemon.log)
                 s.kill(s.daemon)
             s.daemon.start()
@@ -47,7 +49,7 @@ def test_12_an_answer_that_never_comes_doubles_nothing(kafka, clickhouse, proxy)
         s.sql("SYSTEM STOP MERGES {db}.run_steps")
         s.sql("SYSTEM STOP MERGES {db}.run_step_ledger")
         s.load.go_on(500)
-        with proxy.faulty(swallows, times=2):
+        with proxy.faulty(never_confirms, times=2):
             s.wait_until_unready("did not answer in time")
             until(lambda: proxy.met == 2, s.daemon.log)
             s.wait_until_ready()

@@ -1,4 +1,4 @@
-"""Brokers that freeze, crash, move or refuse, records that are huge or damaged, and a group that is somebody else's."""
+"""Brokers that freeze, crash, move or refuse; records that are huge or damaged; a group that another program uses."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ from tests.support.oracle import status, traffic, until
 from tests.support.outside_view import MEGABYTE
 from tests.support.scenario import SECRET, Scenario, scenario
 
-BATCHES = {"batch__max_rows": 50, "batch__max_age": 0.05, "rate": 300}
+BATCHES: dict[str, Any] = {"batch__max_rows": 50, "batch__max_age": 0.05, "rate": 300}
 """So small that commits are always on their way."""
 USER = "User:bob"
 
@@ -67,7 +67,7 @@ def test_08_a_coordinator_that_moves_while_members_come_and_go(kafka_factory, cl
             other = s.join()
             goal = 3 - coordinator()
             assert admin.alter_partition_reassignments({offsets: [goal]}) == {offsets: None}
-            until(lambda goal=goal: coordinator() == goal, "the coordinator does not move")
+            until(lambda goal=goal: coordinator() == goal, "the coordinator does not move")  # type: ignore[misc]  # mypy infers no lambda with a default
             s.load.go_on(500)
             s.drain(other)
         s.wait_until_ready()
@@ -89,6 +89,12 @@ def test_39_brokers_that_are_away_while_offsets_are_committed(kafka_factory, cli
         s.judge()
 
 
+def move(broker: KafkaServer, moved: KafkaServer) -> None:
+    """Stop a broker and start it at its other address."""
+    broker.stop()
+    moved.start()
+
+
 @pytest.mark.chaos
 def test_40_brokers_that_all_move_to_another_address_and_back(kafka_factory, clickhouse, request):
     old = kafka_factory()
@@ -99,7 +105,7 @@ def test_40_brokers_that_all_move_to_another_address_and_back(kafka_factory, cli
     with scenario(old.address, clickhouse, events=islice(traffic(40), 1_000), **quick, rate=0) as s:
         s.load.finish()
         s.daemon.wait_until_accounted()
-        with s.fault(lambda: (old.stop(), moved.start()), lambda: (moved.stop(), old.start())):
+        with s.fault(lambda: move(old, moved), lambda: move(moved, old)):
             further(s, s.there._replace(kafka=moved.address), islice(traffic(401), 1_000))
             until(lambda: counted(s) == 2_000, s.daemon.log)
         further(s, s.there, islice(traffic(402), 1_000))
@@ -265,8 +271,8 @@ def test_51_another_program_in_the_group_is_named_and_what_it_held_is_read_when_
             monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", clickhouse.url)
             monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", s.there.database)
             execute(["doctor", "--json", "--url", s.daemon.address])
-            told = json.loads(capsys.readouterr().out)["checks"]
-            assert any("stranger" in each["detail"] and each["level"] == "warning" for each in told), told
+            checks = json.loads(capsys.readouterr().out)["checks"]
+            assert any("stranger" in each["detail"] and each["level"] == "warning" for each in checks), checks
             s.load.go_on(500)
         s.judge()
 

@@ -21,7 +21,7 @@ from tests.support.scenario import Scenario, scenario
 BEGIN = 1_790_000_000.0
 """Where made-up steps stand in time, seconds since the epoch; the traffic's own events begin an hour ago."""
 POISON = b"<html>502 Bad Gateway</html>"
-BULKY = {"batch__max_rows": 20_000, "batch__max_age": 1.0}
+BULKY: dict[str, Any] = {"batch__max_rows": 20_000, "batch__max_age": 1.0}
 
 
 def steps(number: int, seed: int = 9) -> list[SimulatedEvent]:
@@ -42,11 +42,11 @@ def changed(event: SimulatedEvent, **fields: Any) -> bytes:
     return json.dumps(body(event) | fields).encode()
 
 
-def refused(value: bytes, reason: str, key: bytes | None = None) -> SimulatedEvent:
+def rejected(value: bytes, reason: str, key: bytes | None = None) -> SimulatedEvent:
     return SimulatedEvent(key, value, 0.0, "poison", "dead_lettered", reason)
 
 
-def told(event: SimulatedEvent, value: bytes, **truth: Any) -> SimulatedEvent:
+def sent_as(event: SimulatedEvent, value: bytes, **truth: Any) -> SimulatedEvent:
     """Return the event in other bytes, and with other things true of it."""
     return event._replace(value=value, steps=(event.steps[0]._replace(**truth),))
 
@@ -107,12 +107,12 @@ def test_50_a_lone_record_does_not_wait_for_others(kafka, clickhouse):
 
 @pytest.mark.chaos
 def test_52_one_row_that_only_clickhouse_refuses_costs_no_other_and_few_inserts(kafka, clickhouse):
-    ours = steps(10_000, seed=52)
-    guilty = ours[7_007]
-    ours[7_007] = guilty._replace(outcome="dead_lettered", reason="refused_by_sink", steps=())
-    one_batch = [event._replace(key=b"one") for event in ours]
+    good = steps(10_000, seed=52)
+    bad = good[7_007]
+    good[7_007] = bad._replace(outcome="dead_lettered", reason="refused_by_sink", steps=())
+    one_batch = [event._replace(key=b"one") for event in good]
     with scenario(kafka, clickhouse, events=one_batch, rate=0, **BULKY) as s:
-        s.sql(f"ALTER TABLE {{db}}.run_steps ADD CONSTRAINT moody CHECK step_id != '{guilty.steps[0].step_id}'")
+        s.sql(f"ALTER TABLE {{db}}.run_steps ADD CONSTRAINT moody CHECK step_id != '{bad.steps[0].step_id}'")
         s.load.finish()
         s.daemon.wait_until_accounted()
         inserts = s.metric("runstep_inserts_total", outcome="ok") + s.metric("runstep_inserts_total", outcome="failed")
@@ -122,7 +122,7 @@ def test_52_one_row_that_only_clickhouse_refuses_costs_no_other_and_few_inserts(
 
 @pytest.mark.chaos
 def test_53_a_flood_of_bad_records_halts_its_partition_and_no_other(kafka, clickhouse):
-    flood = [refused(POISON + str(number).encode(), "invalid_json", b"flood") for number in range(5_000)]
+    flood = [rejected(POISON + str(number).encode(), "invalid_json", b"flood") for number in range(5_000)]
     good = steps(400, seed=53)
     with scenario(kafka, clickhouse, events=chain(good[:200], flood, good[200:]), rate=0) as s:
         s.load.finish()
@@ -169,7 +169,7 @@ def test_55_a_dead_letter_that_the_topic_does_not_take_whole_is_cut_and_says_so(
 
     def stream() -> Iterator[SimulatedEvent]:
         small.wait()
-        yield from [refused(value, "not_utf8", b"large"), *steps(5, seed=55)]
+        yield from [rejected(value, "not_utf8", b"large"), *steps(5, seed=55)]
 
     with (
         scenario(kafka, clickhouse, events=stream(), rate=0, http__final_scrape=0) as s,
@@ -203,12 +203,12 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 def test_57_hostile_bytes_are_refused_or_read_right_and_never_clamped(kafka, clickhouse):
     marked, twice, huge, surrogate, infinite = steps(5, seed=57)
     special = [
-        *(refused(value, reason) for value, reason in HOSTILE.values()),
-        told(marked, b"\xef\xbb\xbf" + (marked.value or b"")),
-        told(twice, b'{"status":"in_progress",' + (twice.value or b"")[1:]),
-        refused(changed(huge, created_at=2**66), "unreadable_created_at"),
-        refused(changed(surrogate, id="\ud800"), "invalid_json"),
-        refused(changed(infinite, created_at=float("inf")), "unreadable_created_at"),
+        *(rejected(value, reason) for value, reason in HOSTILE.values()),
+        sent_as(marked, b"\xef\xbb\xbf" + (marked.value or b"")),
+        sent_as(twice, b'{"status":"in_progress",' + (twice.value or b"")[1:]),
+        rejected(changed(huge, created_at=2**66), "unreadable_created_at"),
+        rejected(changed(surrogate, id="\ud800"), "invalid_json"),
+        rejected(changed(infinite, created_at=float("inf")), "unreadable_created_at"),
     ]
     with scenario(kafka, clickhouse, events=between(special, steps(100, seed=571)), rate=0) as s:
         finish(s)
@@ -217,10 +217,10 @@ def test_57_hostile_bytes_are_refused_or_read_right_and_never_clamped(kafka, cli
 def test_58_unknown_words_and_fields_are_kept_and_counted_and_never_refused(kafka, clickhouse):
     kind, more = steps(2, seed=58)
     special = [
-        told(
+        sent_as(
             kind, changed(kind, type="quantum_leap"), type="quantum_leap", anomalies=("type_mismatch", "unknown_type")
         ),
-        told(more, changed(more, astonishing=1), anomalies=("unknown_field",)),
+        sent_as(more, changed(more, astonishing=1), anomalies=("unknown_field",)),
     ]
     with scenario(kafka, clickhouse, events=between(special, steps(50, seed=581)), rate=0) as s:
         finish(s)
@@ -262,7 +262,7 @@ def test_61_secrets_in_error_texts_reach_neither_the_tables_nor_the_log_nor_the_
         failed._replace(
             value=changed(failed, status="failed", completed_at=None, failed_at=1_790_000_100, last_error=error)
         ),
-        refused(changed(bad, id="", last_error=error), "missing_step_id"),
+        rejected(changed(bad, id="", last_error=error), "missing_step_id"),
     ]
     with scenario(kafka, clickhouse, events=events, rate=0, http__final_scrape=0) as s:
         s.load.finish()

@@ -70,7 +70,7 @@ def test_27_a_full_disk_stops_the_flow_and_not_the_daemon(kafka, clickhouse, tab
             s.wait_until_unready("243")
             s.wait_until_unready("make room")
             s.load.go_on(3_000)
-            # What Kafka has and we do not read is to be seen, and no more than two batches are held.
+            # What Kafka has and the daemon does not read is visible, and no more than two batches are held.
             until(lambda: lag(s) > 1_000, s.daemon.log)
             assert status(s.daemon)["buffer"]["rows"] <= 1_500
         s.wait_until_ready()

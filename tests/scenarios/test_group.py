@@ -3,6 +3,7 @@
 import signal
 from contextlib import closing
 from itertools import islice
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
@@ -13,7 +14,7 @@ from tests.support.faulty_proxy import Delays, FaultyProxy
 from tests.support.oracle import repeating, status, traffic, until
 from tests.support.scenario import scenario
 
-SHORT = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3}
+SHORT: dict[str, Any] = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3}
 """The group misses a member that froze after two seconds."""
 
 
@@ -70,7 +71,7 @@ def test_03_04_a_frozen_member_wakes_up_when_another_has_its_partitions(kafka, c
 @pytest.mark.chaos
 @pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
 def test_05_rolling_restarts(kafka, clickhouse, static):
-    def name(number: int) -> dict[str, str]:
+    def name(number: int) -> dict[str, Any]:
         return {"kafka__group_instance_id": f"member-{number}"} if static else {}
 
     with scenario(kafka, clickhouse, **name(0)) as s:

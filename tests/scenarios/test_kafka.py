@@ -1,4 +1,4 @@
-"""Kafka's log is not what it was: dropped, cut, full of gaps, made again. What was lost is counted, nothing else is."""
+"""Kafka's log is not what it was: dropped, cut, full of gaps, recreated. What was lost is counted, nothing else is."""
 
 import shutil
 import signal
@@ -18,7 +18,7 @@ from tests.support.kafka_logs import LogTruth, further, held, told_once
 from tests.support.oracle import committed, status, until
 from tests.support.scenario import Scenario, scenario
 
-NOTICED_SOON = {"kafka__metadata_max_age": 1}
+NOTICED_SOON: dict[str, Any] = {"kafka__metadata_max_age": 1}
 
 
 def lost(s: Scenario) -> dict[int, int]:
@@ -65,7 +65,7 @@ def made_again(admin: KafkaAdminClient, topic: str) -> None:
             return True
         return False
 
-    until(made, "the topic cannot be made again")
+    until(made, "the topic cannot be recreated")
 
 
 @pytest.mark.chaos

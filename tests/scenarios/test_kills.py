@@ -9,13 +9,13 @@ from tests.scenarios.kills.rig import standing
 
 
 def test_eight_kills_of_daemons_clickhouse_and_broker_lose_double_and_overcount_nothing():
-    verdict = kill_run(8, seed=16, rate=500, tell=print)
+    verdict = kill_run(8, seed=16, rate=500, report=print)
     assert verdict.faults == []
     assert verdict.seconds.keys() == set(range(1, 9))
     assert verdict.dead_letters > 0
     records = verdict.metrics["runstep_records_total"]
     assert records.truth == verdict.records > 1_000
-    # How much of it nobody had scraped before a kill is a matter of the machine.
+    # How much of it was not scraped before a kill depends on the machine.
     assert records.counted > 0, "the scrapes were to see something"
 
 
@@ -43,10 +43,10 @@ def test_the_judge_sees_what_is_lost_what_is_doubled_and_what_is_counted_twice()
     assert verdict.lost == {CLICKHOUSE: 1}
     assert sum(verdict.doubled.values()) == 1
     assert verdict.metrics["runstep_records_total"].above > 0
-    told = "\n".join(verdict.faults)
+    found = "\n".join(verdict.faults)
     for what in ("tables: ", "counters above the truth: ", "audit: exit code 1", "1 lost, as", "1 doubled, as"):
-        assert what in told
-    assert "dead letters: " not in told
+        assert what in found
+    assert "dead letters: " not in found
 
 
 def test_a_plan_is_the_same_for_the_same_seed_and_half_of_it_are_daemons():

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -22,7 +22,7 @@ from tests.support.oracle import Place, Truth, repeating, traffic, until
 from tests.support.scenario import Scenario, scenario
 
 LIMIT = 1_024
-"""Bytes that an event may have at first; what is larger is refused."""
+"""Bytes that an event may have at first; what is larger is rejected."""
 MEDIAN = 480
 """Bytes of an ordinary event; the larger half is made too large."""
 EVENTS = 5_000
@@ -30,11 +30,11 @@ EVENTS = 5_000
 
 @pytest.mark.chaos
 def test_56_dead_letters_come_back_once_however_often_they_are_replayed_and_count_once(kafka, clickhouse):
-    mended = threading.Event()
+    fixed = threading.Event()
 
     def stream() -> Iterator[SimulatedEvent]:
         yield from map(padded, islice(repeating(traffic(56, poison_ratio=0.1), 56), EVENTS))
-        mended.wait()
+        fixed.wait()
         # Behind the last transaction, so that there is something to commit in each partition.
         yield from islice((event for event in traffic(560) if not large(event)), 200)
 
@@ -49,7 +49,7 @@ def test_56_dead_letters_come_back_once_however_often_they_are_replayed_and_coun
 
         killed_replays(s)
         for _ in range(2):
-            # What is refused for good is a dead letter again as soon as the daemon has read it.
+            # What is always rejected is a dead letter again as soon as the daemon has read it.
             replayed(s)
             until(
                 lambda: sum(attempts(s).values()) == dead_letters + bad_ones(s),
@@ -61,7 +61,7 @@ def test_56_dead_letters_come_back_once_however_often_they_are_replayed_and_coun
         assert (last["replayed"], last["exhausted"], last["closed_before"]) == (0, bad, dead_letters + bad)
         origins = Counter(origin(record) for record in returned(s))
         assert (len(origins), set(origins.values())) == (dead_letters + bad, {1})
-        mended.set()
+        fixed.set()
         s.load.finish()
         s.judge(truth=TruthOfReplays)
 
@@ -122,7 +122,7 @@ def attempts(s: Scenario) -> Counter[int]:
 
 
 def bad_ones(s: Scenario) -> int:
-    """Return how many records came back that are refused for good."""
+    """Return how many records came back that are always rejected."""
     bad = {event.value for event in s.load.produced if event.outcome == "dead_lettered"}
     return sum(record.value in bad for record in returned(s))
 
@@ -146,7 +146,7 @@ def place_of(dead_letter: Any) -> tuple[int, int]:
 
 
 def attempt_of(record: Any) -> int:
-    """Return how often a dead letter's record was refused, or how often one had been that came back."""
+    """Return how often a dead letter's record was rejected, or how often one had been that came back."""
     return int(dict(record.headers).get("runstep-attempt", b"0"))
 
 
@@ -178,11 +178,11 @@ def committed_records(there: Place, topic: str) -> list[Any]:
 
 
 class TruthOfReplays(Truth):
-    """What is large was refused where it stood at first, and is what it is where it came back."""
+    """What is large was rejected where it stood at first, and is what it is where it came back."""
 
-    def __init__(self, there: Place, produced: list[SimulatedEvent], read_at: int) -> None:
+    def __init__(self, there: Place, produced: Sequence[SimulatedEvent], read_at: int) -> None:
         self._there = there
-        self._refused = {}
+        self._rejected: dict[tuple[int, int], tuple[bytes | None, bytes | None, str, int]] = {}
         self.model = Model(read_at)
         meant = {event.value: event for event in produced}
         records = committed_records(there, there.topic)
@@ -193,14 +193,14 @@ class TruthOfReplays(Truth):
                 event = event._replace(outcome="dead_lettered", reason="too_large", steps=())
             self.model.add(event, record.partition, record.offset)
             if event.outcome == "dead_lettered":
-                told = record.key, record.value, str(event.reason), attempt_of(record) + 1
-                self._refused[record.partition, record.offset] = told
+                said = record.key, record.value, str(event.reason), attempt_of(record) + 1
+                self._rejected[record.partition, record.offset] = said
 
     def check_dead_letters(self, *, sent_once: bool = False) -> None:
-        """Compare the dead letters with the records that had to be refused, and with how often each had been before."""
+        """Compare the dead letters with the records that had to be rejected, and with how often each was before."""
         found = {}
         for dead_letter in dead_letters_of(self._there):
             place, reason = place_of(dead_letter), dict(dead_letter.headers)["runstep-reason"].decode()
             assert place not in found or not sent_once
             found[place] = dead_letter.key, dead_letter.value, reason, attempt_of(dead_letter)
-        assert found == self._refused
+        assert found == self._rejected

@@ -1,6 +1,7 @@
 """Limits of the server: a batch becomes as small as it must, and as large as it may, and nothing is dropped."""
 
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.support.outside_view import MEGABYTE
 from tests.support.scenario import SECRET, scenario
 
 BATCH = 12_000
-LARGE_BATCHES = {"batch__max_rows": BATCH, "batch__max_age": 20}
+LARGE_BATCHES: dict[str, Any] = {"batch__max_rows": BATCH, "batch__max_age": 20}
 LARGE = 300 * MEGABYTE
 """What two batches of that size may take."""
 USERS = """

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,7 +140,11 @@ def test_the_move_to_a_cluster_loses_nothing_while_events_go_on(
     old = server()
     with place(kafka, old.address) as there, Load(there, repeating(traffic(98), 98), rate=300) as load:
         moved = there._replace(clickhouse=shards[0].address)
-        names = {"NEW": shards[0].url, "SHARDS": ",".join(shard.url for shard in shards), "SHARD_REPLICAS": "false"}
+        names: dict[str, Any] = {
+            "NEW": shards[0].url,
+            "SHARDS": ",".join(shard.url for shard in shards),
+            "SHARD_REPLICAS": "false",
+        }
         names |= {"OLD": f"127.0.0.1:{old.tcp_port}", "OLD_USER": "default", "OLD_PASSWORD": ""}
         shell = Shell(there, tmp_path)
         with running_daemon(*there) as daemon:
@@ -150,7 +155,7 @@ def test_the_move_to_a_cluster_loses_nothing_while_events_go_on(
             load.go_on(EVENTS // 3)
         since = hour_before(began).replace("T", " ")
         shell.run("cluster-copy", COPY_SINCE=since, **names)
-        settings = {"clickhouse__variant": "cluster", "clickhouse__shard_replicas": "false"}
+        settings: dict[str, Any] = {"clickhouse__variant": "cluster", "clickhouse__shard_replicas": "false"}
         with running_daemon(*moved, **settings) as daemon:
             load.go_on(EVENTS // 3)
             load.stop()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
@@ -42,7 +43,7 @@ def test_more_partitions_lose_nothing_and_count_no_more_than_the_ends_that_come_
     kafka, clickhouse, tmp_path: Path
 ):
     stream = repeating(traffic(80), 80)
-    quick = {"kafka__metadata_max_age": 1}
+    quick: dict[str, Any] = {"kafka__metadata_max_age": 1}
     with place(kafka, clickhouse) as there:
         shell = Shell(there, tmp_path)
         with running_daemon(*there, **quick) as daemon, running_daemon(*there, **quick) as second:
@@ -70,7 +71,8 @@ def test_more_partitions_lose_nothing_and_count_no_more_than_the_ends_that_come_
 def test_a_backfill_is_stored_and_counted_apart_and_can_be_undone(kafka, clickhouse, tmp_path: Path):
     with place(kafka, clickhouse) as there, Load(there, some(81)) as load:
         topic = f"{there.topic}-backfill"
-        old, apart = there._replace(topic=topic), {"kafka__group_id": topic}
+        old = there._replace(topic=topic)
+        apart: dict[str, Any] = {"kafka__group_id": topic}
         shell = Shell(there, tmp_path)
         shell.run("backfill-prepare", BACKFILL=topic)
         with running_daemon(*there) as daemon, running_daemon(*old, **apart) as other:
@@ -94,7 +96,7 @@ def test_a_backfill_is_stored_and_counted_apart_and_can_be_undone(kafka, clickho
 def test_dead_letters_come_back_when_their_cause_is_fixed(kafka, clickhouse, tmp_path: Path):
     with place(kafka, clickhouse) as there, Load(there, some(83, poison_ratio=0.0)) as load:
         shell = Shell(there, tmp_path)
-        limits = {"dead_letter__max_consecutive": 0, "dead_letter__max_ratio": 1}
+        limits: dict[str, Any] = {"dead_letter__max_consecutive": 0, "dead_letter__max_ratio": 1}
         with running_daemon(*there, normalize__max_event_bytes=1_024, **limits) as daemon:
             load.finish()
             daemon.wait_until_accounted()
@@ -148,7 +150,7 @@ def test_a_new_kafka_cluster_is_read_from_its_beginning_into_the_same_tables(
         with running_daemon(*there) as daemon:
             load.finish()
             daemon.wait_until_accounted()
-            group = {"kafka__group_id": daemon.group}
+            group: dict[str, Any] = {"kafka__group_id": daemon.group}
         before = number(there, STEPS)
         moved = there._replace(kafka=second.address)
         shell = Shell(moved, tmp_path)

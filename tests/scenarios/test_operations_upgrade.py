@@ -2,13 +2,15 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from schemas.ddl import shipped
-from tests.support.daemon import ROOT, Daemon, running_daemon
+from tests.support.daemon import Daemon, running_daemon
 from tests.support.guide import Shell
 from tests.support.oracle import Load, Truth, drained, place, repeating, status, summed, traffic, until
+from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -34,7 +36,7 @@ def replaced(member: Daemon, tree: Path) -> str:
 
 
 def test_an_upgrade_and_the_way_back_lose_no_row_and_no_number(kafka, clickhouse, next_version: Path, tmp_path: Path):
-    settings = {"http__final_scrape": 20}
+    settings: dict[str, Any] = {"http__final_scrape": 20}
     with place(kafka, clickhouse) as there, Load(there, repeating(traffic(70), 70), rate=200) as load:
         shell = Shell(there, tmp_path)
         with running_daemon(*there, **settings) as first, running_daemon(*there, **settings) as second:

@@ -1,10 +1,11 @@
-"""A server that is slow, silent or refuses: the group is kept, the breaker opens, and nobody storms it."""
+"""A server that is slow, silent or refuses: the group is kept, and the daemon backs off."""
 
 import time
+from typing import Any
 
 import pytest
 
-from tests.support.faulty_proxy import Delays, FaultyProxy, Refuses, is_silent
+from tests.support.faulty_proxy import Delays, FaultyProxy, Refuses, does_nothing
 from tests.support.oracle import status, until
 from tests.support.scenario import scenario
 
@@ -19,16 +20,16 @@ def proxy(clickhouse):
 
 @pytest.mark.chaos
 def test_31_an_insert_that_takes_twice_the_longest_poll_interval_costs_no_partition(kafka, clickhouse, proxy):
-    patience = {
+    slow: dict[str, Any] = {
         "kafka__max_poll_interval": MAX_POLL_INTERVAL,
         "kafka__session_timeout": MAX_POLL_INTERVAL,
         "clickhouse__insert_timeout": MAX_POLL_INTERVAL - 1,
         "clickhouse__connect_timeout": 1,
     }
-    with scenario(kafka, clickhouse, clickhouse__url=proxy.url, **patience) as s:
+    with scenario(kafka, clickhouse, clickhouse__url=proxy.url, **slow) as s:
         s.load.go_on(500)
         before = rebalances(s)
-        # Whoever waits is away for longer than the interval, and gives up before: four times, then it goes on.
+        # Each insert takes longer than the interval, and is given up before: four times, then it passes.
         with proxy.faulty(Delays(2 * MAX_POLL_INTERVAL), times=4):
             s.wait_until_unready("did not answer in time")
             until(lambda: proxy.met == 4, s.daemon.log)
@@ -39,10 +40,14 @@ def test_31_an_insert_that_takes_twice_the_longest_poll_interval_costs_no_partit
 
 @pytest.mark.chaos
 def test_32_a_server_that_takes_connections_and_never_answers(kafka, clickhouse, proxy):
-    short = {"clickhouse__insert_timeout": 1, "clickhouse__connect_timeout": 1, "retry__first_delay": 0.05}
+    short: dict[str, Any] = {
+        "clickhouse__insert_timeout": 1,
+        "clickhouse__connect_timeout": 1,
+        "retry__first_delay": 0.05,
+    }
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, **short) as s:
         s.load.go_on(500)
-        with proxy.faulty(is_silent, everything=True):
+        with proxy.faulty(does_nothing, everything=True):
             s.wait_until_unready("did not answer in time")
             until(lambda: sink(s)["breaker"] == "open", s.daemon.log)
             s.load.go_on(500)
@@ -53,7 +58,7 @@ def test_32_a_server_that_takes_connections_and_never_answers(kafka, clickhouse,
 
 @pytest.mark.chaos
 def test_33_now_and_then_a_500(kafka, clickhouse, proxy):
-    small = {"batch__max_rows": 50, "batch__max_age": 0.05}
+    small: dict[str, Any] = {"batch__max_rows": 50, "batch__max_age": 0.05}
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, rate=300, **small) as s:
         with proxy.faulty(Refuses(500, text="internal error"), share=0.1):
             until(lambda: proxy.met >= 5, s.daemon.log)

@@ -6,17 +6,18 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from pipeline.commands._exit_codes import CONFIGURATION, INTERRUPTED, OK
 from tests.support.daemon import HTTP_OK, Daemon
-from tests.support.faulty_proxy import Delays, FaultyProxy, is_silent, swallows
+from tests.support.faulty_proxy import Delays, FaultyProxy, does_nothing, never_confirms
 from tests.support.oracle import committed, drained, status, summed, traffic, until
 from tests.support.outside_view import MEGABYTE
 from tests.support.scenario import SECRET, Scenario, scenario
 
-ONE_MEMBER = {"kafka__group_instance_id": "one"}
+ONE_MEMBER: dict[str, Any] = {"kafka__group_instance_id": "one"}
 """The next process of a static member has its partitions at once."""
 BACKLOG, LARGE, ROWS = 60_000, 3_000, 5_000
 """Records, bytes of each, rows of a batch: more bytes than a process may take."""
@@ -42,8 +43,8 @@ def proxy(clickhouse):
 @pytest.mark.chaos
 def test_62_signals_at_bad_moments_end_it_in_time_and_commit_nothing_unwritten(kafka, clickhouse, proxy):
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, drain_timeout=3, **ONE_MEMBER) as s:
-        # The insert ends within the time there is, or does not; or nobody has the patience.
-        for fault, end in ((Delays(1), s.drain), (is_silent, s.drain), (swallows, abandon)):
+        # The insert ends within the time there is, or does not; or the test does not wait.
+        for fault, end in ((Delays(1), s.drain), (does_nothing, s.drain), (never_confirms, abandon)):
             s.load.go_on(1_000)
             with proxy.faulty(fault):
                 until(lambda: proxy.met > 0, s.daemon.log)
@@ -64,7 +65,7 @@ def test_63_members_that_are_told_to_end_while_they_start_disturb_nobody(kafka, 
             newcomer = s.join(wait=False)
             time.sleep(moments.uniform(0, 2.5))
             newcomer.send(signal.SIGTERM)
-            # Python ends by the signal itself as long as nobody has said what else to do.
+            # Python ends by the signal itself until a handler is set.
             assert newcomer.wait_until_ended() in {OK, -signal.SIGTERM}, newcomer.log()
         until(lambda: len(status(s.daemon)["partitions"]) == 4, s.daemon.log)
         s.load.go_on(500)
@@ -88,7 +89,7 @@ def test_64_settings_that_cannot_be_read_again_leave_the_former_ones(kafka, clic
         s.wait_until_unready("clickhouse.password")
         secret.write_text(f"{SECRET}-second")
         for number, unfit in enumerate(UNFIT, 1):
-            until(lambda number=number: told(s, "settings_reload_failed") == number, s.daemon.log)
+            until(lambda number=number: told(s, "settings_reload_failed") == number, s.daemon.log)  # type: ignore[misc]  # mypy infers no lambda with a default
             file.write_text(unfit)
         until(lambda: told(s, "settings_reload_failed") == len(UNFIT) + 1, s.daemon.log)
         # What must not change half-way does not.
@@ -115,10 +116,10 @@ def test_65_scrapes_that_hang_and_a_port_that_is_taken_cost_no_record(kafka, cli
 @pytest.mark.chaos
 def test_67_a_step_whose_process_was_killed_before_it_could_count_it_is_counted_once(kafka, clickhouse, proxy):
     with scenario(kafka, clickhouse, clickhouse__url=proxy.url, **ONE_MEMBER) as s:
-        counted = []
+        counted: list[Any] = []
         for _ in range(4):
             s.load.go_on(700)
-            with proxy.faulty(swallows):
+            with proxy.faulty(never_confirms):
                 # An insert that began before has been committed by now.
                 until(lambda: proxy.met > 0 and unwritten(s) < 0, s.daemon.log)
                 until(lambda: sum(status(s.daemon)["counts"].values()) == new(s, counted), s.daemon.log)

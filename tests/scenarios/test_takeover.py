@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
@@ -11,7 +12,7 @@ from kafka.structs import OffsetAndMetadata
 
 from pipeline.clickhouse.migrations.applied import TABLE
 from tests.support.daemon import running_daemon
-from tests.support.faulty_proxy import FaultyProxy, swallows
+from tests.support.faulty_proxy import FaultyProxy, never_confirms
 from tests.support.oracle import (
     Load,
     Place,
@@ -27,9 +28,9 @@ from tests.support.oracle import (
 )
 from tests.support.scenario import Scenario, scenario
 
-SHORT = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3}
+SHORT: dict[str, Any] = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3}
 """The group misses a member that was killed after two seconds."""
-QUICK = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
+QUICK: dict[str, Any] = {"batch__max_rows": 500, "retry__max_delay": 1, "http__final_scrape": 20}
 LATER = (
     "ALTER TABLE {db}.run_step_ingest ADD COLUMN later LowCardinality(String) DEFAULT 'unknown'",
     "ALTER TABLE {db}.run_steps ADD COLUMN later LowCardinality(String) DEFAULT 'unknown'",
@@ -61,7 +62,7 @@ def killed_before_its_commit(s, proxy, member) -> None:
     """Kill a member whose rows are in the tables and whose offsets are not committed."""
     s.load.go_on(1_000)
     until(lambda: bool(committed(s.there, s.daemon.group)), member.log)
-    with proxy.faulty(swallows):
+    with proxy.faulty(never_confirms):
         until(lambda: rows_beyond(s) > 0, member.log)
         s.kill(member)
 

@@ -7,14 +7,16 @@ are in tests/acceptance/test_stalls.py.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.commands._exit_codes import BUG
-from tests.support.daemon import HTTP_OK, ROOT, Daemon, environment
+from tests.support.daemon import HTTP_OK, Daemon, environment
 from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
+from tests.support.paths import ROOT
 
-QUICK = {"batch__max_rows": 500, "http__final_scrape": 5}
+QUICK: dict[str, Any] = {"batch__max_rows": 500, "http__final_scrape": 5}
 STRIKE = """
 import ctypes, pathlib, threading, time
 
@@ -56,7 +58,7 @@ class Mortal:
         written.rename(self._order)
 
     def spare(self) -> None:
-        """Kill nobody from now on."""
+        """Kill no thread from now on."""
         self._order.unlink()
 
 

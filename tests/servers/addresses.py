@@ -1,4 +1,4 @@
-"""Where a test finds a server, whoever started it: the suite, another worker of the same run, or the user."""
+"""Where a test finds a server, whatever started it: the suite, another worker of the same run, or the user."""
 
 import urllib.error
 import urllib.parse

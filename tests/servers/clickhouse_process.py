@@ -1,4 +1,4 @@
-"""The ClickHouse server's process: loads the library and runs its local mode with listeners, for ever.
+"""The ClickHouse server's process: loads the library and runs its local mode with listeners, until it is killed.
 
 A script for `python -I -S`: the library's path, then the arguments of `clickhouse local`.
 """

@@ -3,51 +3,21 @@
 `python -m tests.servers.downloads` fetches everything ahead of a test run and shows its progress.
 """
 
-import fcntl
 import os
 import platform
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+from tests.servers.cache import ServerUnavailable, cache_dir, locked, progress
+from tests.servers.debian_packages import PACKAGES, program
 
 KAFKA_COORDINATES = "org.apache.kafka:kafka_2.13:4.3.0"
 LIBCHDB_PACKAGE = "@chdb/lib-linux-x64-gnu"
 LIBCHDB_VERSION = "26.7.3-stable.1"
 OLDEST_JAVA = 17
-
-
-class ServerUnavailable(RuntimeError):
-    """A test server cannot be had here; the message names cause and fix."""
-
-
-def cache_dir() -> Path:
-    """Name the folder that keeps what was fetched: `RUNSTEP_TEST_CACHE`, else the user's cache.
-
-    The user's and not the project's, since the ClickHouse library alone has 540 MB and every clone needs the same one.
-    """
-    given = os.environ.get("RUNSTEP_TEST_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = Path(given).absolute() if given else home / "runstep" / "servers"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def progress(text: str) -> None:
-    """Tell on standard error what takes its time."""
-    print(f"test servers: {text}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold the cache's lock of this name: parallel runs wait for the first one instead of fetching twice."""
-    with (cache_dir() / f"{name}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 @cache
@@ -68,7 +38,7 @@ def java() -> Path:
 
 @cache
 def java_version(executable: Path) -> int:
-    """Ask a java for its major version; 0 when it does not tell."""
+    """Ask a java for its major version; 0 when it does not say."""
     answer = subprocess.run([str(executable), "-version"], capture_output=True, text=True, check=False)
     match = re.search(r'version "(\d+)', answer.stderr)
     return int(match.group(1)) if match else 0
@@ -133,7 +103,7 @@ def _install_libchdb(folder: Path) -> None:
     command = [*_npm(), "install", "--prefix", str(staging), *options, f"{LIBCHDB_PACKAGE}@{LIBCHDB_VERSION}"]
     answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if answer.returncode != 0:
-        last = (answer.stderr.strip().splitlines() or ["npm told nothing"])[0]
+        last = (answer.stderr.strip().splitlines() or ["npm gave no reason"])[0]
         raise ServerUnavailable(f"npm cannot fetch {LIBCHDB_PACKAGE}: {last}; check the network and run again")
     shutil.rmtree(folder, ignore_errors=True)
     staging.rename(folder)
@@ -163,6 +133,11 @@ def main() -> int:
     except ServerUnavailable as error:
         progress(str(error))
         return 1
+    for name in PACKAGES:
+        try:
+            progress(f"{name}: {program(name)}")
+        except ServerUnavailable as error:
+            progress(f"{error}; the tests that need it are skipped, or fail with CI=true")
     return 0
 
 

@@ -10,7 +10,7 @@ from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from tests.servers import kafka_image
 from tests.servers.addresses import KafkaAddress
-from tests.servers.downloads import locked, progress
+from tests.servers.cache import locked, progress
 from tests.servers.process import free_port, listening
 from tests.servers.server import Home, Server, write_properties
 from tests.servers.tls import Certificates

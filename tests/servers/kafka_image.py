@@ -11,19 +11,12 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tests.servers.downloads import (
-    ServerUnavailable,
-    cache_dir,
-    java,
-    java_version,
-    kafka_jars,
-    locked,
-    progress,
-)
+from tests.servers.cache import ServerUnavailable, cache_dir, locked, progress
+from tests.servers.downloads import java, java_version, kafka_jars
 from tests.servers.process import ServerProcess
 
 AOT_CACHE_SINCE = 25
-# From here on the JVM warns of the compression libraries unless it is told to expect them.
+# From here on the JVM warns of the compression libraries unless an option expects them.
 NATIVE_ACCESS_SINCE = 24
 # A broker that lives for seconds: the second compiler and a parallel collector never pay for themselves.
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-Xms128m")
@@ -98,7 +91,7 @@ def finish_archive(process: ServerProcess, written: Path) -> None:
 
 @cache
 def _fingerprint() -> str:
-    """Tell apart what an archive depends on: the java, the order, size and time of the jars, the options."""
+    """Name what an archive depends on: the java, the order, size and time of the jars, the options."""
     parts = [str(java()), str(java_version(java())), *QUICK_START]
     parts += [f"{jar}:{jar.stat().st_size}:{jar.stat().st_mtime_ns}" for jar in kafka_jars()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

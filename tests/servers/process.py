@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
 
-from tests.servers.downloads import ServerUnavailable
+from tests.servers.cache import ServerUnavailable
 
 GUARD = Path(__file__).with_name("guard.py")
 _PORTS = SystemRandom()
@@ -94,7 +94,7 @@ def _ended(handle: int, timeout: float) -> bool:
 
 
 def free_port() -> int:
-    """Choose a TCP port of 127.0.0.1 that nobody listens on, outside the range the kernel gives to clients.
+    """Choose a TCP port of 127.0.0.1 that no process listens on, outside the range the kernel gives to clients.
 
     A port of the client range could be taken by any outgoing connection before the server binds it, or while the server
     is down for a restart on the same port.

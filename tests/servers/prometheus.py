@@ -1,7 +1,6 @@
 """A real Prometheus that scrapes what a test asks for, and promtool."""
 
 import json
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -12,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.servers.downloads import ServerUnavailable
+from tests.servers.debian_packages import program
 from tests.servers.process import free_port
 from tests.servers.server import Home, Server
 
-CURE = "install Debian's package: apt-get install -y prometheus"
 CONFIG = """
 global: {{scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_interval: {interval}}}
 rule_files: {rules}
@@ -28,7 +26,7 @@ scrape_configs:
 
 @dataclass(frozen=True)
 class PrometheusAddress:
-    """A running Prometheus: ask it, and tell it what to scrape."""
+    """A running Prometheus: query it, and name what to scrape."""
 
     url: str
     targets: Path
@@ -51,7 +49,7 @@ class PrometheusAddress:
         """Wait for a successful scrape, begun after this call, of each target that is up; `TimeoutError` without it."""
         called = time.time()
         deadline = time.monotonic() + timeout
-        # Of anything but a plain selector, timestamp() gives the time of the question.
+        # Of anything but a plain selector, timestamp() gives the time of the query.
         up = f'up{{job="{job}"}}'
         expression = f"timestamp({up}) and {up} == 1"
         while time.monotonic() < deadline:
@@ -61,9 +59,10 @@ class PrometheusAddress:
             time.sleep(0.1)
         raise TimeoutError(f"prometheus had no successful scrape of all of job {job} within {timeout:.0f} s")
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Evaluate an expression now: a list of `{metric: labels, value: [time, text]}`."""
-        return list(self._ask("query", query=expression)["result"])
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """Evaluate an expression now or then (epoch seconds): a list of `{metric: labels, value: [time, text]}`."""
+        moment = {} if at is None else {"time": str(at)}
+        return list(self._ask("query", query=expression, **moment)["result"])
 
     def query_range(self, expression: str, start: float, end: float, step: str = "1s") -> list[dict[str, Any]]:
         """Evaluate an expression over time (epoch seconds): a list of `{metric, values}`."""
@@ -82,7 +81,7 @@ class PrometheusAddress:
         return float(result[0]["value"][1])
 
     def ready(self) -> bool:
-        """Say whether it answers."""
+        """Return whether it answers."""
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):  # noqa: S310 - always http
                 return True
@@ -124,7 +123,7 @@ class PrometheusServer(Server):
             CONFIG.format(interval=self.interval, rules=json.dumps(self.rules), targets=self.address.targets)
         )
         return [
-            binary("prometheus"),
+            program("prometheus"),
             f"--config.file={config}",
             f"--storage.tsdb.path={self.folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
@@ -142,18 +141,10 @@ def promtool(*arguments: str, stdin: str | None = None) -> subprocess.CompletedP
     `promtool("check", "metrics", stdin=text)` takes the text format only, not OpenMetrics, and answers 3 to findings.
     """
     return subprocess.run(
-        [binary("promtool"), *arguments],
+        [program("promtool"), *arguments],
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def binary(name: str) -> str:
-    """Find Debian's `prometheus` or `promtool`; `ServerUnavailable` with the fix when missing."""
-    found = shutil.which(name)
-    if found is None:
-        raise ServerUnavailable(f"{name} is not installed; {CURE}")
-    return found

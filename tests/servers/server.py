@@ -79,7 +79,7 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """End the server in good order (SIGTERM); the data stays."""
+        """End the server cleanly (SIGTERM); the data stays."""
         self._release(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -95,7 +95,7 @@ class Server:
         self.process.send(signal.SIGCONT)
 
     def restart(self) -> Self:
-        """Stop in good order and start again."""
+        """Stop cleanly and start again."""
         self.stop()
         return self.start()
 

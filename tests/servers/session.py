@@ -35,7 +35,7 @@ class Run:
     def shared(
         self, name: str, make: Callable[[Home], Server], describe: Callable[[Any], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Return the description of the run's server of this name; start the server if nobody has.
+        """Return the description of the run's server of this name; start the server if no other test has.
 
         Args:
             name: of the server, unique in the run.

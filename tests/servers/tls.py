@@ -67,7 +67,7 @@ class Certificates:
         Args:
             name: its common name, and the stem of its files.
             hosts: names and addresses it is valid for.
-            expired: make one that nobody should accept any more.
+            expired: make one that no peer should accept.
             password: encrypts the key file (not the bundle).
         """
         key = ec.generate_private_key(ec.SECP256R1())

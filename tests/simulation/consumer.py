@@ -23,7 +23,7 @@ from kafka.structs import MemberState, OffsetAndMetadata
 from pipeline.kafka.source.consumer import Inbox
 from pipeline.records import Partition
 from tests.simulation.broker import Broker, Fenced, Rebalancing, Unreachable
-from tests.simulation.line import LATENCY, Line
+from tests.simulation.network import LATENCY, Network
 from tests.simulation.scheduler import Scheduler
 from tests.support.fakes.kafka import FakeRecord
 
@@ -52,10 +52,10 @@ class _Subscription:
 class SimulatedConsumer:
     """A subscribed `KafkaConsumer` with the cooperative assignor and no reset policy."""
 
-    def __init__(self, broker: Broker, scheduler: Scheduler, line: Line, inbox: Inbox) -> None:
+    def __init__(self, broker: Broker, scheduler: Scheduler, network: Network, inbox: Inbox) -> None:
         self._broker = broker
         self._scheduler = scheduler
-        self._line = line
+        self._network = network
         self._listener = inbox
         self._member: str | None = None
         self._generation = -1
@@ -111,7 +111,7 @@ class SimulatedConsumer:
             if taken or not wait:
                 break
             self._scheduler.point(wait)
-        if self._line.fault("poll"):
+        if self._network.fault("poll"):
             raise KafkaConnectionError("injected: the next fetch cannot be sent")
         return taken
 
@@ -136,7 +136,7 @@ class SimulatedConsumer:
     def committed(self, partition: TopicPartition, metadata: bool, timeout_ms: int) -> OffsetAndMetadata | None:
         """Return the group's offset; the source asks for it when it starts a partition, and for nothing else."""
         self._ask(timeout_ms, "start")
-        self._line.started(Partition(*partition))
+        self._network.started(Partition(*partition))
         offset = self._broker.committed.get(Partition(*partition))
         return None if offset is None else OffsetAndMetadata(offset, "", -1)
 
@@ -156,7 +156,7 @@ class SimulatedConsumer:
 
     def close(self, autocommit: bool, timeout_ms: int) -> None:
         """Leave the group; without brokers, leave it to the session timeout."""
-        if self._member is not None and not self._broker.down and not self._line.cut:
+        if self._member is not None and not self._broker.down and not self._network.cut:
             self._broker.leave(self._member)
         self._member = None
 
@@ -168,12 +168,12 @@ class SimulatedConsumer:
         except Unreachable:
             self._scheduler.point(timeout_ms / 1000)
             raise KafkaTimeoutError("no broker answers") from None
-        if self._line.fault(request):
+        if self._network.fault(request):
             self._scheduler.note("lost", request)
             raise KafkaTimeoutError(f"injected: {request}")
 
     def _reach(self) -> None:
-        if self._line.cut:
+        if self._network.cut:
             raise Unreachable
         self._broker.reach()
 
@@ -195,7 +195,7 @@ class SimulatedConsumer:
 
     def _join(self) -> None:
         owned = [Partition(*partition) for partition in self._subscription.assignment]
-        self._member = self._broker.join(self._member, owned, self._line.silent)
+        self._member = self._broker.join(self._member, owned, self._network.silent)
         self._syncing = True
 
     def _take_assignment(self) -> None:

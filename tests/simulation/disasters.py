@@ -55,7 +55,7 @@ class Disasters:
         self._accept_rows()
         for process in world.running():
             process.thaw()
-            process.line.cut = False
+            process.network.cut = False
         for slot in range(len(world.slots)):
             world.start(slot)
 
@@ -92,9 +92,9 @@ class Disasters:
 
         def mend() -> None:
             self._world.broker.expire_members()
-            process.line.cut = False
+            process.network.cut = False
 
-        process.line.cut = True
+        process.network.cut = True
         self._later(0.1, SESSION_TIMEOUT * 2, mend)
 
     def _join(self) -> None:
@@ -157,7 +157,7 @@ class Disasters:
         partition = self._chance.choice(list(world.broker.logs))
         begin, end = world.broker.begins[partition], world.broker.ends[partition]
         below = self._chance.randint(begin, end)
-        world.book.expired(partition, below)
+        world.history.expired(partition, below)
         world.broker.expire(partition, below)
         world.scheduler.note("retention", (partition.number, below))
 
@@ -175,6 +175,6 @@ class Disasters:
         if committed is None or committed <= begin:
             return
         target = self._chance.randint(begin, committed)
-        world.book.rewound(partition, target)
+        world.history.rewound(partition, target)
         world.broker.committed[partition] = target
         world.scheduler.note("rewind", (partition.number, target))

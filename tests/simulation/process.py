@@ -18,9 +18,9 @@ from pipeline.daemon.writer import Writer
 from pipeline.metrics import Metrics, catalogue
 from pipeline.metrics.counts import Counts
 from pipeline.records import Partition, Record
-from tests.simulation.book import Book, Violation
 from tests.simulation.broker import Broker
-from tests.simulation.line import Line
+from tests.simulation.history import History, Violation
+from tests.simulation.network import Network
 from tests.simulation.scheduler import Actor, Scheduler, VirtualClock
 from tests.simulation.source import SimulatedSource
 from tests.simulation.store import DeadLetter, Server, SimulatedDeadLetters, SimulatedSink
@@ -76,18 +76,18 @@ class Servers:
     """What all processes share."""
 
     def __init__(
-        self, broker: Broker, store: Server, dead_letters: list[DeadLetter], book: Book, scheduler: Scheduler
+        self, broker: Broker, store: Server, dead_letters: list[DeadLetter], history: History, scheduler: Scheduler
     ) -> None:
         self.broker = broker
         self.store = store
         self.dead_letters = dead_letters
-        self.book = book
+        self.history = history
         self.scheduler = scheduler
         self.draw_fault: Callable[[str], str] = lambda _: ""
 
 
-class ProcessLine(Line):
-    """The line of one process: draws its faults, and writes the book."""
+class ProcessNetwork(Network):
+    """The network of one process: draws its faults, and records the history."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
@@ -118,27 +118,27 @@ class ProcessLine(Line):
 
     def accepted(self, offsets: Mapping[Partition, int]) -> None:
         """Note what the coordinator is about to take: until the answer is here, it is in doubt whether it counts."""
-        book = self._servers.book
-        book.check_commit(offsets)
+        history = self._servers.history
+        history.check_commit(offsets)
         for partition, below in offsets.items():
-            book.doubtful.update((partition, o) for o in self._delivered.get(partition, ()) if o < below)
+            history.doubtful.update((partition, o) for o in self._delivered.get(partition, ()) if o < below)
 
     def confirmed(self, offsets: Mapping[Partition, int]) -> None:
         """Note that the process now has to count what it committed."""
-        book = self._servers.book
+        history = self._servers.history
         for partition, below in offsets.items():
             covered = [offset for offset in self._delivered[partition] if offset < below]
             self._delivered[partition] = [offset for offset in self._delivered[partition] if offset >= below]
             for offset in covered:
-                book.counted[partition, offset] += 1
-                book.doubtful.discard((partition, offset))
-                self.outcomes[book.events[partition, offset].outcome] += 1
+                history.counted[partition, offset] += 1
+                history.doubtful.discard((partition, offset))
+                self.outcomes[history.events[partition, offset].outcome] += 1
 
     def lost(self, partition: Partition, first: int, last: int) -> None:
         """Note a report of loss."""
         self._servers.scheduler.note("reported lost", (partition.number, first, last))
         self.lost_offsets[partition] += last - first + 1
-        self._servers.book.reported_lost(partition, first, last)
+        self._servers.history.reported_lost(partition, first, last)
 
     def leave_behind(self, action: Callable[[], None]) -> None:
         """Let the server go on with something, view by view, at its own pace."""
@@ -151,7 +151,7 @@ class Process:
 
     Attributes:
         slot: the place where it runs; its successor has the same.
-        line: its way to the servers.
+        network: between it and the servers.
         metrics: its own.
         state: running, frozen, ending, ended or dead.
     """
@@ -160,15 +160,15 @@ class Process:
         self.slot = slot
         self.name = name = f"p{number}"
         self.state = "running"
-        self.line = ProcessLine(servers)
+        self.network = ProcessNetwork(servers)
         self.metrics = Counting()
         self._servers = servers
         self._settings = own
         clock = VirtualClock(servers.scheduler)
-        self._sink = SimulatedSink(servers.store, servers.scheduler, self.line)
+        self._sink = SimulatedSink(servers.store, servers.scheduler, self.network)
         self.writer = Writer(
             self._sink,
-            SimulatedDeadLetters(servers.dead_letters, servers.scheduler, self.line),
+            SimulatedDeadLetters(servers.dead_letters, servers.scheduler, self.network),
             self.metrics,
             clock,
             RetryPolicy(
@@ -176,9 +176,9 @@ class Process:
             ),
             own.normalize.counted_steps,
         )
-        self.source = SimulatedSource(servers.broker, servers.scheduler, self.line, own.kafka, own.batch.max_rows)
+        self.source = SimulatedSource(servers.broker, servers.scheduler, self.network, own.kafka, own.batch.max_rows)
         self.processor = Processor(self.source, self.writer, self.metrics, clock, own)
-        self.line.on_delivery = self._check_memory
+        self.network.on_delivery = self._check_memory
         self._actors: list[Actor] = [
             servers.scheduler.spawn(f"{name}.owner", self._own),
             servers.scheduler.spawn(f"{name}.writer", self.writer.serve),
@@ -189,7 +189,7 @@ class Process:
         self.processor.run()
         self.writer.stop()
         self.source.close()
-        self.line.away, self.state = True, "ended"
+        self.network.away, self.state = True, "ended"
 
     def alive(self) -> bool:
         """Return whether it has not come to its end."""
@@ -202,25 +202,25 @@ class Process:
 
     def kill(self) -> None:
         """End it where it stands, as SIGKILL does; an insert in flight may still be carried out."""
-        self.line.away, self.state = True, "dead"
+        self.network.away, self.state = True, "dead"
         for actor in self._actors:
             self._servers.scheduler.kill(actor)
         if self._sink.job is not None and self._servers.scheduler.chance.random() < 0.5:
-            self.line.leave_behind(self._sink.job.advance)
+            self.network.leave_behind(self._sink.job.advance)
 
     def freeze(self) -> None:
         """Stop it where it stands, as SIGSTOP does; the server goes on with an insert in flight, or not yet."""
-        self.line.away, self.state = True, "frozen"
+        self.network.away, self.state = True, "frozen"
         for actor in self._actors:
             actor.frozen = True
         if self._sink.job is not None and self._servers.scheduler.chance.random() < 0.5:
-            self.line.leave_behind(self._sink.job.advance)
+            self.network.leave_behind(self._sink.job.advance)
 
     def thaw(self) -> None:
         """Let it go on, as SIGCONT does."""
         if self.state == "frozen":
             self._servers.broker.expire_members()
-            self.line.away, self.state = False, "running"
+            self.network.away, self.state = False, "running"
             for actor in self._actors:
                 actor.frozen = False
 
@@ -237,9 +237,9 @@ class Process:
             Violation: they do not.
         """
         totals: dict[str, Any] = {outcome: count for outcome, count in self.metrics.totals().items() if count}
-        if totals != dict(self.line.outcomes):
-            raise Violation(f"I4 {self.name} counts {totals}, its commits cover {dict(self.line.outcomes)}")
-        for partition, count in self.line.lost_offsets.items():
+        if totals != dict(self.network.outcomes):
+            raise Violation(f"I4 {self.name} counts {totals}, its commits cover {dict(self.network.outcomes)}")
+        for partition, count in self.network.lost_offsets.items():
             counted = self.metrics.lost(partition)
             if counted > count or (self.state != "dead" and counted < count):
                 raise Violation(f"I4 {self.name} counts {counted} lost offsets of {partition}, not {count}")

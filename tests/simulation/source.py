@@ -1,4 +1,4 @@
-"""The real `KafkaSource` on a simulated consumer, with the book kept of what it reads and commits."""
+"""The real `KafkaSource` on a simulated consumer, with the history kept of what it reads and commits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from pipeline.kafka.source import source as source_module
 from pipeline.records import Partition, Record
 from tests.simulation.broker import Broker
 from tests.simulation.consumer import SimulatedConsumer
-from tests.simulation.line import Line
+from tests.simulation.network import Network
 from tests.simulation.scheduler import Scheduler
 
 
@@ -35,11 +35,13 @@ class _Connecting:
 class SimulatedSource(KafkaSource):
     """The real source."""
 
-    def __init__(self, broker: Broker, scheduler: Scheduler, line: Line, settings: KafkaSettings, most: int) -> None:
+    def __init__(
+        self, broker: Broker, scheduler: Scheduler, network: Network, settings: KafkaSettings, most: int
+    ) -> None:
         super().__init__(lambda: settings, most)
         self._broker = broker
         self._scheduler = scheduler
-        self._line = line
+        self._network = network
         self._connecting = _Connecting(self)  # type: ignore[assignment]
 
     def connect(self, timeout: float) -> SimulatedConsumer:
@@ -48,16 +50,16 @@ class SimulatedSource(KafkaSource):
         Raises:
             SourceUnavailable: no broker answers.
         """
-        if self._broker.down or self._line.cut:
+        if self._broker.down or self._network.cut:
             self._scheduler.point(timeout)
             raise SourceUnavailable("no broker answers")
-        return SimulatedConsumer(self._broker, self._scheduler, self._line, self._inbox)
+        return SimulatedConsumer(self._broker, self._scheduler, self._network, self._inbox)
 
     def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Poll, and note what the owner gets."""
         polled = super().poll(timeout, most)
         for partition, records in polled.items():
-            self._line.delivered(partition, records)
+            self._network.delivered(partition, records)
         return polled
 
     def changes(self) -> Sequence[Change]:
@@ -65,14 +67,14 @@ class SimulatedSource(KafkaSource):
         changes = super().changes()
         for change in changes:
             if isinstance(change, OffsetsLost):
-                self._line.lost(change.partition, change.first, change.last)
+                self._network.lost(change.partition, change.first, change.last)
         return changes
 
     def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition] | None:
         """Commit, and note what the owner learns."""
         committed = super().commit(offsets)
         if committed is not None:
-            self._line.confirmed({partition: offsets[partition] for partition in sorted(committed)})
+            self._network.confirmed({partition: offsets[partition] for partition in sorted(committed)})
         return committed
 
 

@@ -12,7 +12,7 @@ from pipeline.contracts import Columns, StepKey
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import InvalidRecord, Partition
 from schemas.row import INDEX
-from tests.simulation.line import LATENCY, Line
+from tests.simulation.network import LATENCY, Network
 from tests.simulation.scheduler import Scheduler
 from tests.support.fakes.sink import FakeSink, Fields
 
@@ -87,10 +87,10 @@ class Server(FakeSink):
 class SimulatedSink:
     """One process's client. `contracts.Sink`."""
 
-    def __init__(self, server: Server, scheduler: Scheduler, line: Line) -> None:
+    def __init__(self, server: Server, scheduler: Scheduler, network: Network) -> None:
         self._server = server
         self._scheduler = scheduler
-        self._line = line
+        self._network = network
         self.job: Job | None = None
 
     def insert(self, columns: Columns, token: str) -> None:
@@ -98,14 +98,14 @@ class SimulatedSink:
         if not columns[0]:
             return
         self._scheduler.point(LATENCY)
-        fault = self._line.fault("insert")
+        fault = self._network.fault("insert")
         self._scheduler.note("insert", (len(columns[0]), token[-12:], fault))
         self._server.raise_if_down()
         if fault in ("before", "transient", "environment", "unknown"):
             raise _failure(fault)
         self.job = job = self._server.begin(columns, token)
         if fault == "late":
-            self._line.leave_behind(job.advance)
+            self._network.leave_behind(job.advance)
             raise _failure(fault)
         while job.views:
             self._scheduler.point(LATENCY)
@@ -134,7 +134,7 @@ class SimulatedSink:
     def _ask(self, request: str) -> None:
         self._scheduler.point(LATENCY)
         self._server.raise_if_down()
-        if self._line.fault(request):
+        if self._network.fault(request):
             raise SinkUnavailable(f"injected: {request}", ErrorClass.TRANSIENT, 202)
 
     def _still_there(self) -> None:
@@ -159,15 +159,15 @@ class DeadLetter(NamedTuple):
 class SimulatedDeadLetters:
     """One process's producer. `contracts.DeadLetterQueue`."""
 
-    def __init__(self, topic: list[DeadLetter], scheduler: Scheduler, line: Line) -> None:
+    def __init__(self, topic: list[DeadLetter], scheduler: Scheduler, network: Network) -> None:
         self._topic = topic
         self._scheduler = scheduler
-        self._line = line
+        self._network = network
 
     def send(self, dead_letters: Sequence[InvalidRecord]) -> None:
         """Send all; some or all may arrive though it fails."""
         self._scheduler.point(LATENCY)
-        fault = self._line.fault("letters")
+        fault = self._network.fault("letters")
         self._scheduler.note("letters", ([dead_letter.record.offset for dead_letter in dead_letters], fault))
         if fault == "before":
             raise DeadLetterUnavailable("injected: before")

@@ -18,7 +18,7 @@ from tests.contract import test_sink, test_source
 from tests.contract.test_sink import *  # noqa: F403
 from tests.contract.test_source import *  # noqa: F403
 from tests.simulation.broker import Broker
-from tests.simulation.line import Line
+from tests.simulation.network import Network
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.source import SimulatedSource, virtual_time
 from tests.simulation.store import Server, SimulatedSink
@@ -34,7 +34,7 @@ class World:
 
     def member(self) -> Source:
         settings = KafkaSettings(topics=(self.topic,))
-        return SimulatedSource(self.broker, self._scheduler, Line(), settings, 1_000)
+        return SimulatedSource(self.broker, self._scheduler, Network(), settings, 1_000)
 
     def produce(self, *values: bytes, partition: int = 0) -> None:
         for value in values:
@@ -49,7 +49,7 @@ class Store:
 
     def __init__(self) -> None:
         self._server = Server()
-        self.sink = SimulatedSink(self._server, Scheduler(Random(0)), Line())
+        self.sink = SimulatedSink(self._server, Scheduler(Random(0)), Network())
 
     def current(self) -> dict[StepKey, dict[str, Any]]:
         return self._server.rows_current()
@@ -61,7 +61,7 @@ class Store:
         return self._server.physical_rows()
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]  # instead of the suite's
 def kafka_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     scheduler = Scheduler(Random(0))
     virtual = SimpleNamespace(monotonic=lambda: scheduler.now, sleep=scheduler.point, time=lambda: scheduler.now)
@@ -70,7 +70,7 @@ def kafka_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield World(scheduler)
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]  # instead of the suite's
 def store() -> Store:
     return Store()
 

@@ -9,10 +9,10 @@ from random import Random
 from typing import Final
 
 from pipeline.records import Partition
-from tests.simulation.book import Book, Violation
 from tests.simulation.broker import Broker
 from tests.simulation.disasters import Disasters
 from tests.simulation.events import POISON, Event, Producer
+from tests.simulation.history import History, Violation
 from tests.simulation.plan import Plan
 from tests.simulation.process import Process, Servers, settings
 from tests.simulation.scheduler import EPOCH, REMEMBERED, Scheduler
@@ -45,8 +45,8 @@ class World:
         self.store.ledger_first = plan.ledger_first
         self.store.refuse = lambda row: row["step_id"].startswith(POISON)
         dead_letters: list[DeadLetter] = []
-        self.book = Book(self.broker, self.store, dead_letters)
-        self.servers = Servers(self.broker, self.store, dead_letters, self.book, self.scheduler)
+        self.history = History(self.broker, self.store, dead_letters)
+        self.servers = Servers(self.broker, self.store, dead_letters, self.history, self.scheduler)
         self.servers.draw_fault = self._draw_fault
         self.broker.on_commit = self._accept
         self.processes: list[Process] = []
@@ -106,7 +106,7 @@ class World:
     def _append(self, number: int, event: Event) -> None:
         timestamp = int((EPOCH + self.scheduler.now) * 1000) - 1_000 + self._unproduced
         offset = self.broker.produce(event.value, number, timestamp)
-        self.book.produced(Partition(self.broker.topic, number), offset, timestamp, event)
+        self.history.produced(Partition(self.broker.topic, number), offset, timestamp, event)
 
     def _storm(self) -> None:
         """Let things happen, until the budget is spent or the time is over."""
@@ -160,10 +160,10 @@ class World:
                 raise Violation(f"B1 {process.name} ended: {type(bug).__name__}: {bug}") from bug
 
     def _drained(self) -> bool:
-        committed, gone = self.broker.committed, self.book.gone()
+        committed, gone = self.broker.committed, self.history.gone()
         return all(
             offset < committed.get(partition, 0) or (partition, offset) in gone
-            for partition, offset in self.book.events
+            for partition, offset in self.history.events
         )
 
     def _left(self) -> str:
@@ -173,18 +173,18 @@ class World:
 
     def _judge(self) -> None:
         """Apply the oracle."""
-        gone = self.book.gone()
-        for place in self.book.events:
+        gone = self.history.gone()
+        for place in self.history.events:
             if place not in gone:
-                self.book.check_durable(place, "I1")
-        self.book.check_no_surplus()
-        self.book.check_current()
-        self.book.check_counts()
+                self.history.check_durable(place, "I1")
+        self.history.check_no_surplus()
+        self.history.check_current()
+        self.history.check_counts()
         steps: Counter[str] = Counter()
         for process in self.processes:
             process.check_counted()
             steps.update(process.metrics.steps)
-        self.book.check_steps(steps)
+        self.history.check_steps(steps)
 
     def _draw_fault(self, request: str) -> str:
         kinds = self.plan.requests[request]
@@ -194,8 +194,8 @@ class World:
 
     def _accept(self, member: str, offsets: Mapping[Partition, int]) -> None:
         silent = self.broker.members[member].silent
-        line = next(process.line for process in self.processes if process.line.silent == silent)
-        line.accepted(offsets)
+        network = next(process.network for process in self.processes if process.network.silent == silent)
+        network.accepted(offsets)
 
 
 class Failure(AssertionError):

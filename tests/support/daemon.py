@@ -6,7 +6,7 @@
         daemon.wait_until_accounted()
         daemon.kill(); daemon.start()                     # the same settings, the same port
         daemon.metrics()["runstep_records_total", ...]    # see `Samples`
-    # left in good order: SIGTERM, exit code 0; left by an exception: SIGKILL, and the log's end is in the report
+    # left cleanly: SIGTERM, exit code 0; left by an exception: SIGKILL, and the log's end is in the report
 
 Several members of one group: nest `running_daemon`, each gets a port of its own. Settings are keyword arguments in
 lower case, `kafka__session_timeout=6` for `RUNSTEP_KAFKA__SESSION_TIMEOUT`. Nothing of the caller's RUNSTEP_ variables
@@ -39,9 +39,12 @@ from tests.support.paths import ROOT
 
 PR_SET_PDEATHSIG: Final = 1
 HTTP_OK: Final = 200
+HTTP_UNAVAILABLE: Final = 503
 START_TIMEOUT: Final = 60.0
 STOP_TIMEOUT: Final = 40.0
 """Longer than the daemon's own drain_timeout."""
+NAMED_TIMEOUT_S: Final = 30.0
+"""Seconds within which readiness has to name a fault."""
 
 Samples: TypeAlias = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 """(name, labels as a frozen set of pairs) to value."""
@@ -105,8 +108,17 @@ class Daemon:
         """Wait until /readyz says 200."""
         self._wait(lambda: self.get("/readyz")[0] == HTTP_OK, timeout, lambda: f"not ready: {self.get('/readyz')}")
 
+    def wait_until_unready(self, cause: str, timeout: float = NAMED_TIMEOUT_S) -> None:
+        """Wait until /readyz says 503 and names a cause."""
+
+        def named() -> bool:
+            code, text = self.get("/readyz")
+            return code == HTTP_UNAVAILABLE and cause in text
+
+        self._wait(named, timeout, lambda: f"/readyz does not name {cause}: {self.get('/readyz')}")
+
     def wait_until_accounted(self, timeout: float = START_TIMEOUT) -> None:
-        """Wait until the group has committed every end, as it is when asked first, and we have counted what was ours.
+        """Wait until the group has committed every end, as it is when asked first, and the daemon has counted its part.
 
         A batch is counted a moment after its commit.
         """
@@ -160,7 +172,7 @@ class Daemon:
         self._running().send_signal(number)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of an endpoint; status 0 where nobody answers."""
+        """Return status and body of an endpoint; status 0 where no process answers."""
         try:
             with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
@@ -227,7 +239,7 @@ def running_daemon(
     workers: int = 1,
     **settings: Any,
 ) -> Iterator[Daemon]:
-    """Start a daemon that is ready, and see that it ends: in good order, or at once when the test has failed.
+    """Start a daemon that is ready, and see that it ends: cleanly, or at once when the test has failed.
 
     Args:
         kafka: the cluster.
@@ -269,7 +281,7 @@ def migrate(kafka: KafkaAddress, clickhouse: ClickHouseAddress, topic: str, data
 def environment(
     kafka: KafkaAddress, clickhouse: ClickHouseAddress, topic: str, database: str, **settings: Any
 ) -> dict[str, str]:
-    """Return the environment of a command of ours: the servers, quick group sessions, and what else is set."""
+    """Return the environment of a `runstep` command: the servers, quick group sessions, and what else is set."""
     chosen = {
         "kafka__bootstrap_servers": kafka.bootstrap,
         "kafka__topics": topic,
@@ -284,5 +296,5 @@ def environment(
         "log__format": "json",
     } | settings
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEP_")}
-    ours = {f"RUNSTEP_{name.upper()}": str(value) for name, value in chosen.items()}
-    return inherited | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | ours
+    own = {f"RUNSTEP_{name.upper()}": str(value) for name, value in chosen.items()}
+    return inherited | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | own

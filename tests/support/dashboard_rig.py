@@ -26,11 +26,14 @@ from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.process import free_port
 from tests.servers.prometheus import PrometheusAddress, PrometheusServer
 from tests.support.daemon import Daemon, running_daemon
-from tests.support.dashboards import ROOT, Range, Target, expand_promql, expand_sql
+from tests.support.dashboards import Range, Target, expand_promql, expand_sql
+from tests.support.oracle import until
+from tests.support.paths import ROOT
 
 JOB = "runstep"  # the rules' own
 RETRIES = "runstep_insert_retries_total"
 OLDEST = "runstep_buffer_oldest_timestamp_seconds"
+NOT_THERE = "the run did not get there within a minute"
 RULES = sorted((ROOT / "deploy" / "prometheus").glob("*.rules.yml"))
 
 
@@ -86,17 +89,17 @@ def eventful(kafka: KafkaAddress, admin: KafkaAdminClient, clickhouse: ClickHous
             _produce(kafka, name, timeline(Traffic(seed=7, failure_ratio=0.2, poison_ratio=0.01), 2_000, 0))
             _produce(kafka, name, events(Traffic(seed=8), 300, time.time() - 172_800))
             second.wait_until_ready()
-            _wait(lambda: _sum(second, "runstep_assigned_partitions") == 1)
+            until(lambda: _sum(second, "runstep_assigned_partitions") == 1, NOT_THERE)
             # Asked as the panel is: a moment between two of its points is not shown.
             oldest = f'{OLDEST}{{job="{JOB}"}} > 0'
             _produce_until(kafka, name, lambda: prometheus.query_range(oldest, start - 1, time.time()) != [])
             with _without_its_table(clickhouse, database):
                 _produce(kafka, name, timeline(Traffic(seed=9), 100, 0))
-                _wait(lambda: _sum(first, RETRIES) + _sum(second, RETRIES) > 0)
+                until(lambda: _sum(first, RETRIES) + _sum(second, RETRIES) > 0, NOT_THERE)
             first.wait_until_accounted()
             second.wait_until_accounted()
             prometheus.wait_for_scrape(JOB)
-        _wait(lambda: _sum(first, "runstep_assigned_partitions") == 2)
+        until(lambda: _sum(first, "runstep_assigned_partitions") == 2, NOT_THERE)
         # Twice, so that every rate has two values on the far side of the change.
         prometheus.wait_for_scrape(JOB)
         prometheus.wait_for_scrape(JOB)
@@ -135,7 +138,7 @@ def _produce_until(kafka: KafkaAddress, topic: str, condition: Callable[[], bool
         _produce(kafka, topic, timeline(Traffic(seed=next(seeds)), 20, 0))
         return condition()
 
-    _wait(seen)
+    until(seen, NOT_THERE)
 
 
 @contextmanager
@@ -150,10 +153,3 @@ def _without_its_table(clickhouse: ClickHouseAddress, database: str) -> Iterator
 
 def _sum(daemon: Daemon, metric: str) -> float:
     return sum(value for (name, _), value in daemon.metrics().items() if name == metric)
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "the run did not get there within a minute"
-        time.sleep(0.1)

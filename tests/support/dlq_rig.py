@@ -45,7 +45,7 @@ class Box:
         self.topic = topic
 
     def invalid(self, offset: int, value: bytes | None, **fields: Any) -> InvalidRecord:
-        """Return a refused record, which Kafka need not hold; `reason` and `stage` are the dead letter's."""
+        """Return a rejected record, which Kafka need not hold; `reason` and `stage` are the dead letter's."""
         reason, stage = fields.pop("reason", Reason.INVALID_JSON), fields.pop("stage", Stage.DECODE)
         key = f"thread_{offset}".encode()
         record = FakeRecord(self.origin, offset % 3, offset, STAMP + offset, key, value)._replace(**fields)
@@ -58,7 +58,7 @@ class Box:
             queue.send(dead_letters)
 
     def refuse(self, values: Iterable[bytes | None], **fields: Any) -> None:
-        """Send a dead letter for each value, told apart by their offsets."""
+        """Send a dead letter for each value; their offsets differ."""
         self.send(*(self.invalid(offset, value, **fields) for offset, value in enumerate(values)))
 
     def produce(self, value: bytes, key: bytes | None = b"key", headers: Sequence[Any] = ()) -> Any:
@@ -120,7 +120,7 @@ class Box:
             code = execute(["dlq", *arguments])
         out.flush()
         assert "Traceback" not in err.getvalue()
-        return code, out.buffer.getvalue().decode("utf-8", "surrogateescape"), err.getvalue()  # type: ignore[attr-defined]
+        return code, out.buffer.getvalue().decode("utf-8", "surrogateescape"), err.getvalue()
 
     def told(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Return the JSON answer of `runstep dlq`."""

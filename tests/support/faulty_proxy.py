@@ -1,7 +1,7 @@
 """A proxy before ClickHouse that does to answers what networks, balancers and overloaded servers do to them.
 
     with FaultyProxy(clickhouse) as proxy:
-        with proxy.faulty(resets, times=2):         # the next two INSERTs are stored, and nobody hears of it
+        with proxy.faulty(resets, times=2):         # the next two INSERTs are stored and not answered
             ...
         with proxy.faulty(Refuses(500), share=0.01):
             ...
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tests.servers.addresses import ClickHouseAddress
 
@@ -37,7 +38,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.body = b"".join(self._chunks())
         is_insert = "INSERT" in self.path or b"INSERT INTO" in self.body[:200]
         fault = proxy.next_fault(is_insert=is_insert)
-        # Whoever asks may have given up, or be gone.
+        # The client may have given up, or be gone.
         with suppress(OSError):
             fault(self)
 
@@ -108,22 +109,30 @@ def resets(exchange: Exchange) -> None:
 
 
 def closes(exchange: Exchange) -> None:
-    """Have the server do it, then end the connection in good order."""
+    """Have the server do it, then end the connection cleanly."""
     exchange.forward()
     exchange.hang_up(reset=False)
 
 
-def swallows(exchange: Exchange) -> None:
-    """Have the server do it, and never say so."""
+def never_confirms(exchange: Exchange) -> None:
+    """Have the server do it and never answer."""
     exchange.forward()
     exchange.wait_for_end()
     exchange.hang_up(reset=True)
 
 
-def is_silent(exchange: Exchange) -> None:
-    """Take the request, do nothing, and never answer."""
+def does_nothing(exchange: Exchange) -> None:
+    """Take the request and never answer."""
     exchange.wait_for_end()
     exchange.hang_up(reset=True)
+
+
+def drops_settings(exchange: Exchange) -> None:
+    """Hand the request on without its settings, as chproxy does."""
+    asked = parse_qsl(urlsplit(exchange.path).query)
+    kept = [(key, value) for key, value in asked if key in {"query", "database"} or "param_" in key]
+    exchange.path = f"/?{urlencode(kept)}"
+    passes(exchange)
 
 
 @dataclass(frozen=True)

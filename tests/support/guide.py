@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.daemon import ROOT, environment
+from tests.support.daemon import environment
 from tests.support.oracle import Place
+from tests.support.paths import ROOT
 from tests.support.programs import tool
 
 GUIDE: Final = ROOT / "deploy" / "operations.md"

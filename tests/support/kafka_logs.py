@@ -1,10 +1,10 @@
-"""The truth where Kafka's log is not what it was: cut, dropped, made again, with gaps, or damaged for a while.
+"""The truth where Kafka's log is not what it was: cut, dropped, recreated, with gaps, or damaged for a while.
 
     before = held(s.there)
     ...Kafka drops some of it, and has other records at the same offsets...
     s.judge(truth=partial(LogTruth, earlier=before))
 
-A record is known by its partition, its offset and its timestamp, as in the ledger. Steps must not be told twice in such
+A record is known by its partition, its offset and its timestamp, as in the ledger. No step may come twice in such
 a traffic (`told_once`): whether a repetition counts depends on where the log was cut.
 """
 
@@ -37,7 +37,7 @@ def told_once(seed: int) -> Iterator[SimulatedEvent]:
 
 
 def further(s: Scenario, there: Place, events: Iterable[SimulatedEvent]) -> None:
-    """Produce more, by somebody who knows nothing of what brokers and topics were before."""
+    """Produce more, with a new client, which knows nothing of the former brokers and topics."""
     with Load(there, events) as load:
         load.finish()
     s.load.produced += load.produced
@@ -94,7 +94,7 @@ class LogTruth(Truth):
             event = meant[record.value]
             self.model.add(event, record.partition + _AGE * self._ages[place], record.offset)
             if event.outcome == "dead_lettered":
-                # What nobody could read, nobody could send either.
+                # What could not be read was not sent either.
                 content = (None, b"") if event.reason == "unreadable" else (record.key, record.value)
                 self._refused[record.partition, record.offset] = (*content, str(event.reason))
 

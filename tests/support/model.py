@@ -235,7 +235,7 @@ def read_fingerprints(client: Any, database: str = "runsteps") -> dict[StepKey, 
 
 def read_samples(text: str) -> dict[str, float]:
     """Return the modelled part of a `/metrics` answer (text format) in the form of `Model.samples`."""
-    samples: Counter[str] = Counter()
+    samples: defaultdict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name in MODELLED_METRICS:

@@ -8,7 +8,7 @@
             last = drained(daemon)
         truth = Truth(there, load.produced)
         truth.check_tables()
-        truth.check_letters()
+        truth.check_dead_letters()
         assert truth.difference(summed([last, ...])) == ""
 
 The truth of an event was fixed when it was made; its place is looked up in Kafka afterwards by a consumer of the test's
@@ -59,7 +59,7 @@ class Place(NamedTuple):
 
 @contextmanager
 def place(kafka: KafkaAddress, clickhouse: ClickHouseAddress, *, tables: bool = True) -> Iterator[Place]:
-    """Make topics of four partitions and, unless told otherwise, the tables; remove all of it at the end."""
+    """Make topics of four partitions and, by default, the tables; remove all of it at the end."""
     topic = f"acceptance-{uuid.uuid4().hex[:8]}"
     there = Place(kafka, clickhouse, topic, topic.replace("-", "_"))
     names = (topic, f"{topic}.dlq")
@@ -84,7 +84,7 @@ def traffic(seed: int, *, ago: int = HOUR, **ratios: float) -> Iterator[Simulate
 
 
 def repeating(stream: Iterable[SimulatedEvent], seed: int, share: float = 0.1) -> Iterator[SimulatedEvent]:
-    """Yield each event, and in between ends that were told before, however long ago."""
+    """Yield each event, and in between ends that came before, however long ago."""
     draw = random.Random(seed)
     ends: list[SimulatedEvent] = []
     for event in stream:
@@ -161,7 +161,7 @@ class Truth:
         read_at: as for `Model`.
 
     Attributes:
-        model: for whoever looks closer.
+        model: for a closer look.
         records: how many records Kafka holds.
     """
 
@@ -201,7 +201,7 @@ class Truth:
             _agree(self.model.current, read_current(client, database))
 
     def check_dead_letters(self, *, sent_once: bool = False) -> None:
-        """Compare the dead-letter topic with the records that had to be refused: bytes, key, reason and origin."""
+        """Compare the dead-letter topic with the records that had to be rejected: bytes, key, reason and origin."""
         dead_letters: dict[Origin, tuple[bytes | None, bytes | None, str]] = {}
         records = read_topic(self._there.kafka, f"{self._there.topic}.dlq")
         for record in records:

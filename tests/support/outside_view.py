@@ -113,7 +113,8 @@ class Watch:
             f"SELECT kafka_partition, uniqExactIf(kafka_offset, kafka_offset < {below}) "  # noqa: S608 - numbers
             f"FROM {self._there.database}.run_step_ledger GROUP BY kafka_partition FORMAT TSV"
         )
-        rows = dict(map(int, line.split("\t")) for line in answer.splitlines())
+        lines = (line.split("\t") for line in answer.splitlines())
+        rows = {int(partition): int(count) for partition, count in lines}
         return [Commit(partition, offset, rows.get(partition, 0)) for partition, offset in committed.items()]
 
 

@@ -1,7 +1,7 @@
 """A processor on fakes, to be turned by hand: `rig.turn(lambda: rig.committed() == 2)`."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ class Rig:
     """A processor on fakes."""
 
     def __init__(
-        self, broker: FakeBroker, sink: FakeSink | None = None, max_rows: int = 1_000, **sections: Mapping[str, Any]
+        self, broker: FakeBroker, sink: FakeSink | None = None, max_rows: int = 1_000, **sections: Any
     ) -> None:
         self.broker = broker
         self.source = FakeSource(broker)
@@ -44,10 +44,10 @@ class Rig:
             self.processor.turn()
             time.sleep(0.001)
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[dict[str, Any]]:
         return list(self.sink.rows_current().values())
 
-    def ledger(self) -> list[dict[str, object]]:
+    def ledger(self) -> list[dict[str, Any]]:
         return list(self.sink.ledger().values())
 
     def value(self, name: str, **labels: str) -> float:

@@ -1,4 +1,4 @@
-"""What judges files that name programs and commands: the programs, wherever they are installed, and our own parser."""
+"""What judges files that name programs and commands: the programs, wherever they are, and runstep's parser."""
 
 import os
 import shutil
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import load_command
+from tests.servers.cache import ServerUnavailable
+from tests.servers.debian_packages import PACKAGES, program
 
 
 def tool(name: str) -> str:
@@ -18,9 +20,15 @@ def tool(name: str) -> str:
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is not None:
         return found
+    reason = f"{name} is not installed"
+    if name in PACKAGES:
+        try:
+            return program(name)
+        except ServerUnavailable as error:
+            reason = str(error)
     if os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is not installed", pytrace=False)
-    pytest.skip(f"{name} is not installed")
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 def accept_command(command: list[str]) -> None:

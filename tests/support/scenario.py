@@ -27,12 +27,9 @@ from kafka.structs import OffsetAndMetadata
 from pipeline.tools.simulation import SimulatedEvent
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import HTTP_OK, Daemon, running_daemon
-from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic, until
+from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic
 from tests.support.outside_view import MEGABYTE, Watch
 
-NOT_READY: Final = 503
-SOON: Final = 30.0
-"""Seconds within which readiness has to name a fault."""
 SECRET: Final = "hunter2"  # noqa: S105 - passwords of the scenarios hold it, and no log may
 MORE_MEMORY: Final = 100 * MEGABYTE
 """What a process may take on top of what it had when it began: two small batches, and what Kafka hands it ahead."""
@@ -40,7 +37,7 @@ QUICK: Final = {
     "batch__max_rows": 500,
     "retry__max_delay": 1,
     "http__final_scrape": 20,
-    # So little is handed ahead that growing memory tells something.
+    # So little is handed ahead that growing memory would show.
     "kafka__fetch_max_bytes": 4 * MEGABYTE,
     "kafka__max_partition_fetch_bytes": MEGABYTE,
 }
@@ -75,18 +72,18 @@ class Scenario:
         return member
 
     def drain(self, member: Daemon) -> None:
-        """End a member in good order."""
+        """End a member cleanly."""
         self._last.append(drained(member))
 
     def kill(self, member: Daemon) -> None:
-        """End a member by SIGKILL: what it had counted and nobody had scraped yet is gone."""
+        """End a member by SIGKILL: what it had counted and was not scraped yet is gone."""
         code, text = member.get("/metrics")
         self._last.append(text if code == HTTP_OK else "")
         self._killed = True
         member.kill()
 
     def doubt(self) -> None:
-        """Let counters be below the truth: of a member that lost its partitions nobody may know what it committed."""
+        """Let counters be below the truth: a member that lost its partitions may not know what it committed."""
         self._killed = True
 
     def rewind(self) -> None:
@@ -115,13 +112,7 @@ class Scenario:
 
     def wait_until_unready(self, cause: str) -> None:
         """Wait until /readyz of the first member says 503 and names a cause."""
-
-        def named() -> bool:
-            code, text = self.daemon.get("/readyz")
-            return code == NOT_READY and cause in text
-
-        daemon = self.daemon
-        until(named, lambda: f"/readyz does not name {cause}: {daemon.get('/readyz')}\n{daemon.log()}", SOON)
+        self.daemon.wait_until_unready(cause)
 
     def wait_until_ready(self) -> None:
         """Wait until the first member is ready."""

@@ -1,9 +1,5 @@
-"""What the tests of the sink on real servers share: settings, tables, ten rows, a look at what lies where, a proxy."""
+"""What the tests of the sink on real servers share: settings, tables, ten rows, a look at what lies where."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -48,14 +44,3 @@ def failing(sink: ClickHouseSink, columns: list[list[Any]] = ROWS) -> SinkUnavai
     with pytest.raises(SinkUnavailable) as caught:
         sink.insert(columns, "token")
     return caught.value
-
-
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
-    """Serve HTTP on a free port, which it gives, as long as the context lasts."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()

@@ -11,37 +11,23 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaTimeoutError, TopicAlreadyExistsError
 
 from pipeline.config import KafkaSettings
-from pipeline.contracts import Assigned, Change, Withdrawn
+from pipeline.contracts import Change
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.source import KafkaSource
-from pipeline.records import Partition, Record
+from pipeline.records import Partition
+from tests.support.member_reader import MemberReader
 
 
 def numbered(start: int, stop: int) -> list[bytes]:
     return [b"%d" % number for number in range(start, stop)]
 
 
-class Reader:
-    """Polls a member as the processor does and keeps what came."""
-
-    def __init__(self, member: KafkaSource) -> None:
-        self.member = member
-        self.records: list[Record] = []
-        self.changes: list[Change] = []
-        self.owned: set[Partition] = set()
+class Reader(MemberReader[KafkaSource]):
+    """A reader of real Kafka: polls through outages, and waits."""
 
     def poll(self) -> None:
-        polled: Any = {}
         with suppress(SourceUnavailable):
-            polled = self.member.poll(0.1, 1_000)
-        for change in self.member.changes():
-            self.changes.append(change)
-            if isinstance(change, Assigned):
-                self.owned.add(change.partition)
-            elif isinstance(change, Withdrawn):
-                self.owned.discard(change.partition)
-        for records in polled.values():
-            self.records.extend(records)
+            super().poll()
 
     def until(self, condition: Callable[[], bool], *others: "Reader") -> None:
         deadline = time.monotonic() + 60
@@ -57,9 +43,6 @@ class Reader:
     def started(self) -> bool:
         """Return whether no partition waits for its start."""
         return not self.member._partitions.unstarted
-
-    def values(self, partition: int | None = None) -> list[bytes | None]:
-        return [record.value for record in self.records if partition in {None, record.partition}]
 
     def told(self, kind: type[Change]) -> list[Change]:
         return [change for change in self.changes if isinstance(change, kind)]

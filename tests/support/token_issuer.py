@@ -9,7 +9,7 @@ HOUR: Final = 3_600.0
 
 
 def unsecured_token(name: str, lifetime: float = HOUR) -> str:
-    """Return a token of somebody that is good for so many seconds from now on; below 0 it has expired."""
+    """Return a token of some user that is good for so many seconds from now on; below 0 it has expired."""
     now = time.time()
     claims = {"sub": name, "iat": now - HOUR, "exp": now + lifetime}
     parts = (

@@ -78,11 +78,11 @@ def stuck() -> Figures:
         "runstep_build_info": {labels(version="1.2.3", revision="", python="3"): 1.0},
     }
     places = {f"steps/{number}": (5_000 + number, 4_000, 300 * number) for number in range(12)}
-    told = {
+    sick: dict[str, Any] = {
         "causes": ["[bold]no[/bold] \x1b[2J table", "steps/1 is halted: no codec"],
         "halted": {"steps/1": "no codec"},
         "last_error": {"transient": "[red]refused \x1b]0;owned\x07"},
         "state": "waiting",
     }
-    shown(board, 0.0, daemon(0.0, partitions=places, samples=more, **told), silent(0.0))
-    return shown(board, 2.0, daemon(2.0, partitions=places, samples=more, **told), silent(2.0))
+    shown(board, 0.0, daemon(0.0, partitions=places, samples=more, **sick), silent(0.0))
+    return shown(board, 2.0, daemon(2.0, partitions=places, samples=more, **sick), silent(2.0))

@@ -18,8 +18,9 @@ from deploy.pictures.make import browser, commands
 from deploy.pictures.make.board import View, picture
 from deploy.pictures.make.story import DATABASE, DAY, HOUR, Scene, played_run
 from tests.servers.addresses import ClickHouseAddress
-from tests.servers.downloads import ServerUnavailable
-from tests.support.dashboards import FILES, ROOT, Range
+from tests.servers.cache import ServerUnavailable
+from tests.support.dashboards import FILES, Range
+from tests.support.paths import ROOT
 
 FOLDER: Final = ROOT / "deploy" / "pictures"
 SECONDS: Final = 720.0

@@ -101,8 +101,7 @@ class PanelQueries:
         return self._prometheus.query_range(expr, start, end, f"{STEP}s")
 
     def _instant(self, expr: str) -> list[dict[str, Any]]:
-        answer = self._prometheus._ask("query", query=expr, time=str(self.view.span.end))
-        return list(answer["result"])
+        return self._prometheus.query(expr, at=self.view.span.end)
 
 
 def picture(path: Path, scene: Scene, view: View, theme: str) -> dict[str, Any]:

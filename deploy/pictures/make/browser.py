@@ -107,7 +107,8 @@ def shrink(raw: Path, target: Path, size: tuple[int, int]) -> None:
 
 def _palette(image: Image.Image) -> Image.Image:
     """Return the commonest colours unchanged, so that backgrounds keep theirs, and approximations of the rare ones."""
-    common = sorted(image.getcolors(image.width * image.height), reverse=True)[: COLOURS // 2]
+    colours: list[Any] = image.getcolors(image.width * image.height) or []
+    common = sorted(colours, reverse=True)[: COLOURS // 2]
     rare = image.quantize(COLOURS - len(common), method=Image.Quantize.MAXCOVERAGE).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette([part for _, colour in common for part in colour] + rare)

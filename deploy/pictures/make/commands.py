@@ -16,7 +16,7 @@ from typing import Final
 
 from deploy.pictures.make import browser
 from deploy.pictures.make.story import DATABASE, DAY, Scene
-from tests.support.dashboards import ROOT
+from tests.support.paths import ROOT
 
 COLUMNS: Final = 150
 LINES: Final = 40

@@ -106,7 +106,7 @@ def _series(
     pairs = list(values)
     value = _field("Value", "number", [_number(text) for _, text in pairs], labels=dict(labels))
     value["config"]["displayNameFromDS"] = legend_of(legend, labels)
-    interval = {} if step is None else {"interval": step * 1000}
+    interval: dict[str, Any] = {} if step is None else {"interval": step * 1000}
     return _frame(ref, "series", [_field("Time", "time", [_ms(time) for time, _ in pairs], **interval), value])
 
 

@@ -27,7 +27,7 @@ from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.servers.prometheus import PrometheusAddress, PrometheusServer
 from tests.support.daemon import Daemon, migrate, running_daemon
-from tests.support.dashboards import ROOT
+from tests.support.paths import ROOT
 
 TOPIC: Final = "run-steps"
 DATABASE: Final = "runsteps"
@@ -198,8 +198,7 @@ def _burst(kafka: KafkaAddress, seconds: float, burst: Burst, failures: list[Bas
     try:
         producer = _producer(kafka)
         try:
-            odd = burst.traffic is None
-            stream = odd_events() if odd else timeline(burst.traffic, None, burst.rate)
+            stream = timeline(burst.traffic, None, burst.rate) if burst.traffic else odd_events()
             producer.produce(stream, burst.rate, ended)
         finally:
             producer.close()

@@ -112,7 +112,7 @@ def marker_headers(identity: Identity, outcome: ReplayOutcome) -> Headers:
     return [(REPLAYED_OF, str(identity).encode()), (OUTCOME, outcome.encode())]
 
 
-def replayed(headers: Sequence[tuple[str, bytes]], identity: Identity) -> Headers:
+def replayed(headers: Sequence[tuple[str, bytes | None]], identity: Identity) -> Headers:
     """Return the headers of a replayed record: its own ones, its origin, and the attempt so far."""
     texts = {
         "runstep-replay-topic": identity.topic,

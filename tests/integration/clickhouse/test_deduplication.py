@@ -2,9 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler
-from urllib.parse import parse_qsl, urlencode, urlsplit
-from urllib.request import Request, urlopen
 
 import pytest
 from pydantic import SecretStr
@@ -15,7 +12,8 @@ from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkUnavailable
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
-from tests.support.sink_setup import ROWS, build, counts, failing, serving, settings_for
+from tests.support.faulty_proxy import FaultyProxy, drops_settings
+from tests.support.sink_setup import ROWS, build, counts, failing, settings_for
 
 TARGETS = ("run_steps", "run_step_ledger")
 
@@ -166,35 +164,10 @@ def test_a_window_by_the_servers_configuration_is_a_window(clickhouse_factory: C
     assert counts(server.address) == (10, 10)
 
 
-class _Miser(BaseHTTPRequestHandler):
-    """A proxy that passes queries on and keeps settings for itself, as chproxy does."""
-
-    target = 0
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        asked = parse_qsl(urlsplit(self.path).query)
-        passed = urlencode([(key, value) for key, value in asked if key in {"query", "database"} or "param_" in key])
-        headers = {name: value for name, value in self.headers.items() if name.startswith(("Content-Type", "X-"))}
-        with urlopen(Request(f"http://127.0.0.1:{self.target}/?{passed}", body, headers)) as answer:
-            content = answer.read()
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                if name.startswith(("X-", "Content-Type")):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
-
-
-def test_a_proxy_that_swallows_settings_is_noticed(server: ClickHouseServer) -> None:
+def test_a_proxy_that_drops_settings_is_noticed(server: ClickHouseServer) -> None:
     before = counts(server.address)
-    handler = type("Miser", (_Miser,), {"target": server.http_port})
-    with serving(handler) as port:
-        behind = ClickHouseSettings(url=SecretStr(f"http://127.0.0.1:{port}"), compression="none")
+    with FaultyProxy(server.address) as proxy, proxy.faulty(drops_settings, everything=True):
+        behind = ClickHouseSettings(url=SecretStr(proxy.url), compression="none")
         with closing(ClickHouseSink(lambda: behind)) as sink:
             error = failing(sink)
     assert error.error_class is ErrorClass.ENVIRONMENT

@@ -49,7 +49,8 @@ def test_a_database_of_an_earlier_version_takes_rows_and_gets_what_is_new(clickh
         new = [applied.source for applied in migrate(client, settings)]
         assert new == ["0008_runs", "0009_tool_calls", "0010_ledger_timestamp"]
         assert check_schema(client, database) == []
-        client.database = database
+        reader: Any = client
+        reader.database = database
         assert client.query("SELECT sum(steps) FROM runs").result_rows == [(10,)]
 
 

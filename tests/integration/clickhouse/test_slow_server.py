@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from clickhouse_connect.driver.httpclient import HttpSyncBackend
+from clickhouse_connect.driver._backend.http_sync import HttpSyncBackend
 from prometheus_client import CollectorRegistry
 
 from pipeline.clickhouse import ClickHouseSink

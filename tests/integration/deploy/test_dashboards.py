@@ -16,7 +16,6 @@ from tests.support.dashboard_rig import JOB, Run, eventful
 from tests.support.dashboards import (
     FILES,
     HOUR,
-    ROOT,
     Link,
     Target,
     boards,
@@ -33,6 +32,7 @@ from tests.support.dashboards import (
     variables,
 )
 from tests.support.migration_rig import ENVIRONMENT, PASSWORDS, USERS, as_user
+from tests.support.paths import ROOT
 
 PROMQL = [pytest.param(target, id=target.where) for target in promql_targets()]
 SQL = [pytest.param(target, id=target.where) for target in sql_targets()]

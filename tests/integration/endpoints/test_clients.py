@@ -14,23 +14,7 @@ from structlog.testing import capture_logs
 
 from pipeline.errors import ConfigError
 from tests.servers.tls import Certificates
-from tests.support.endpoints_rig import QUICK, SetHealth, Written, fetch, registry_with_a_step, serving, until_closed
-
-
-@pytest.fixture
-def health():
-    return SetHealth()
-
-
-@pytest.fixture
-def registry():
-    return registry_with_a_step()
-
-
-@pytest.fixture
-def serve(registry, health):
-    with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(serving(registry, health, **settings)).address
+from tests.support.endpoints_rig import QUICK, Written, fetch, serving, until_closed
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +70,7 @@ class TestBadClients:
         ):
             client.sendall(b"GET /status HTTP/1.1\r\n\r\n")
             assert asked.wait(5)
+            assert endpoints._server is not None
             assert endpoints._server.wait_until_idle(5)
             assert len(until_closed(client)) < much
 
@@ -113,6 +98,7 @@ class TestBadClients:
             assert until_closed(client) == b""
             assert len(at_work) <= 6
             go_on.set()
+            assert endpoints._server is not None
             assert endpoints._server.wait_until_idle(5)
             assert fetch(endpoints.address, "/healthz")[0] == 200
 
@@ -166,7 +152,7 @@ class TestTls:
     @staticmethod
     def fetch(address, context):
         """Return the status of /healthz."""
-        with closing(http.client.HTTPSConnection(*address, timeout=5, context=context)) as connection:
+        with closing(http.client.HTTPSConnection(address[0], address[1], timeout=5, context=context)) as connection:
             connection.request("GET", "/healthz")
             response = connection.getresponse()
             response.read()

@@ -4,7 +4,6 @@ import gzip
 import json
 import socket
 import time
-from contextlib import ExitStack
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -14,7 +13,7 @@ from structlog.testing import capture_logs
 from pipeline.config import HttpSettings
 from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError
-from tests.support.endpoints_rig import SetHealth, fetch, registry_with_a_step, serving
+from tests.support.endpoints_rig import fetch
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -24,22 +23,6 @@ def quiet():
     """Keep the server's threads from writing to the stdout that pytest is swapping."""
     with capture_logs():
         yield
-
-
-@pytest.fixture
-def health():
-    return SetHealth()
-
-
-@pytest.fixture
-def registry():
-    return registry_with_a_step()
-
-
-@pytest.fixture
-def serve(registry, health):
-    with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(serving(registry, health, **settings)).address
 
 
 @pytest.fixture

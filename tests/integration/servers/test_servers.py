@@ -28,6 +28,7 @@ from tests.servers.prometheus import PrometheusAddress
 from tests.servers.server import Home
 from tests.servers.session import Run
 from tests.servers.tls import Certificates, TlsProxy
+from tests.support.oracle import until
 from tests.support.paths import ROOT
 
 USERS = """
@@ -251,13 +252,6 @@ def gone(pid: int) -> bool:
         return True
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("victim", ["owner", "guard"])
 def test_a_server_dies_with_its_owner_and_with_its_guard(victim: str) -> None:
     owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -266,13 +260,13 @@ def test_a_server_dies_with_its_owner_and_with_its_guard(victim: str) -> None:
     try:
         assert not gone(server)
         os.kill(owner.pid if victim == "owner" else guard, signal.SIGKILL)
-        wait_until(lambda: gone(server) and gone(guard))
+        until(lambda: gone(server) and gone(guard), "it outlives its owner", 20)
         if victim == "owner":
-            wait_until(lambda: not Path(folder).exists())
+            until(lambda: not Path(folder).exists(), "it outlives its owner", 20)
     finally:
         owner.kill()
         owner.communicate()
-        # Nobody is left to do it when the guard was killed before the owner.
+        # No process is left to do it when the guard was killed before the owner.
         shutil.rmtree(folder, ignore_errors=True)
 
 

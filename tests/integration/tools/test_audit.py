@@ -139,7 +139,7 @@ def test_a_step_without_its_row_is_found(sound: Pipeline) -> None:
 
 
 def test_a_step_that_lacks_its_latest_event_is_found(sound: Pipeline) -> None:
-    began = {"status": "in_progress", "ended_at": None, "completed_at": None, "occurred_at": STAMP}
+    began: dict[str, Any] = {"status": "in_progress", "ended_at": None, "completed_at": None, "occurred_at": STAMP}
     sound.produce(1, 4)
     sound.store(1, [3], step_id="early", **began, version=1)
     sound.store(1, [4], step_id="early")

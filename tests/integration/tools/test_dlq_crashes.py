@@ -77,7 +77,8 @@ def test_a_replay_between_whose_slices_another_one_begins_ends_and_doubles_nothi
 def test_a_replay_in_whose_transaction_another_one_begins_loses_it_whole(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, answers = Transactions._end, []
+    commit = Transactions._end
+    answers: list[dict[str, Any]] = []
 
     def late(transactions: Transactions, call: Callable[[], None]) -> None:
         if "commit" in call.__name__ and not answers:
@@ -96,7 +97,8 @@ def test_a_replay_in_whose_transaction_another_one_begins_loses_it_whole(
 def test_a_replay_that_becomes_the_only_one_sees_what_was_done_until_then(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    become, answers = Transactions.open, []
+    become = Transactions.open
+    answers: list[dict[str, Any]] = []
 
     def late(transactions: Transactions) -> None:
         if not answers:

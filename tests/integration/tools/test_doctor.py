@@ -151,7 +151,7 @@ class TestKafka:
     def test_partitions_without_an_owner(self, environ: dict[str, str], kafka: KafkaAddress, doctor: Doctor) -> None:
         topic = environ["RUNSTEP_KAFKA__TOPICS"]
 
-        class Forgetful(RangePartitionAssignor):
+        class Forgetful(RangePartitionAssignor):  # type: ignore[misc]  # kafka-python is untyped
             """Gives away no partition but the first."""
 
             name = "cooperative-sticky"

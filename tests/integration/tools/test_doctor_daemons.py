@@ -143,7 +143,11 @@ def test_another_program_on_the_port() -> None:
 def test_https_with_client_certificates(tmp_path: Path, health: SetHealth) -> None:
     ours, others = Certificates(tmp_path / "ours"), Certificates(tmp_path / "others")
     certificate = ours.issue("daemon")
-    files = {"cert_file": certificate.cert_file, "key_file": certificate.key_file, "client_ca_file": ours.ca_file}
+    files: dict[str, Any] = {
+        "cert_file": certificate.cert_file,
+        "key_file": certificate.key_file,
+        "client_ca_file": ours.ca_file,
+    }
     with serving(CollectorRegistry(), health, **files) as endpoints:
         bind = "{}:{}".format(*endpoints.address)
         (finding,) = asked(bind=bind, **files)

@@ -48,7 +48,7 @@ def simulate(tmp_path, *arguments, bootstrap="127.0.0.1:1") -> subprocess.Comple
 def read_back(bootstrap: str, topic: str, ends: dict[int, int]) -> dict[tuple[int, int], tuple]:
     """Return place to (key, value) of everything below `ends`."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None)
-    found = {}
+    found: dict[tuple[int, int], tuple] = {}
     consumer.assign([TopicPartition(topic, partition) for partition in ends])
     consumer.seek_to_beginning()
     deadline = time.monotonic() + 30
@@ -150,6 +150,8 @@ def test_print_ends_quietly_when_its_reader_has_enough(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stdout is not None
+    assert process.stderr is not None
     assert process.stdout.readline().startswith("{")
     process.stdout.close()
     assert process.stderr.read() == ""
@@ -186,6 +188,7 @@ def test_the_embedded_broker_dies_with_its_parent_even_by_kill_9(tmp_path):
     parent = subprocess.Popen(
         [sys.executable, "-c", script], env=environment(tmp_path), stdout=subprocess.PIPE, text=True
     )
+    assert parent.stdout is not None
     address = parent.stdout.readline().strip()
     assert answers(address)
     parent.kill()

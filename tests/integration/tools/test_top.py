@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -257,7 +258,7 @@ def test_a_counter_that_gets_on_is_a_rate() -> None:
         name = "{}:{}".format(*endpoints.address)
         ask = ask_over_http(HttpSettings())
         before = ask(Address(name, f"http://{name}", trusted=False))
-        metrics.publish(Counts(records={("stored", ""): 5}))
+        metrics.publish(Counts(records=Counter({("stored", ""): 5})))
         after = ask(Address(name, f"http://{name}", trusted=False))
     assert isinstance(before, Answered)
     assert isinstance(after, Answered)

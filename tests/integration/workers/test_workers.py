@@ -85,9 +85,9 @@ def settings(**given: Any) -> Settings:
 
 
 @contextmanager
-def supervising(given: Settings, **more: float) -> Iterator[Supervisor]:
+def supervising(given: Settings, *, end_timeout: float = END_TIMEOUT_S) -> Iterator[Supervisor]:
     """Run two workers whose supervisor is in this process, and see them end."""
-    supervisor = Supervisor(given, 2, **more)
+    supervisor = Supervisor(given, 2, end_timeout=end_timeout)
     running = threading.Thread(target=supervisor.run)
     running.start()
     try:
@@ -101,7 +101,7 @@ def test_two_workers_share_the_partitions_and_account_for_all_of_them(
     there: Place, promtool: Callable[..., Any]
 ) -> None:
     stream = islice(traffic(1, poison_ratio=0.02), 4_000)
-    chosen = {"http__final_scrape": 10, "kafka__group_instance_id": "static"}
+    chosen: dict[str, Any] = {"http__final_scrape": 10, "kafka__group_instance_id": "static"}
     with (
         Load(there, stream) as load,
         running_daemon(*there, workers=2, **chosen) as daemon,

@@ -4,7 +4,7 @@
     python -m tests.scenarios.kills --kills 20 --seed 7   another plan
     python -m tests.scenarios.kills --rate 2000           under more load, in events a second
 
-It starts servers of its own and two daemons in one group. The truth is what Kafka holds in the end. Tells each kill on
+It starts servers of its own and two daemons in one group. The truth is what Kafka holds in the end. Prints each kill to
 standard error and prints the tables; exit status 1 if anything was lost, doubled, or counted more often than it was.
 """
 
@@ -25,31 +25,31 @@ SEED = 4
 RATE = 500.0
 
 
-def kill_run(kills: int, seed: int, rate: float, tell: Callable[[str], None]) -> Verdict:
+def kill_run(kills: int, seed: int, rate: float, report: Callable[[str], None]) -> Verdict:
     """Do it all, and return what became of it.
 
     Args:
         kills: how many.
         seed: of the plan and of the traffic; the moments are the machine's.
         rate: events a second.
-        tell: takes a line for each kill.
+        report: takes a line for each kill.
     """
     strikes = planned(kills, seed)
     with standing(seed, rate) as rig:
         began = time.monotonic()
         for strike in strikes:
             rig.strike(strike)
-            line = told(strike, inserting=strike.number in rig.inserting)
-            tell(f"{time.monotonic() - began:7.1f} s  {line}; not recovered from: {rig.recoveries.open}")
+            line = described(strike, inserting=strike.number in rig.inserting)
+            report(f"{time.monotonic() - began:7.1f} s  {line}; not recovered from: {rig.recoveries.open}")
         rig.finish()
-        tell(f"{time.monotonic() - began:7.1f} s  all is read; comparing with {len(rig.load.produced):,} events")
+        report(f"{time.monotonic() - began:7.1f} s  all is read; comparing with {len(rig.load.produced):,} events")
         verdict = judge(rig, strikes)
         if verdict.faults:
             verdict.faults.append(f"the daemons' logs are in {keep_logs(rig)}")
         return verdict
 
 
-def told(strike: Strike, *, inserting: bool) -> str:
+def described(strike: Strike, *, inserting: bool) -> str:
     """Return a strike in words."""
     name = f"{strike.victim} {strike.member}" if strike.victim == DAEMON else strike.victim
     moment = "after recovery" if strike.calm else "at any moment"
@@ -68,10 +68,10 @@ def main() -> int:
     # Of this process' own clients: that a broker dies is the point.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    verdict = kill_run(options.kills, options.seed, options.rate, tell)
+    verdict = kill_run(options.kills, options.seed, options.rate, report)
     show(verdict, Console(width=None if sys.stdout.isatty() else 120, highlight=False))
     return 1 if verdict.faults else 0
 

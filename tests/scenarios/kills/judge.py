@@ -46,8 +46,8 @@ class Verdict:
         seconds: number of a strike to its recovery time.
         inserting: how many strikes are known to have met an insert or its commit.
         records: how many Kafka holds.
-        dead_letters: how many of them had to be refused.
-        lost: victim to the records that are not in the ledger, or were refused and have no dead letter; they belong to
+        dead_letters: how many of them had to be rejected.
+        lost: victim to the records that are not in the ledger, or were rejected and have no dead letter; they belong to
             the first strike after they were produced.
         doubled: victim to the records that can be seen twice.
         metrics: name to what was counted.
@@ -148,7 +148,7 @@ def _claim(wrong: str) -> None:
 
 
 def _lost(rig: Rig, truth: Truth) -> list[Origin]:
-    """Return what has no row in the ledger, and what was refused and has no dead letter."""
+    """Return what has no row in the ledger, and what was rejected and has no dead letter."""
     rows = _rows(rig, "SELECT DISTINCT kafka_partition, kafka_offset FROM {db}.run_step_ledger")
     accounted = {(int(partition), int(offset)) for partition, offset in rows}
     headers = [dict(dead_letter.headers) for dead_letter in read_topic(rig.there.kafka, f"{rig.there.topic}.dlq")]
@@ -162,7 +162,7 @@ def _doubled(rig: Rig) -> list[Origin]:
     place = "max((kafka_partition, kafka_offset)) AS place"
     found: set[Origin] = set()
     for table, key in VISIBLE.items():
-        twice = f"SELECT {place} FROM {{db}}.{table} GROUP BY {key} HAVING count() > 1"  # noqa: S608 - names of ours
+        twice = f"SELECT {place} FROM {{db}}.{table} GROUP BY {key} HAVING count() > 1"  # noqa: S608 - the test's own names
         rows = _rows(rig, f"SELECT place.1, place.2 FROM ({twice})")  # noqa: S608 - same
         found |= {(int(partition), int(offset)) for partition, offset in rows}
     return sorted(found)

@@ -9,8 +9,8 @@ BROKER: Final = "broker"
 VICTIMS: Final = (DAEMON, CLICKHOUSE, BROKER)
 MIX: Final = (DAEMON, CLICKHOUSE, DAEMON, BROKER)
 MEMBERS: Final = 2
-LONGEST_WAIT: Final = 2.0
-LONGEST_ABSENCE: Final = 1.0
+MAX_WAIT_S: Final = 2.0
+MAX_ABSENCE_S: Final = 1.0
 CALM: Final = 0.6
 AIMED: Final = 0.5
 
@@ -21,7 +21,7 @@ class Strike(NamedTuple):
     Attributes:
         number: from 1 on.
         victim: one of `VICTIMS`.
-        member: which of the daemons; it also tells whose insert is waited for.
+        member: which of the daemons; its insert is waited for.
         calm: whether the strikes before it are to be recovered from first; else it meets the recovery in its middle.
         wait: seconds to wait then.
         aimed: whether an insert is to be on its way, which it and its commit are for a small part of the time only.
@@ -48,9 +48,9 @@ def planned(kills: int, seed: int) -> list[Strike]:
             victim,
             member=draw.randrange(MEMBERS),
             calm=draw.random() < CALM,
-            wait=draw.uniform(0, LONGEST_WAIT),
+            wait=draw.uniform(0, MAX_WAIT_S),
             aimed=draw.random() < AIMED,
-            absence=draw.uniform(0, LONGEST_ABSENCE),
+            absence=draw.uniform(0, MAX_ABSENCE_S),
         )
         for number, victim in enumerate(victims, 1)
     ]

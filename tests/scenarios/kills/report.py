@@ -31,7 +31,7 @@ def _kills(verdict: Verdict) -> Table:
     for name in ("kills", "lost", "doubled", "counted above", "below", "recovery p50", "p95", "max"):
         table.add_column(name, justify="right")
     for victim in VICTIMS:
-        # A count carries no offset, so that nobody can tell which kill it is due to.
+        # A count carries no offset, so the kill behind it is unknown.
         table.add_row(victim, *_row(verdict, [victim], ("-", "-")))
     counted = verdict.metrics[RECORDS]
     error = f"{counted.above:,.0f}", f"{counted.below:,.0f}"

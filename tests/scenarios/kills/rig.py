@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPException
 from typing import Any, Final
 
-from tests.scenarios.kills.eyes import Member, Recoveries, scraping
+from tests.scenarios.kills.observers import Member, Recoveries, scraping
 from tests.scenarios.kills.plan import BROKER, CLICKHOUSE, MEMBERS, Strike
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
@@ -28,7 +28,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "clickhouse__insert_timeout": 15,
 }
 AGO: Final = 12 * HOUR
-"""Simulated time runs faster than ours; it must not reach the present before the end of the run."""
+"""Simulated time runs faster than real time; it must not reach the present before the end of the run."""
 POISON: Final = 0.02
 AIM: Final = 1.0
 """Seconds to wait for an insert to be on its way."""

@@ -120,7 +120,7 @@ def test_a_probe_of_an_idle_sink_that_passes_closes_too(sink: Sink) -> None:
 
 @pytest.mark.parametrize(("suspected", "allowed"), [(False, 5), (True, SUSPECT_ATTEMPTS)])
 def test_unclassified_failures_in_a_row_end_the_attempts(sink: Sink, *, suspected: bool, allowed: int) -> None:
-    sink.insert_errors = [UNKNOWN] * (allowed - 1) + [AWAY]
+    sink.insert_errors = [*[UNKNOWN] * (allowed - 1), AWAY]
     sink.insert_error = UNKNOWN
     with pytest.raises(Unclassified, match="NOBODY_KNOWS"):
         sink.attempts.insert(ROWS, "token", suspected=suspected)

@@ -211,7 +211,12 @@ def test_nothing_is_read_behind_records_that_exceed_the_limits(rigs: Callable[..
     rig = rigs(broker, dead_letter=STRICT)
     rig.turn(lambda: rig.committed() == 1)
     halts: list[Partition] = []
-    rig.source.halt = lambda halted, _cause: halts.append(halted)  # type: ignore[method-assign]
+
+    def halt(partition: Partition, cause: str) -> None:
+        assert cause
+        halts.append(partition)
+
+    rig.source.halt = halt  # type: ignore[method-assign]
     records = [FakeRecord("run-steps", 0, offset, 1_000, b"k", b"poison") for offset in range(1, 1 + 3 * SLICE)]
     rig.processor._read(partition, records)
     assert (halts, rig.processor.buffered()) == ([partition], 0)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from pipeline.config import HttpSettings, Settings
 from pipeline.daemon.systemd import Notifier
 from pipeline.endpoints.status import ProcessStatus
-from tests.support.fakes.ear import Ear
+from tests.support.fakes.service_manager import ServiceManager
 
 SETTINGS = Settings(drain_timeout=25.0, http=HttpSettings(final_scrape=5.0))
 
@@ -46,56 +46,56 @@ def address(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def ear(address: str) -> Iterator[Ear]:
-    with Ear(address) as ear:
-        yield ear
+def manager(address: str) -> Iterator[ServiceManager]:
+    with ServiceManager(address) as manager:
+        yield manager
 
 
 def test_a_daemon_has_started_when_it_runs_whether_or_not_it_has_to_wait(
-    daemon: Patient, address: str, ear: Ear
+    daemon: Patient, address: str, manager: ServiceManager
 ) -> None:
     notifier = Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address})
     daemon.causes = ["the daemon is starting"]
     notifier.look()
-    assert ear.heard() == ["STATUS=starting"]
+    assert manager.received() == ["STATUS=starting"]
     daemon.state, daemon.causes = "waiting", ["Kafka was not reached\nyet", "sink: refused"]
     notifier.look()
-    assert ear.heard() == ["READY=1", "STATUS=waiting: Kafka was not reached yet; sink: refused"]
+    assert manager.received() == ["READY=1", "STATUS=waiting: Kafka was not reached yet; sink: refused"]
     notifier.look()
-    assert ear.heard() == []
+    assert manager.received() == []
     daemon.state, daemon.causes = "running", []
     notifier.look()
-    assert ear.heard() == ["STATUS=running"]
+    assert manager.received() == ["STATUS=running"]
 
 
-def test_the_end_may_take_as_long_as_the_settings_allow(daemon: Patient, address: str, ear: Ear) -> None:
+def test_the_end_may_take_as_long_as_the_settings_allow(daemon: Patient, address: str, manager: ServiceManager) -> None:
     notifier = Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address})
     daemon.state = "draining"
     notifier.look()
-    assert ear.heard() == ["READY=1", "STOPPING=1", "EXTEND_TIMEOUT_USEC=50000000", "STATUS=draining"]
+    assert manager.received() == ["READY=1", "STOPPING=1", "EXTEND_TIMEOUT_USEC=50000000", "STATUS=draining"]
     daemon.state = "drained"
     notifier.look()
-    assert ear.heard() == ["STATUS=drained"]
+    assert manager.received() == ["STATUS=drained"]
 
 
 def test_a_daemon_that_is_stuck_gives_no_sign_of_life_until_it_moves_again(
-    daemon: Patient, address: str, ear: Ear
+    daemon: Patient, address: str, manager: ServiceManager
 ) -> None:
     notifier = Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"})
     daemon.state = "running"
     notifier.look()
-    assert "WATCHDOG=1" in ear.heard()
+    assert "WATCHDOG=1" in manager.received()
     daemon.stuck = "the loop has made no progress for 61 s"
     notifier.look()
-    assert ear.heard() == []
+    assert manager.received() == []
     daemon.state = "broken"
     with capture_logs() as told:
         notifier.look()
-    assert ear.heard() == []
+    assert manager.received() == []
     assert [line["event"] for line in told] == ["status_failed"]
     daemon.state, daemon.stuck = "running", None
     notifier.look()
-    assert ear.heard() == ["WATCHDOG=1"]
+    assert manager.received() == ["WATCHDOG=1"]
 
 
 @pytest.mark.parametrize(
@@ -109,10 +109,10 @@ def test_a_daemon_that_is_stuck_gives_no_sign_of_life_until_it_moves_again(
     ],
 )
 def test_only_who_is_watched_gives_signs_of_life(
-    daemon: Patient, address: str, ear: Ear, wanted: dict[str, str], signs: bool
+    daemon: Patient, address: str, manager: ServiceManager, wanted: dict[str, str], signs: bool
 ) -> None:
     Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address, **wanted}).look()
-    assert ("WATCHDOG=1" in ear.heard()) == signs
+    assert ("WATCHDOG=1" in manager.received()) == signs
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -120,27 +120,27 @@ def test_signs_of_life_go_on_by_themselves_until_the_end(daemon: Patient, tmp_pa
     name = f"runstep-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     environ = {"NOTIFY_SOCKET": f"@{name}" if abstract else name, "WATCHDOG_USEC": "20000"}
     notifier = Notifier(daemon, SETTINGS, environ)
-    with Ear(f"\0{name}" if abstract else name) as ear:
+    with ServiceManager(f"\0{name}" if abstract else name) as manager:
         notifier.start()
-        assert ear.next() == ["STATUS=starting", "WATCHDOG=1"]
+        assert manager.next() == ["STATUS=starting", "WATCHDOG=1"]
         daemon.state = "running"
-        while "READY=1" not in ear.next():
+        while "READY=1" not in manager.next():
             pass
-        assert [ear.next() for _ in range(3)] == [["WATCHDOG=1"]] * 3
+        assert [manager.next() for _ in range(3)] == [["WATCHDOG=1"]] * 3
         daemon.state = "drained"
         notifier.close()
-        assert {"STOPPING=1", "STATUS=drained"} <= set(ear.heard())
+        assert {"STOPPING=1", "STATUS=drained"} <= set(manager.received())
 
 
-def test_a_hint_is_followed_at_once(daemon: Patient, address: str, ear: Ear) -> None:
+def test_a_hint_is_followed_at_once(daemon: Patient, address: str, manager: ServiceManager) -> None:
     daemon.state = "running"
     notifier = Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address})
     notifier.start()
-    assert "READY=1" in ear.next()
+    assert "READY=1" in manager.next()
     daemon.state = "draining"
     notifier.hint()
     # Without the hint the next message would come after the look interval; here it is the very next one.
-    assert "STOPPING=1" in ear.next()
+    assert "STOPPING=1" in manager.next()
     notifier.close()
 
 
@@ -155,16 +155,18 @@ def test_where_nobody_listens_nothing_happens(daemon: Patient, environ: dict[str
     assert len(told) == ("vsock" in str(environ))
 
 
-def test_a_service_manager_that_does_not_read_holds_up_nobody(daemon: Patient, address: str, ear: Ear) -> None:
+def test_a_service_manager_that_does_not_read_holds_up_nobody(
+    daemon: Patient, address: str, manager: ServiceManager
+) -> None:
     notifier = Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"})
     daemon.state = "running"
     with capture_logs() as told:
         while not told:
             notifier.look()
     assert [line["event"] for line in told] == ["systemd_unreachable"]
-    ear.heard()
+    manager.received()
     notifier.look()
-    assert ear.heard() == ["READY=1", "STATUS=running", "WATCHDOG=1"]
+    assert manager.received() == ["READY=1", "STATUS=running", "WATCHDOG=1"]
 
 
 def test_what_was_not_heard_is_told_again_and_the_log_says_so_once(daemon: Patient, address: str) -> None:
@@ -174,6 +176,6 @@ def test_what_was_not_heard_is_told_again_and_the_log_says_so_once(daemon: Patie
         notifier.look()
         notifier.look()
     assert [line["event"] for line in told] == ["systemd_unreachable"]
-    with Ear(address) as ear:
+    with ServiceManager(address) as manager:
         notifier.look()
-        assert ear.heard() == ["READY=1", "STATUS=running"]
+        assert manager.received() == ["READY=1", "STATUS=running"]

@@ -21,7 +21,6 @@ from pipeline.metrics.catalogue import SPECS
 from tests.support.dashboards import (
     FILES,
     HOUR,
-    ROOT,
     Target,
     boards,
     expand_promql,
@@ -31,6 +30,7 @@ from tests.support.dashboards import (
     sql_targets,
     variables,
 )
+from tests.support.paths import ROOT
 from tests.support.promql import counters_outside_a_rate, misnamed, selectors
 
 UIDS = {
@@ -65,18 +65,15 @@ def test_the_committed_dashboards_are_what_the_code_builds() -> None:
     assert {board["uid"]: path.stem for path in FILES for board in [json.loads(path.read_text())]} == UIDS
 
 
-def test_a_dashboard_that_was_edited_by_hand_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(build, "FOLDER", tmp_path)
-    assert build.main(["--check"]) == 1
-    assert build.main([]) == 0
-    assert build.main(["--check"]) == 0
+def test_a_dashboard_that_was_edited_by_hand_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build.main(["--check"], tmp_path) == 1
+    assert build.main([], tmp_path) == 0
+    assert build.main(["--check"], tmp_path) == 0
     edited = tmp_path / "run-step-explorer.json"
     edited.write_text(edited.read_text().replace("Search", "My steps"))
     (tmp_path / "another.json").write_text("{}")
     capsys.readouterr()
-    assert build.main(["--check"]) == 1
+    assert build.main(["--check"], tmp_path) == 1
     complaints = capsys.readouterr().err.splitlines()
     assert [line.split(" is not ")[0] for line in complaints] == [
         "run-step-explorer.json",

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.dashboards import ROOT, Link, boards, links, panels, variables
+from tests.support.dashboards import Link, boards, links, panels, variables
+from tests.support.paths import ROOT
 
 BOARDS = boards()
 EVERY_BOARD = [pytest.param(board, id=uid) for uid, board in BOARDS.items()]

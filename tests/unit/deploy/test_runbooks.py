@@ -106,7 +106,7 @@ def test_links_lead_to_pages(page: str) -> None:
 def test_commands_exist_with_their_options(page: str) -> None:
     known = reports()
     for words in commands(page, "runstep "):
-        command = typer.main.get_command(app)
+        command: Any = typer.main.get_command(app)
         if words and not words[0].startswith("-"):
             assert words[0] in COMMANDS
             command = load_command(words.pop(0))

@@ -172,7 +172,7 @@ class TestWorkers:
 
     def test_exemplars_come_through_the_newest_first(self, scraped, merged):
         for name, now in (("a", NOW + 5), ("b", NOW)):
-            worker = Metrics(CollectorRegistry(), BUCKETS, now=lambda now=now: now)
+            worker = Metrics(CollectorRegistry(), BUCKETS, now=lambda now=now: now)  # type: ignore[misc]  # mypy infers no lambda with a default
             worker.publish(Counts(durations={("activities", "completed"): [Duration(1.5, "run", f"step_{name}")]}))
             merged.update(name, self.sent(worker))
         assert exemplars(scraped)["activities", "2.0"].labels["step_id"] == "step_a"

@@ -1,6 +1,7 @@
 """Decoding: which form is which, and a reason for everything that is no run step."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -175,18 +176,21 @@ def test_frames_without_blank_lines_between_them_are_told_apart() -> None:
     frames = b"".join(
         b"event: thread.run.step.%s\ndata: %s\n" % (name, wire(step())) for name in (b"created", b"delta", b"completed")
     )
-    names = [getattr(one, "name", None) or one.reason for one in decode(frames, LIMIT)]
+    decoded: Any = decode(frames, LIMIT)
+    names = [getattr(one, "name", None) or one.reason for one in decoded]
     assert names == ["thread.run.step.created", Reason.DELTA, "thread.run.step.completed"]
 
 
 def test_second_rank_ids_that_are_no_text_are_repaired_and_flagged() -> None:
     event = decode(wire(step(thread_id=5, assistant_id={"id": 1}, status=None)), LIMIT)
+    assert isinstance(event, RunStepEvent)
     assert (event.step["thread_id"], event.step["assistant_id"]) == ("5", "")
     assert event.anomalies == ("id_repaired",)
 
 
 def test_a_refusal_keeps_the_ids_it_could_read_and_never_the_value() -> None:
     verdict = decode(wire(step(created_at=None, run_id=7, step_details={"secret": "hunter2"})), LIMIT)
+    assert isinstance(verdict, Unstored)
     assert (verdict.step_id, verdict.thread_id, verdict.run_id) == ("step_1", "thread_1", "")
     assert "hunter2" not in repr(verdict)
 

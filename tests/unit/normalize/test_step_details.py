@@ -16,7 +16,7 @@ CALL = {
 
 
 def read(details, content="full"):
-    anomalies = []
+    anomalies: list[str] = []
     return read_details(details, content, anomalies), anomalies
 
 

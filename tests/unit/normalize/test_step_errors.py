@@ -1,5 +1,7 @@
 """Errors: every shape of `last_error`, the category that the code or the message tells, bounds, redaction."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def category(code, message):
     return read({"code": code, "message": message}).category
 
 
-NOTHING = [
+NOTHING: list[Any] = [
     None,
     {},
     "",

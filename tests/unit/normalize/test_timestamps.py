@@ -18,7 +18,7 @@ json_values = st.recursive(
 
 
 def read(value):
-    anomalies = []
+    anomalies: list[str] = []
     return millis(value, anomalies), anomalies
 
 

@@ -7,7 +7,7 @@ T0 = 1_760_000_000_000
 KEY = ("thread_1", "run_1", "step_1")
 
 
-def told(status: str, ended_after: int | None = None, **changes) -> SimulatedEvent:
+def event_of(status: str, ended_after: int | None = None, **changes) -> SimulatedEvent:
     """Return an event of step_1 that ended so many milliseconds after its creation."""
     step = Step("thread_1", "run_1", "step_1", "asst_1", "tool_calls", status, "snake_case", T0)
     if ended_after is not None:
@@ -23,7 +23,7 @@ def fed(*told_events: SimulatedEvent, **options) -> Model:
 
 
 def test_terminal_beats_whatever_comes_later():
-    current = fed(told("completed", 5_000), told("in_progress")).current
+    current = fed(event_of("completed", 5_000), event_of("in_progress")).current
     assert (current[KEY]["status"], current[KEY]["kafka_offset"], current[KEY]["duration_ms"]) == (
         "completed",
         0,
@@ -32,24 +32,24 @@ def test_terminal_beats_whatever_comes_later():
 
 
 def test_among_terminal_states_the_later_one_wins_then_the_higher_offset():
-    current = fed(told("completed", 9_000), told("failed", 5_000), told("completed", 9_000)).current
+    current = fed(event_of("completed", 9_000), event_of("failed", 5_000), event_of("completed", 9_000)).current
     assert (current[KEY]["status"], current[KEY]["kafka_offset"]) == ("completed", 2)
 
 
 def test_a_step_counts_once_by_the_first_end_that_was_read():
     model = Model()
-    model.add(told("failed", 7_000, error_category="server"), 0, 9)
-    model.add(told("completed", 2_000), 0, 4)
+    model.add(event_of("failed", 7_000, error_category="server"), 0, 9)
+    model.add(event_of("completed", 2_000), 0, 4)
     assert model.samples["runstep_steps_total{status=completed,type=tool_calls}"] == 1
     assert not any("status=failed" in name for name in model.samples)
 
 
 def test_a_step_in_progress_counts_as_a_record_only():
-    assert fed(told("in_progress")).samples == {"runstep_records_total{outcome=stored,reason=}": 1}
+    assert fed(event_of("in_progress")).samples == {"runstep_records_total{outcome=stored,reason=}": 1}
 
 
 def test_buckets_are_cumulative_and_include_their_bound():
-    samples = fed(told("completed", 5_000)).samples
+    samples = fed(event_of("completed", 5_000)).samples
     prefix = "runstep_step_duration_seconds"
     assert f"{prefix}_bucket{{le=2.0,status=completed,type=tool_calls}}" not in samples
     assert samples[f"{prefix}_bucket{{le=5.0,status=completed,type=tool_calls}}"] == 1
@@ -58,19 +58,19 @@ def test_buckets_are_cumulative_and_include_their_bound():
 
 
 def test_an_end_without_a_time_is_no_duration_and_a_negative_one_neither():
-    for event in (told("expired"), told("completed", -5)):
+    for event in (event_of("expired"), event_of("completed", -5)):
         assert fed(event).current[KEY]["duration_ms"] is None
         assert not any("duration" in name for name in fed(event).samples)
 
 
 def test_failures_count_failed_and_expired_but_not_cancelled():
     for status, counted in (("failed", True), ("expired", True), ("cancelled", False)):
-        samples = fed(told(status, 1_000, error_category="server")).samples
+        samples = fed(event_of(status, 1_000, error_category="server")).samples
         assert ("runstep_step_failures_total{error_category=server,type=tool_calls}" in samples) is counted
 
 
 def test_old_steps_count_as_backfill_only():
-    samples = fed(told("completed", 1_000, prompt_tokens=5), read_at=T0 + 90_000_000).samples
+    samples = fed(event_of("completed", 1_000, prompt_tokens=5), read_at=T0 + 90_000_000).samples
     assert samples["runstep_backfilled_steps_total{status=completed,type=tool_calls}"] == 1
     assert set(samples) == {
         "runstep_backfilled_steps_total{status=completed,type=tool_calls}",
@@ -79,7 +79,9 @@ def test_old_steps_count_as_backfill_only():
 
 
 def test_tokens_and_tools_of_unknown_types_are_counted_as_other():
-    samples = fed(told("completed", 1, prompt_tokens=5, completion_tokens=7, tool_types=("function", "quark"))).samples
+    samples = fed(
+        event_of("completed", 1, prompt_tokens=5, completion_tokens=7, tool_types=("function", "quark"))
+    ).samples
     assert samples["runstep_tokens_total{token_type=input}"] == 5
     assert samples["runstep_tokens_total{token_type=output}"] == 7
     assert samples["runstep_tool_calls_total{tool_type=function}"] == 1
@@ -87,7 +89,7 @@ def test_tokens_and_tools_of_unknown_types_are_counted_as_other():
 
 
 def test_the_ledger_has_a_row_for_every_record_and_every_step_in_it():
-    page = told("completed", 1)
+    page = event_of("completed", 1)
     page = page._replace(steps=(page.steps[0], page.steps[0]._replace(step_id="step_2")))
     broken = SimulatedEvent(None, b"{", 0.0, "poison", "dead_lettered", "invalid_json")
     assert fed(page, broken).ledger == {

@@ -266,7 +266,12 @@ def test_marks_of_transactions_that_come_later_are_committed_at_rest_but_not_pas
 def until_passed(reader: Reader, world: World, offset: int) -> None:
     """Poll until the marks behind the last record were read too, and let the source be at rest for once."""
     place = TopicPartition(*world.partition())
-    reader.until(lambda: reader.member._positions.position(reader.member._consumer, place).offset == offset)
+
+    def passed() -> bool:
+        position = reader.member._positions.position(reader.member._consumer, place)
+        return position is not None and position.offset == offset
+
+    reader.until(passed)
     reader.until(lambda: bool(reader.member.lags()))
 
 

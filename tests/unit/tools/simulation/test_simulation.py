@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 
@@ -114,7 +115,8 @@ def test_out_of_order_means_that_something_follows_the_end():
 
 
 def test_duplicates_repeat_bytes_seen_before_terminal_ones_too():
-    seen, repeated = set(), Counter()
+    seen: set[bytes | None] = set()
+    repeated: Counter[str] = Counter()
     for event in made(Traffic(seed=2, duplicate_ratio=0.2, foreign_ratio=0, poison_ratio=0), 8_000):
         if event.repeated:
             repeated[event.kind] += event.value in seen
@@ -126,7 +128,8 @@ def test_duplicates_repeat_bytes_seen_before_terminal_ones_too():
 
 @pytest.mark.parametrize(("ratio", "kind"), [("poison_ratio", "poison"), ("foreign_ratio", "foreign")])
 def test_a_share_of_records_is_noise(ratio, kind):
-    kinds = Counter(event.kind for event in made(Traffic(**{ratio: 0.1}), 10_000))
+    noise: dict[str, Any] = {ratio: 0.1}
+    kinds = Counter(event.kind for event in made(Traffic(**noise), 10_000))
     assert kinds[kind] == pytest.approx(1_000, rel=0.2)
 
 
@@ -156,7 +159,7 @@ def test_the_truth_is_what_the_bytes_say(usual):
 
 
 def test_unless_repaired_a_step_ends_when_its_stamp_says(usual):
-    stamps = Counter()
+    stamps: Counter[bool] = Counter()
     for event in (event for event in usual if event.steps and event.kind in TERMINAL_STATUSES):
         step, said = event.steps[0], body(event)
         if step.dialect == "camel_case":
@@ -170,7 +173,7 @@ def test_unless_repaired_a_step_ends_when_its_stamp_says(usual):
 
 
 def test_poison_is_as_broken_as_its_reason_says():
-    by_reason = defaultdict(list)
+    by_reason: defaultdict[Any, list[Any]] = defaultdict(list)
     for event in made(Traffic(poison_ratio=0.5), 4_000):
         if event.kind == "poison":
             by_reason[event.reason].append(event.value)
@@ -189,7 +192,7 @@ def test_a_page_holds_the_ends_of_a_run_newest_first():
     pages = [event for event in made(Traffic(page_ratio=1), 6_000) if event.kind == "page"]
     assert any(len(page.steps) > 2 for page in pages)
     for page in pages:
-        assert [item["id"] for item in json.loads(page.value)["data"]] == [step.step_id for step in page.steps]
+        assert [item["id"] for item in json.loads(page.value or b"")["data"]] == [step.step_id for step in page.steps]
         assert {step.run_id for step in page.steps} == {page.steps[0].run_id}
 
 

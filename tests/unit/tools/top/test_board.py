@@ -1,5 +1,7 @@
 """What daemons say, made into figures: rates over restarts, partitions that move, members that come and go."""
 
+from typing import Any
+
 import pytest
 
 from pipeline.tools.top.board import Board
@@ -270,6 +272,6 @@ def test_steps_and_why_they_fail() -> None:
 
 
 def test_a_cause_that_all_have_is_told_once_and_who_cannot_be_found_first() -> None:
-    sick = {"causes": ["ClickHouse is away"], "state": "waiting"}
+    sick: dict[str, Any] = {"causes": ["ClickHouse is away"], "state": "waiting"}
     figures = shown(Board(), 0.0, daemon(0.0, **sick), daemon(0.0, SECOND, **sick), trouble="Kafka: no broker")
     assert figures.causes == ("Kafka: no broker", "all members: ClickHouse is away")

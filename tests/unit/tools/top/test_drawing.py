@@ -52,8 +52,8 @@ def test_what_matters_is_told_in_words_not_by_colour_alone() -> None:
     for told in ("one:9464", "waiting", "closed", "two:9464", "away", "1.2.3"):
         assert told in members
     records = printed(drawing.outcomes_table(figures, 80), 80)
-    told = [line.split()[0] for line in records.splitlines()]
-    assert told == ["outcome", "stored", "dead_lettered", "invalid_json", "too_deep", "ignored", "delta", "lost"]
+    first = [line.split()[0] for line in records.splitlines()]
+    assert first == ["outcome", "stored", "dead_lettered", "invalid_json", "too_deep", "ignored", "delta", "lost"]
     assert next(line for line in records.splitlines() if line.startswith("dead_lettered")).split() == [
         "dead_lettered",
         "0",

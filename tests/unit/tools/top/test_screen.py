@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from textual.app import App
@@ -11,9 +11,9 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from pipeline.tools.top.board import Board
-from pipeline.tools.top.layout import Help
+from pipeline.tools.top.layout import Help, Panel
 from pipeline.tools.top.sampling import Round
-from pipeline.tools.top.screen import Panel, Top
+from pipeline.tools.top.screen import Top
 from tests.support.top_rig import FIRST, SECOND, daemon, silent
 
 Drive: TypeAlias = Callable[[Top, Pilot[Exception]], Awaitable[None]]
@@ -27,7 +27,7 @@ def rounds() -> Callable[[float], Round]:
 
     def sample(_patience: float) -> Round:
         at = next(numbers) * 2.0
-        told = {"last_error": {"transient": "refused"}, "causes": ["[b]no[/b] table"]}
+        told: dict[str, Any] = {"last_error": {"transient": "refused"}, "causes": ["[b]no[/b] table"]}
         return Round([daemon(at, records=500 * at, partitions=PLACES, **told), silent(at)], [FIRST, SECOND], "")
 
     return sample

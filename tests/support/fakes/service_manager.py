@@ -1,18 +1,18 @@
-"""The service manager's ear: what `pipeline.daemon.systemd` speaks to, without a service manager behind it."""
+"""A stand-in for systemd: the socket that `pipeline.daemon.systemd` notifies."""
 
 import socket
 from contextlib import suppress
 from typing import Self
 
 
-class Ear:
+class ServiceManager:
     """The socket that $NOTIFY_SOCKET names; a name that begins with a zero byte is in Linux's abstract namespace."""
 
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(address)
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         """Return the lines that have come since the last call."""
         self._socket.settimeout(0)
         lines: list[str] = []

@@ -1,4 +1,4 @@
-"""The book of one simulated world: what was produced, delivered, committed, counted and lost, and what is wrong.
+"""The history of one simulated world: what was produced, delivered, committed, counted and lost, and what is wrong.
 
 Written by the fakes at the moment when something happens, so that a promise which is broken only for a moment is seen,
 too. Knows nothing of how the pipeline works.
@@ -19,7 +19,7 @@ class Violation(Exception):
     """A promise was broken; the message begins with its name."""
 
 
-class Book:
+class History:
     """What happened.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Sees a kill run as outsiders do: Prometheus scrapes, and somebody who looks at the group's committed offsets."""
+"""Observes a kill run from outside: scrapes the daemons as Prometheus does, and reads the group's committed offsets."""
 
 import threading
 import time
@@ -15,9 +15,9 @@ from pipeline.kafka.client import connect
 from tests.support.daemon import HTTP_OK, Daemon
 from tests.support.oracle import Place, drained
 
-SCRAPES: Final = 0.2
-LOOKS: Final = 0.1
-PATIENCE_MS: Final = 3_000
+SCRAPE_EVERY_S: Final = 0.2
+LOOK_EVERY_S: Final = 0.1
+REQUEST_TIMEOUT_MS: Final = 3_000
 
 
 class Member:
@@ -57,11 +57,11 @@ class Member:
         self.daemon.start(wait=False)
 
     def drain(self) -> None:
-        """End its life in good order."""
+        """End its life cleanly."""
         self._seen[self._life] = drained(self.daemon)
 
 
-class Eye:
+class Observer:
     """A thread that looks again and again until it is closed."""
 
     def __init__(self, name: str, look: Callable[[threading.Event], object]) -> None:
@@ -75,18 +75,18 @@ class Eye:
         self._thread.join(30)
 
 
-def scraping(members: Iterable[Member]) -> Eye:
+def scraping(members: Iterable[Member]) -> Observer:
     """Scrape each of them five times a second."""
 
     def look(closed: threading.Event) -> None:
-        while not closed.wait(SCRAPES):
+        while not closed.wait(SCRAPE_EVERY_S):
             for member in members:
                 member.scrape()
 
-    return Eye("scrapes", look)
+    return Observer("scrapes", look)
 
 
-class _Wound(NamedTuple):
+class _Strike(NamedTuple):
     number: int
     ends: Mapping[int, int]
     at: float
@@ -105,13 +105,13 @@ class Recoveries:
         self.blind = threading.Event()
         self._there = there
         self._group = group
-        self._open: list[_Wound] = []
-        self._eye = Eye("recoveries", self._look)
+        self._open: list[_Strike] = []
+        self._observer = Observer("recoveries", self._look)
 
     @property
     def open(self) -> list[int]:
         """Numbers of the strikes that are not recovered from."""
-        return [wound.number for wound in self._open]
+        return [strike.number for strike in self._open]
 
     def struck(self, number: int, ends: Mapping[int, int]) -> None:
         """Begin to measure, now.
@@ -120,33 +120,33 @@ class Recoveries:
             number: of the strike.
             ends: partition to the offset behind the last record that was acknowledged.
         """
-        self._open.append(_Wound(number, ends, time.monotonic()))
+        self._open.append(_Strike(number, ends, time.monotonic()))
 
     def close(self) -> None:
         """Look no more."""
-        self._eye.close()
+        self._observer.close()
 
     def _look(self, closed: threading.Event) -> None:
-        while not closed.wait(LOOKS):
+        while not closed.wait(LOOK_EVERY_S):
             # A client of its own after each outage, since one that has seen a broker die may keep away from it.
             if not self.blind.is_set():
                 with suppress(KafkaError, SourceUnavailable, OSError), closing(self._client()) as admin:
-                    while not closed.wait(LOOKS) and not self.blind.is_set():
-                        self._close_wounds(admin)
+                    while not closed.wait(LOOK_EVERY_S) and not self.blind.is_set():
+                        self._close_strikes(admin)
 
     def _client(self) -> KafkaAdminClient:
         return connect(
             KafkaAdminClient,
             bootstrap_servers=[self._there.kafka.bootstrap],
-            bootstrap_timeout_ms=PATIENCE_MS,
-            request_timeout_ms=PATIENCE_MS,
+            bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
 
-    def _close_wounds(self, admin: KafkaAdminClient) -> None:
+    def _close_strikes(self, admin: KafkaAdminClient) -> None:
         found = admin.list_group_offsets([self._group])[self._group]
         committed = {place.partition: offset.offset for place, offset in found.items()}
         now = time.monotonic()
-        for wound in list(self._open):
-            if all(committed.get(number, 0) >= end for number, end in wound.ends.items()):
-                self.seconds[wound.number] = now - wound.at
-                self._open.remove(wound)
+        for strike in list(self._open):
+            if all(committed.get(number, 0) >= end for number, end in strike.ends.items()):
+                self.seconds[strike.number] = now - strike.at
+                self._open.remove(strike)

@@ -1,4 +1,4 @@
-"""The way from one simulated process to its servers, where requests fail and where the oracle listens."""
+"""The network between one simulated process and its servers, where requests fail and where the oracle listens."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -9,8 +9,8 @@ LATENCY: Final = 0.002
 """Seconds that a request takes one way."""
 
 
-class Line:
-    """The way from one process to the brokers, and what a test wants to know of it; a world overrides it.
+class Network:
+    """The network between one process and its servers, and what a test observes on it; a world overrides it.
 
     Attributes:
         cut: nothing passes.
@@ -19,7 +19,7 @@ class Line:
     cut = False
 
     def silent(self) -> bool:
-        """Return whether no heartbeat gets through: the process is frozen or dead, or the line is cut."""
+        """Return whether no heartbeat gets through: the process is frozen or dead, or the network is cut."""
         return self.cut
 
     def fault(self, request: str) -> str:
