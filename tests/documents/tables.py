@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from pipeline.commands import _exit_codes
 from pipeline.metrics.catalogue import SPECS
 from pipeline.records import IGNORED_REASONS, Reason
 from schemas.row import COLUMN_MEANINGS, INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
@@ -73,9 +74,9 @@ def exit_codes() -> str:
     """Return the exit codes of all commands, from the constants and the docstrings behind them."""
     body = ast.parse((PIPELINE / "commands" / "_exit_codes.py").read_text(encoding="utf-8")).body
     rows = [
-        (str(ast.literal_eval(constant.value)), " ".join(str(ast.literal_eval(said.value)).split()).rstrip("."))
+        (str(vars(_exit_codes)[constant.target.id]), " ".join(str(ast.literal_eval(said.value)).split()).rstrip("."))
         for constant, said in pairwise(body)
-        if isinstance(constant, ast.AnnAssign) and constant.value and isinstance(said, ast.Expr)
+        if isinstance(constant, ast.AnnAssign) and isinstance(constant.target, ast.Name) and isinstance(said, ast.Expr)
     ]
     return table(("code", "meaning"), rows)
 

@@ -38,12 +38,12 @@ ALL: Final = NAMED | {
         writing.counted_steps_warmed_too_far,
         writing.ambiguous_taken_for_done,
         writing.dead_letter_not_awaited,
-        writing.refused_row_left_out,
+        writing.rejected_row_left_out,
         reading.fenced_commit_taken_for_done,
         reading.failed_poll_not_rewound,
         reading.untimely_records_kept,
         reading.resumed_where_it_stands,
-        reading.loss_not_told,
+        reading.loss_not_reported,
     )
 }
 """Those that are caught within some hundred seeds."""
@@ -52,11 +52,11 @@ SLOW: Final = frozenset({processing.assignments_compared_by_partition.__name__})
 """Those of them that take the most."""
 
 RARE: Final = {
-    mutant.__name__: mutant for mutant in (reading.loss_told_from_a_mark_on, reading.lost_in_a_join_not_told)
+    mutant.__name__: mutant for mutant in (reading.loss_reported_from_a_mark_on, reading.loss_in_a_join_not_reported)
 }
 """Those that take some thousand: `python -m tests.simulation --mutant NAME --seeds 10000`.
 
-`loss_told_from_a_mark_on` was found in this way, and is not caught within ten thousand any more since polls take no
+`loss_reported_from_a_mark_on` was found in this way, and is not caught within ten thousand any more since polls take no
 more than a batch has room for; a test of the source on real Kafka holds it.
 """
 

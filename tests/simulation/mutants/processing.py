@@ -68,7 +68,7 @@ def retained_rows_dropped() -> list[Change]:
 
 
 def assignments_compared_by_partition() -> list[Change]:
-    """Commit what was read under an earlier assignment, if the partition is ours again."""
+    """Commit what was read under an earlier assignment, if the partition was assigned again."""
     conclude = Processor._conclude
 
     def changed(self: Processor) -> None:

@@ -49,8 +49,8 @@ def resumed_where_it_stands() -> list[Change]:
     return [(Partitions, "start_again", changed)]
 
 
-def lost_in_a_join_not_told() -> list[Change]:
-    """Keep the partitions of a member that was put out while it joined, as the client does where nobody fixes it."""
+def loss_in_a_join_not_reported() -> list[Change]:
+    """Keep the partitions of a member that was evicted while it joined, as the unrepaired client does."""
 
     def changed(self: SimulatedConsumer) -> None:
         self._reach()
@@ -68,13 +68,13 @@ def lost_in_a_join_not_told() -> list[Change]:
     return [(SimulatedConsumer, "_keep_membership", changed)]
 
 
-def loss_not_told() -> list[Change]:
+def loss_not_reported() -> list[Change]:
     """Go on at the log's start, and say nothing."""
     return [(Recovery, "_report_lost", lambda *_: None)]
 
 
-def loss_told_from_a_mark_on() -> list[Change]:
-    """Tell only what lies behind the last loss; what was read and not committed lies in front of it."""
+def loss_reported_from_a_mark_on() -> list[Change]:
+    """Report only what lies behind the last loss; what was read and not committed lies in front of it."""
     report_lost, marks = Recovery._report_lost, WeakKeyDictionary[Any, dict[Any, int]]()
 
     def changed(self: Recovery, partition: Any, first: int, last: int) -> None:

@@ -58,7 +58,7 @@ def given_up_committed() -> list[Change]:
 
 
 def counted_steps_not_warmed() -> list[Change]:
-    """Begin every assignment as if nobody had counted before."""
+    """Begin every assignment as if no step had been counted before."""
 
     def changed(_: Writer, assignment: Assignment, __: int) -> None:
         assignment.counted = assignment.counted or CountedSteps(1_000)
@@ -67,7 +67,7 @@ def counted_steps_not_warmed() -> list[Change]:
 
 
 def counted_steps_warmed_too_far() -> list[Change]:
-    """Take all of the ledger for counted, also what nobody has committed."""
+    """Take all of the ledger for counted, also what was never committed."""
     know = Writer._know_counted
     return [(Writer, "_know_counted", lambda self, assignment, _: know(self, assignment, 2**62))]
 
@@ -102,8 +102,8 @@ def dead_letter_not_awaited() -> list[Change]:
     return [(Attempts, "persist", changed)]
 
 
-def refused_row_left_out() -> list[Change]:
-    """Send a refused row to the dead letters, and give the ledger no account of it."""
+def rejected_row_left_out() -> list[Change]:
+    """Send a rejected row to the dead letters, and give the ledger no account of it."""
     insert = Attempts.insert
 
     def changed(self: Attempts, columns: Any, token: str, *, suspected: bool = False) -> None:
