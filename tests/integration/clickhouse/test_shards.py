@@ -49,7 +49,7 @@ def cluster(server: ClickHouseServer, role: str, **more: Any) -> ClickHouseSetti
     return as_user(server, role, variant="cluster", shard_replicas=False, **more)
 
 
-def page_answers(server: ClickHouseServer, role: str, sql: str) -> int:
+def ask(server: ClickHouseServer, role: str, sql: str) -> int:
     with connected(cluster(server, role)) as client:
         return int(client.query(sql).result_rows[0][0])
 
@@ -68,11 +68,11 @@ def test_two_shards_keep_the_names_and_the_promises(run: Run, shards: Pair) -> N
         write(cluster(server, "writer"), *range(100))  # the same token, over either shard
     write(cluster(second, "writer"), *range(50))  # the same rows, another token
     for server in shards:
-        assert page_answers(server, "reader", "SELECT count() FROM runsteps.run_step_ledger FINAL") == 100
-        assert page_answers(server, "reader", "SELECT count() FROM runsteps.run_steps_current") == 100
-        assert page_answers(server, "reader", "SELECT sum(steps) FROM runsteps.runs WHERE run_id = 'run_1'") == 100
-        assert page_answers(server, "reader", "SELECT count() FROM runsteps.tool_calls") == 100
-        assert page_answers(server, "migrator", "SELECT uniqExact(step_id) FROM runsteps.run_steps_local") < 100
+        assert ask(server, "reader", "SELECT count() FROM runsteps.run_step_ledger FINAL") == 100
+        assert ask(server, "reader", "SELECT count() FROM runsteps.run_steps_current") == 100
+        assert ask(server, "reader", "SELECT sum(steps) FROM runsteps.runs WHERE run_id = 'run_1'") == 100
+        assert ask(server, "reader", "SELECT count() FROM runsteps.tool_calls") == 100
+        assert ask(server, "migrator", "SELECT uniqExact(step_id) FROM runsteps.run_steps_local") < 100
     with connected(cluster(first, "writer")) as client:
         assert check_schema(client, "runsteps") == []
     client = connect(cluster(second, "reader"), "runsteps")
