@@ -60,7 +60,7 @@ def decision_table(decisions: Iterable[Decision]) -> Table:
     """Return the decisions of a dry run as a table."""
     shown = _headed("would be")
     for decision in decisions:
-        verdict, cause = decision.outcome or "left", visible_line(redact(decision.cause))
+        verdict, cause = decision.outcome or "stays open", visible_line(redact(decision.cause))
         # As Text, since the topic in a dead letter may look like markup.
         shown.add_row(*_cells(decision.dead_letter), Text(f"{verdict}: {cause}" if cause else str(verdict)))
     return shown

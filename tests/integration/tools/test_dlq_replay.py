@@ -62,7 +62,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(box: Box) -> None:
     code, out, err = box.run("replay", "--dry-run")
     assert (code, out.splitlines()[-1]) == (BAD_NEWS, "would replay 3 dead letters")
     assert out.count(" replayed ") == 3
-    assert f"left: topic {GONE} does not exist" in out
+    assert f"stays open: topic {GONE} does not exist" in out
     assert "the replay stopped there" in err
     answer = box.told("replay", "--dry-run", "--on-error", "drop")
     assert (answer["dry_run"], answer["replayed"], answer["dropped"]) == (True, 3, 1)
@@ -144,8 +144,8 @@ def test_a_record_that_is_refused_again_and_again_ends(box: Box) -> None:
     assert code == OK
     assert out.splitlines() == [
         "replayed 0 dead letters",
-        "1 dead letter left alone: refused --max-attempts times or more",
-        "2 dead letters replayed, requeued or dropped before",
+        "1 dead letter skipped: rejected --max-attempts times or more",
+        "2 dead letters skipped: replayed, requeued or dropped before",
     ]
     (open_,) = box.told("list")["letters"]
     assert open_["origin"]["attempt"] == 3
@@ -185,7 +185,10 @@ def test_a_cut_dead_letter_whose_origin_has_expired_cannot_come_back(box: Box, c
     assert "Kafka no longer holds the original" in failure["cause"]
     assert (answer["stopped"], box.returned()) == (True, [])
     code, _, err = box.run("replay", "--yes")
-    assert (code, err.splitlines()[-1]) == (BAD_NEWS, "stopped there; --on-error requeue or drop goes on")
+    assert (code, err.splitlines()[-1]) == (
+        BAD_NEWS,
+        "the replay stopped there; --on-error requeue or --on-error drop continues",
+    )
 
 
 # what cannot come back
@@ -249,7 +252,7 @@ def test_what_the_broker_refuses_costs_no_other(box: Box) -> None:
     assert (stopped["replayed"], stopped["stopped"]) == (1, True)
     answer = box.told("replay", "--yes", "--on-error", "drop")
     assert (answer["replayed"], answer["dropped"], answer["closed_before"]) == (2, 2, 1)
-    assert "Kafka refuses it: MessageSizeTooLarge" in answer["failures"][0]["cause"]
+    assert "Kafka rejects the record: MessageSizeTooLarge" in answer["failures"][0]["cause"]
     assert values(box.returned()) == [b"0", b"2", b"4"]
 
 

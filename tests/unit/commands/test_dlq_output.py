@@ -30,7 +30,7 @@ def test_what_a_dead_letter_says_of_its_topic_is_no_markup(
     view.console().print(view.decision_table([Decision(dead_letter, None, f"there is no topic {topic}", ())]))
     view.console().print(view.dead_letter_table([dead_letter], log.dead_letter_topic()))
     shown = capsys.readouterr().out
-    assert f"left: there is no topic {visible_line(topic)} " in shown
+    assert f"stays open: there is no topic {visible_line(topic)} " in shown
     assert shown.count("\x1b") == 0
     assert "\n" not in view.failure_line(dead_letter, f"there is no topic {topic}")
 
