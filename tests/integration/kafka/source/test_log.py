@@ -170,7 +170,7 @@ def test_lost_offsets_are_told_once_and_a_halted_partition_stays_halted(
     assert "offsets 3 to 6" in second.member.halted[world.partition(0)]
 
 
-@pytest.mark.parametrize("again", [KafkaSource.resume, lambda member, _: member._give_up("a test")])
+@pytest.mark.parametrize("again", [KafkaSource.resume_halted, lambda member, _: member._give_up("a test")])
 def test_lost_offsets_are_not_told_again_when_the_same_process_meets_them_again(
     world: World, kafka_admin: KafkaAdminClient, again: Callable[..., None]
 ) -> None:
