@@ -74,11 +74,6 @@ class Assignments:
                 log.info("partition_revoked", message="another member may read the partition", **place)
             case OffsetsLost(first=first, last=last):
                 self._metrics.records_lost(partition, last - first + 1)
-                message = "Kafka no longer holds records that were not read yet"
-                log.info("offsets_lost", message=message, first=first, last=last, **place)
-            case _:
-                message = "Kafka holds records that no client can read; they are dead-lettered by their place"
-                log.info("offsets_unreadable", message=message, first=change.first, last=change.last, **place)
         self._metrics.assigned(len(self.current))
 
     def _withdraw(self, partition: Partition, how: str) -> None:

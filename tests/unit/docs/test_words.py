@@ -31,7 +31,7 @@ def test_every_exception_is_needed() -> None:
     ("text", "words"),
     [
         ("what is told of it", ["told"]),
-        ("loss_not_reported", ["told"]),
+        ("loss_not_told", ["told"]),
         ("class GuiltyRow:", ["Guilty"]),
         ("PATIENCE_S = 3", ["PATIENCE"]),
         ("_OURS = 1", ["OURS"]),

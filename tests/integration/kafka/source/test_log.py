@@ -170,13 +170,8 @@ def test_lost_offsets_are_reported_once_and_a_halted_partition_stays_halted(
     assert "offsets 3 to 6" in second.member.halted[world.partition(0)]
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("again", [KafkaSource.resume, lambda member, _: member._recreate_consumer("a test")])
+@pytest.mark.parametrize("again", [KafkaSource.resume_halted, lambda member, _: member._recreate_consumer("a test")])
 def test_lost_offsets_are_not_reported_again_when_the_same_process_meets_them_again(
-=======
-@pytest.mark.parametrize("again", [KafkaSource.resume_halted, lambda member, _: member._give_up("a test")])
-def test_lost_offsets_are_not_told_again_when_the_same_process_meets_them_again(
->>>>>>> wt-daemon
     world: World, kafka_admin: KafkaAdminClient, again: Callable[..., None]
 ) -> None:
     lose(world, kafka_admin, 3, 7)
