@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings, HttpSettings, KafkaSettings, Settings
 from pipeline.errors import ConfigError
-from pipeline.workers.supervisor import END_TIMEOUT_S, Supervisor, member_settings
+from pipeline.workers.process import END_TIMEOUT_S
+from pipeline.workers.supervisor import Supervisor, member_settings
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import HTTP_OK, Daemon, Samples, running_daemon
 from tests.support.oracle import Load, Place, Truth, drained, place, status, summed, traffic, until

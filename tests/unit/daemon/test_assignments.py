@@ -69,7 +69,9 @@ def test_a_halted_partition_is_resumed_after_the_delay_as_another_assignment_wit
     assert source.halted == {}
 
 
-def test_each_change_has_a_log_line_of_its_own(assignments: Assignments) -> None:
+def test_what_the_group_changes_is_logged_here_and_what_kafka_lost_is_logged_by_the_source(
+    assignments: Assignments,
+) -> None:
     with capture_logs() as logged:
         for change in (
             Assigned(PARTITION),
@@ -81,8 +83,6 @@ def test_each_change_has_a_log_line_of_its_own(assignments: Assignments) -> None
             assignments.follow(change)
     assert [line["event"] for line in logged] == [
         "partition_assigned",
-        "offsets_lost",
-        "offsets_unreadable",
         "partition_revoked",
         "partition_lost",
     ]
