@@ -11,7 +11,7 @@ from pipeline.daemon.app import Service
 _INSERTS: Final = "runstep_insert_duration_seconds"
 
 
-class Numbers(NamedTuple):
+class DaemonProgress(NamedTuple):
     """How far the daemon is; `insert_seconds` is the mean of all inserts so far."""
 
     stored: int
@@ -48,7 +48,7 @@ class DaemonThread:
         """Return where the endpoints listen."""
         return self._daemon.endpoints.address
 
-    def numbers(self) -> Numbers:
+    def numbers(self) -> DaemonProgress:
         """Return how far it is. For any thread."""
         counts = self._daemon.status().counts
         inserts = seconds = 0.0
@@ -56,7 +56,7 @@ class DaemonThread:
             if family.name == _INSERTS:
                 inserts += sum(sample.value for sample in family.samples if sample.name.endswith("_count"))
                 seconds += sum(sample.value for sample in family.samples if sample.name.endswith("_sum"))
-        return Numbers(
+        return DaemonProgress(
             counts["stored"],
             counts["dead_lettered"],
             counts["ignored"],

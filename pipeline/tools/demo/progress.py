@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from pipeline.text import duration
-from pipeline.tools.demo.daemon_process import Numbers
+from pipeline.tools.demo.daemon_process import DaemonProgress
 
 _LINE_INTERVAL_S: Final = 2.0
 _RATE_WINDOW_S: Final = 3.0
@@ -37,7 +37,7 @@ class Screen:
             yield
         self._live = None
 
-    def update(self, produced: int, numbers: Numbers) -> None:
+    def update(self, produced: int, numbers: DaemonProgress) -> None:
         """Show these numbers."""
         now = time.monotonic()
         self._seen = [(at, read) for at, read in self._seen if now - at < _RATE_WINDOW_S] + [(now, numbers.accounted)]
@@ -57,7 +57,7 @@ class Screen:
         (first, before), (last, after) = self._seen[0], self._seen[-1]
         return (after - before) / (last - first) if last > first else 0.0
 
-    def _panel(self, produced: int, numbers: Numbers) -> Table:
+    def _panel(self, produced: int, numbers: DaemonProgress) -> Table:
         panel = Table.grid(padding=(0, 2))
         panel.add_column(style="dim")
         panel.add_column(justify="right", style="bold", min_width=9)
@@ -75,5 +75,5 @@ class Screen:
         return panel
 
 
-def _lag(produced: int, numbers: Numbers) -> int:
+def _lag(produced: int, numbers: DaemonProgress) -> int:
     return max(produced - numbers.accounted, 0)
