@@ -50,10 +50,10 @@ def test_the_demo_accounts_for_every_event_and_its_data_can_be_asked(tmp_path):
     done = runstep(tmp_path, "demo", "--events", "5000", "--data", "shown", "--port", "0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Every offset is accounted for, exactly once." in done.stdout
-    stored, rejected, ignored = (number_before(word, done.stdout) for word in ("stored", "dead-lettered", "ignored"))
+    stored, refused, ignored = (number_before(word, done.stdout) for word in ("stored", "dead-lettered", "ignored"))
     assert number_before("records in Kafka", done.stdout) == 5_000
-    assert number_before("offsets in the ledger", done.stdout) == stored + rejected + ignored == 5_000
-    assert f"dead-lettered ({rejected:,} in the topic)" in done.stdout
+    assert number_before("offsets in the ledger", done.stdout) == stored + refused + ignored == 5_000
+    assert f"dead-lettered ({refused:,} in the topic)" in done.stdout
     assert re.search(r"http://127\.0\.0\.1:\d+/metrics", done.stdout)
     for title in ("Steps", "Errors that occur most", "Slowest steps"):
         assert title in done.stdout
@@ -62,13 +62,13 @@ def test_the_demo_accounts_for_every_event_and_its_data_can_be_asked(tmp_path):
     asked = runstep(tmp_path, "query", "--data", "shown", "--json", sql)
     assert asked.returncode == 0, asked.stderr
     counted = {row["outcome"]: int(row["records"]) for row in json.loads(asked.stdout)}
-    assert counted == {"stored": stored, "dead_lettered": rejected, "ignored": ignored}
+    assert counted == {"stored": stored, "dead_lettered": refused, "ignored": ignored}
 
     assert "a page for the browser: shown/report.html" in done.stdout
     page = ReadPage((tmp_path / "shown" / "report.html").read_text(encoding="utf-8"))
     assert page.tiles["records"] == [
         "5,000",
-        f"= {stored:,} stored + {rejected:,} dead-lettered + {ignored:,} ignored",
+        f"= {stored:,} stored + {refused:,} dead-lettered + {ignored:,} ignored",
     ]
 
     again = runstep(tmp_path, "demo", "--events", "200", "--data", "shown", "--port", "0")

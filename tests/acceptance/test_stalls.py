@@ -46,11 +46,11 @@ class Hanging:
         link.symlink_to(self._pipe)
         link.rename(self.path)
 
-    def fix(self) -> None:
+    def mend(self) -> None:
         """Let who hangs go on, and who opens it from now on read at once."""
-        fixed = self.path.with_suffix(".fixed")
-        fixed.write_text(self._content)
-        fixed.rename(self.path)
+        mended = self.path.with_suffix(".mended")
+        mended.write_text(self._content)
+        mended.rename(self.path)
         self._pipe.write_text(self._content)
 
 
@@ -75,7 +75,7 @@ def test_a_writer_that_hangs_is_named_with_all_stacks_once_and_again_when_it_mov
             for line in wait_for_lines(daemon, "stuck", workers):
                 assert any(" Processor.turn" in where for where in standing(line, "MainThread"))
                 assert " Path.open" in standing(line, "runstep-writer")[-1]
-            file.fix()
+            file.mend()
             until(lambda: daemon.get("/healthz")[0] == HTTP_OK, daemon.log)
             assert [line["what"] for line in wait_for_lines(daemon, "moves again", workers)] == ["the writer"] * workers
             assert len(lines(daemon, "stuck")) == workers
@@ -99,10 +99,10 @@ def test_a_loop_that_hangs_is_named_and_goes_on_by_itself(
         broker.kill()
         broker.start()
         until(lambda: "the loop has made no progress for" in daemon.get("/healthz")[1], daemon.log)
-        (stalled,) = [line for line in wait_for_lines(daemon, "stuck", 1) if "the loop" in line["cause"]]
-        assert any(" Processor.turn" in where for where in standing(stalled, "MainThread"))
-        assert any(" Path.open" in where for places in stalled["stacks"].values() for where in places)
-        file.fix()
+        (told,) = [line for line in wait_for_lines(daemon, "stuck", 1) if "the loop" in line["cause"]]
+        assert any(" Processor.turn" in where for where in standing(told, "MainThread"))
+        assert any(" Path.open" in where for places in told["stacks"].values() for where in places)
+        file.mend()
         daemon.wait_until_ready()
         assert daemon.get("/healthz")[0] == HTTP_OK
         assert "the loop" in [line["what"] for line in wait_for_lines(daemon, "moves again", 1)]

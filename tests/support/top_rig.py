@@ -44,8 +44,8 @@ def daemon(
         "process_start_time_seconds": {labels(): born},
         **(samples or {}),
     }
-    answer = {"state": "running", "partitions": places, "sink": {"available": True, "breaker": "closed"}, **status}
-    return Heard(address, at, Status.model_validate(answer), counted)
+    told = {"state": "running", "partitions": places, "sink": {"available": True, "breaker": "closed"}, **status}
+    return Heard(address, at, Status.model_validate(told), counted)
 
 
 def silent(at: float, address: str = SECOND, cause: str = "connection refused") -> Silent:
