@@ -65,7 +65,9 @@ def until(condition: Callable[[], bool], *readers: MemberReader[Source]) -> None
             reader.poll()
 
 
-def commit(offsets: dict[Partition, int], reader: MemberReader[Source], *others: MemberReader[Source]) -> frozenset[Partition]:
+def commit(
+    offsets: dict[Partition, int], reader: MemberReader[Source], *others: MemberReader[Source]
+) -> frozenset[Partition]:
     """Commit as the processor does: what is deferred is tried again after the next poll."""
     deadline = time.monotonic() + 30
     while (committed := reader.member.commit(offsets)) is None:

@@ -21,7 +21,7 @@ NOW: Final = 1_790_000_000_000
 
 
 def invalid(offset: int, **fields: Any) -> InvalidRecord:
-    """Return a rejected record of partition 0; `reason` and `stage` are the dead letter's, the rest is the record's."""
+    """Return a refused record of partition 0; `reason` and `stage` are the dead letter's, the rest is the record's."""
     reason, stage = fields.pop("reason", Reason.INVALID_JSON), fields.pop("stage", Stage.DECODE)
     record = FakeRecord(ORIGIN, 0, offset, NOW - 1_000 + offset, b"key", b"value %d" % offset)._replace(**fields)
     return InvalidRecord(record, stage, reason, "why")
@@ -52,9 +52,9 @@ class Log:
 
     def dead_letter(self, offset: int = 0, *, lies_in: int = 0, more: Sequence[Any] = (), **fields: Any) -> FakeRecord:
         """Put a dead letter there, as the daemon sends it; `more` are headers behind its own."""
-        rejected = invalid(offset, **fields)
-        value, headers = dead_letters.whole(rejected)
-        return self.append(LETTERS, lies_in, rejected.record.key, value, [*headers, *more])
+        refused = invalid(offset, **fields)
+        value, headers = dead_letters.whole(refused)
+        return self.append(LETTERS, lies_in, refused.record.key, value, [*headers, *more])
 
     def cut_dead_letter(self, offset: int, kept: int, size: int, sha256: str, **fields: Any) -> FakeRecord:
         """Put a dead letter there that holds the head of its value."""
