@@ -56,7 +56,7 @@ def kafka_world(request: pytest.FixtureRequest) -> Iterator[Fake | Real]:
     world.close()
 
 
-def until(condition: Callable[[], bool], *readers: MemberReader) -> None:
+def until(condition: Callable[[], bool], *readers: MemberReader[Source]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, [(reader.values(), reader.changes) for reader in readers]
@@ -64,7 +64,9 @@ def until(condition: Callable[[], bool], *readers: MemberReader) -> None:
             reader.poll()
 
 
-def commit(offsets: dict[Partition, int], reader: MemberReader, *others: MemberReader) -> frozenset[Partition]:
+def commit(
+    offsets: dict[Partition, int], reader: MemberReader[Source], *others: MemberReader[Source]
+) -> frozenset[Partition]:
     """Commit as the processor does: what is deferred is tried again after the next poll."""
     deadline = time.monotonic() + 30
     while (committed := reader.member.commit(offsets)) is None:

@@ -48,7 +48,7 @@ class Reader(MemberReader[KafkaSource]):
         return [change for change in self.changes if isinstance(change, kind)]
 
     def commit(self, offsets: dict[Partition, int]) -> None:
-        self.until(lambda: self.member.commit(offsets) == set(offsets))
+        self.until(lambda: self.member.commit(offsets) == frozenset(offsets))
 
 
 class World:
