@@ -14,6 +14,7 @@ from pipeline.config import KafkaSettings
 from pipeline.contracts import Change
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.source import KafkaSource
+from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS
 from pipeline.records import Partition
 from tests.support.member_reader import MemberReader
 
@@ -59,7 +60,7 @@ class World:
         self.producer = self.new_producer()
         self.readers: list[Reader] = []
 
-    def reader(self, **settings: Any) -> Reader:
+    def reader(self, max_unreadable_offsets: int = MAX_UNREADABLE_OFFSETS, **settings: Any) -> Reader:
         chosen = {
             "bootstrap_servers": (self.bootstrap,),
             "topics": (self.topic,),
@@ -67,7 +68,7 @@ class World:
             "session_timeout": 10.0,
             "heartbeat_interval": 0.5,
         } | settings
-        self.readers.append(Reader(KafkaSource(lambda: KafkaSettings(**chosen), 1_000)))
+        self.readers.append(Reader(KafkaSource(lambda: KafkaSettings(**chosen), 1_000, max_unreadable_offsets)))
         return self.readers[-1]
 
     def assigned(self, **settings: Any) -> Reader:

@@ -40,9 +40,10 @@ _NAMED: Final = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)"
 class Recovery:
     """Recovers one partition at a time, while the others are read."""
 
-    def __init__(self, positions: Positions, partitions: Partitions) -> None:
+    def __init__(self, positions: Positions, partitions: Partitions, max_unreadable_offsets: int) -> None:
         self._positions = positions
         self._partitions = partitions
+        self._max_unreadable_offsets = max_unreadable_offsets
         self._reported: dict[TopicPartition, range] = {}
         self._reads: dict[TopicPartition, tuple[int, int]] = {}
 
@@ -154,7 +155,7 @@ class Recovery:
             cause = f"{damage}; where it ends is not certain before a sound batch is behind it"
         elif settings.on_unreadable == "halt":
             cause = f"{damage}, and kafka.on_unreadable is halt"
-        elif behind - error.first > MAX_UNREADABLE_OFFSETS:
+        elif behind - error.first > self._max_unreadable_offsets:
             cause = f"{damage}; {behind - error.first} offsets cannot be read, too many to pass over"
         else:
             self._report_unreadable(partition, range(error.first, behind), damage)

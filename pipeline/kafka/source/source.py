@@ -28,7 +28,7 @@ from pipeline.kafka.source.connecting import Connecting
 from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, cause_of, make_consumer, name
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
-from pipeline.kafka.source.recovery import Recovery
+from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS, Recovery
 from pipeline.records import Partition, Record
 
 log = structlog.get_logger(__name__)
@@ -46,12 +46,18 @@ class KafkaSource:
         troubles: what does not work (`commit`, `start`, `brokers`, `topics`), with the cause; poll shows none of it.
     """
 
-    def __init__(self, settings: Callable[[], KafkaSettings], max_records: int) -> None:
+    def __init__(
+        self,
+        settings: Callable[[], KafkaSettings],
+        max_records: int,
+        max_unreadable_offsets: int = MAX_UNREADABLE_OFFSETS,
+    ) -> None:
         """Prepare; nothing is opened before the first poll.
 
         Args:
             settings: read at each connection and when a login fails, so that renewed credentials are used.
             max_records: limit of one poll, if `kafka.poll_records` is not lower.
+            max_unreadable_offsets: more damaged offsets than these in a row halt the partition.
         """
         self._read_settings = settings
         self._settings = settings()
@@ -60,7 +66,7 @@ class KafkaSource:
         self._connecting = Connecting(self._make)
         self._positions = Positions()
         self._partitions = Partitions(self._positions)
-        self._recovery = Recovery(self._positions, self._partitions)
+        self._recovery = Recovery(self._positions, self._partitions, max_unreadable_offsets)
         self._consumer: Any = None
         self._paused = False
         self._outdated = False

@@ -6,7 +6,6 @@ import pytest
 from kafka import KafkaProducer
 
 from pipeline.contracts import Change, Unreadable
-from pipeline.kafka.source import recovery
 from tests.support.source_rig import PrivateWorld, Reader
 
 
@@ -97,13 +96,10 @@ def test_a_damaged_batch_that_fills_a_fetch_to_its_end_is_fetched_with_what_foll
     assert set(reader.values()) == {b"good", b"last-but-one", b"last"}
 
 
-def test_more_than_a_batch_can_hold_is_never_passed_over(
-    private_world: PrivateWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recovery, "MAX_UNREADABLE_OFFSETS", 1)
+def test_more_than_a_batch_can_hold_is_never_passed_over(private_world: PrivateWorld) -> None:
     one_by_one(private_world, b"broken-1", b"broken-2", b"good")
     private_world.corrupt(b"broken-1", b"broken-2")
-    reader = private_world.reader()
+    reader = private_world.reader(max_unreadable_offsets=1)
     reader.until(lambda: bool(reader.member.halted))
     assert "2 offsets cannot be read, too many" in reader.member.halted[private_world.partition()]
     assert not unread(reader)
