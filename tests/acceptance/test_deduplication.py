@@ -48,4 +48,4 @@ def test_16_who_does_not_require_it_is_warned(kafka, clickhouse):
             with Load(there, islice(traffic(17), 100)) as load:
                 load.finish()
             daemon.wait_until_accounted()
-            assert daemon.log(1_000).count("deduplication is in doubt") == 1
+            assert daemon.log(1_000).count("deduplication_unverified") == 1

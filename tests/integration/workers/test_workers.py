@@ -128,7 +128,7 @@ def test_two_workers_share_the_partitions_and_account_for_all_of_them(
     truth.check_tables()
     truth.check_dead_letters()
     assert truth.difference(summed([last])) == ""
-    assert {line["worker"] for line in spoken if line["logger"] == "pipeline.daemon.processor"} == {"1", "2"}
+    assert {line["worker"] for line in spoken if line["logger"] == "pipeline.daemon.assignments"} == {"1", "2"}
 
 
 def check_labels(samples: Samples) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import (
     GroupAuthorizationFailedError,
@@ -89,21 +89,19 @@ def test_a_partition_whose_committed_offset_is_not_known_waits_and_the_other_flo
 ) -> None:
     world.produce(b"a", partition=0)
     world.produce(b"b", partition=1)
-    reader = world.reader()
-    reader.until(lambda: reader.member._consumer is not None)
-    consumer = reader.member._consumer
-    committed = consumer.committed
+    committed = KafkaConsumer.committed
 
-    def silent(partition: TopicPartition, **options: Any) -> Any:
+    def silent(consumer: KafkaConsumer, partition: TopicPartition, **options: Any) -> Any:
         if partition.partition == 1:
             raise KafkaTimeoutError("no answer")
-        return committed(partition, **options)
+        return committed(consumer, partition, **options)
 
-    monkeypatch.setattr(consumer, "committed", silent)
+    monkeypatch.setattr(KafkaConsumer, "committed", silent)
+    reader = world.reader()
     reader.read(b"a")
     assert reader.values() == [b"a"]
     assert "does not answer in time" in reader.member.troubles["start"]
-    monkeypatch.setattr(consumer, "committed", committed)
+    monkeypatch.setattr(KafkaConsumer, "committed", committed)
     reader.read(b"b")
     assert sorted(reader.values(), key=str) == [b"a", b"b"]
     assert not reader.member.troubles
