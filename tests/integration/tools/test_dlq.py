@@ -91,7 +91,7 @@ def test_the_json_says_everything_of_a_dead_letter(mixed: Box) -> None:
 def test_the_table_shows_each_dead_letter_on_a_line_and_counts_the_reasons(mixed: Box) -> None:
     mixed.send(mixed.invalid(0, b"{", partition=0))
     with KafkaProducer(bootstrap_servers=mixed.bootstrap) as producer:
-        producer.send(mixed.topic, b"no letter")
+        producer.send(mixed.topic, b"no dead letter")
     code, out, err = mixed.run("list")
     assert (code, err) == (OK, "")
     assert sum(mixed.origin in line for line in out.splitlines()) == 5
