@@ -45,7 +45,7 @@ def configure(
         settings: format and level.
         kafka_level: from which level on kafka-python's lines are shown; never below WARNING.
         stream: standard error by default, so that answers on standard output stay clean.
-        worker: stands in every line of this process, whichever thread or library logs it, where it is given.
+        worker: is added to every line of this process, whichever thread or library logs it, where it is given.
     """
     stream = stream or sys.stderr
     level = logging.getLevelNamesMapping()[settings.level.upper()]
@@ -109,7 +109,7 @@ def _sentence_after_key(event: EventDict) -> EventDict:
 
 
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask what stands under a key that is called like a credential, and what looks like one anywhere else."""
+    """Mask the value of a key that is called like a credential, and what looks like one anywhere else."""
     for key, value in event.items():
         if not key.startswith("_"):
             event[key] = _shown(key, value)

@@ -190,7 +190,7 @@ def _without_addresses(text: str) -> str:
 
 
 def _local_length(before: str) -> int:
-    """Count the characters of an address before its `@`, leaving alone the escape that may stand in front of it."""
+    """Count the characters of an address before its `@`, leaving alone the escape that may precede it."""
     local = _local_backwards(before[::-1])
     length = local.end() if local else 0
     if not length or length == _MAX_LOCAL_CHARS:

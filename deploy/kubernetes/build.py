@@ -27,7 +27,7 @@ spec:
 
 
 def render() -> str:
-    """Return the object as text: the rules as they stand, two columns further in."""
+    """Return the object as text: the rules as they are, two columns further in."""
     lines = RULES.read_text(encoding="utf-8").splitlines()
     return _HEAD + "".join(f"  {line}\n" if line else "\n" for line in lines[lines.index("groups:") :])
 

@@ -46,7 +46,7 @@ class Rotates:
 
 
 class HostPort(NamedTuple):
-    """An address; an IPv6 host stands in brackets, and an empty one is every address of the host."""
+    """An address; an IPv6 host is in brackets, and an empty one is every address of the host."""
 
     host: str
     port: int
@@ -206,7 +206,7 @@ class HttpSettings(Section):
 
     @property
     def host(self) -> str:
-        """The host to listen on; empty is every address, and an IPv6 address stands in brackets."""
+        """The host to listen on; empty is every address, and an IPv6 address is in brackets."""
         return self.bind.rpartition(":")[0]
 
     @property

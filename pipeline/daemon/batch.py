@@ -1,7 +1,7 @@
 """A batch: columns of rows, and what must be known to commit exactly them.
 
-Owns assignments (one assignment of one partition), the parts of a batch (one partition's rows and next offset), and the
-token that makes a repeated insert harmless. No IO, no clock: times come in as arguments.
+Owns assignments (a partition, for as long as it is this member's), the parts of a batch (one partition's rows and next
+offset), and the token that makes a repeated insert harmless. No IO, no clock: times come in as arguments.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _FIRST_RECORDS: Final = 100
 
 @dataclass(slots=True, eq=False)
 class Assignment:
-    """A partition from its assignment to its withdrawal; the same partition assigned again has another assignment.
+    """A partition from when it is assigned until it is withdrawn; assigned again, it gets another `Assignment`.
 
     So identity answers the question before a commit: are the written offsets still this member's to commit?
 
@@ -32,7 +32,7 @@ class Assignment:
         counted: the steps already in the metrics; None until the writer has read them from the ledger.
         limits: how many of its latest records were rejected before they became rows; the owner's.
         sink_limits: how many of its latest records were rejected by the sink, what was given up not counted; the
-            writer's, the owner only hands it on to the next assignment.
+            writer's, the owner only passes it to the next assignment.
         next_offset: what will be read next, None before the first record.
         committed: what the group would start from, None before this member's first commit.
     """

@@ -85,7 +85,7 @@ class KafkaDeadLetters:
             for dead_letter in too_large:
                 self._send_alone(producer, dead_letter)
         except (KafkaError, SourceUnavailable) as error:
-            # The next attempt connects anew, and so finds brokers that moved and credentials that changed.
+            # The next attempt connects again, and so finds brokers that moved and credentials that changed.
             self.close()
             raise DeadLetterUnavailable(f"dead-letter topic {self._topic!r}: {error}") from error
 

@@ -91,7 +91,7 @@ def missing(needed: Sequence[Need]) -> list[str]:
 
 def _has(need: Need, name: str) -> bool:
     if not hasattr(need.owner, name):
-        # An attribute that the constructor sets stands among the names that it uses.
+        # An attribute that the constructor sets is among the names that it uses.
         constructors = [vars(base).get("__init__") for base in need.owner.__mro__]
         return any(name in made.__code__.co_names for made in constructors if hasattr(made, "__code__"))
     if name not in need.calls:
@@ -184,7 +184,7 @@ def _keep_joins(coordinator: Any) -> None:
 
 
 def _report_lost(coordinator: Any) -> None:
-    """Let a member that falls out of the group while it joins hear that it has lost everything.
+    """Notify a member that falls out of the group while it joins that it has lost everything.
 
     The client calls the listener before the first request of a rebalance, once. A member that is put out between that
     and the end of the join joins again as a new one, keeps its partitions and its positions, and would read and count
@@ -228,17 +228,17 @@ def committed_offsets(
 
 
 def topic_id(consumer: Any, topic: str) -> Any:
-    """Return the id of a topic as last heard, else None; public only in the admin client, as a request."""
+    """Return the id of a topic as last known, else None; public only in the admin client, as a request."""
     return consumer._cluster.topic_id(topic)  # noqa: SLF001
 
 
 def partitions_of(consumer: Any, topic: str) -> Collection[int]:
-    """Return the numbers of a topic's partitions as last heard; the public method asks for all topics, and waits."""
+    """Return the numbers of a topic's partitions as last known; the public method asks for all topics, and waits."""
     return consumer._cluster.partitions_for_topic(topic) or ()  # noqa: SLF001
 
 
 def knows_brokers(consumer: Any) -> bool:
-    """Return whether the client has heard of any broker."""
+    """Return whether the client knows any broker."""
     return bool(consumer._cluster.brokers())  # noqa: SLF001
 
 

@@ -42,7 +42,7 @@ def own_address(http: HttpSettings) -> str | None:
 def opener(http: HttpSettings, *, trusting: bool) -> OpenerDirector:
     """Return an opener of URLs that uses no proxy.
 
-    Its own certificate is trusted as it stands, and shown where the daemon asks its clients for one.
+    Its own certificate is trusted as it is, and shown where the daemon asks its clients for one.
 
     Args:
         http: the certificates.

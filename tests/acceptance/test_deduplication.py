@@ -1,4 +1,4 @@
-"""The daemon writes nothing to tables that would store a repeated insert twice, and goes on as soon as they do not."""
+"""The daemon writes nothing to tables that would store a repeated insert twice, and resumes as soon as they do not."""
 
 from itertools import islice
 from typing import Any

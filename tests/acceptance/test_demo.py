@@ -110,7 +110,7 @@ def test_a_directory_it_did_not_make_is_left_alone(tmp_path):
     assert (mine / "letter.txt").read_text() == "precious"
 
 
-def test_a_port_that_is_taken_is_told_in_a_line(tmp_path):
+def test_a_port_that_is_taken_is_named_in_a_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = runstep(tmp_path, "demo", "--events", "100", "--data", "d", "--port", port)

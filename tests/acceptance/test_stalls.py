@@ -1,7 +1,7 @@
 """A thread of the daemon hangs for real: /healthz names it, the log says once where every thread stands.
 
 What hangs is the reading of a token from a file that does not answer, as one on a network file system may: here a pipe
-that no process writes to. The rest of the process goes on, and so it can tell.
+that no process writes to. The rest of the process continues, so it can report that.
 """
 
 import json
@@ -47,7 +47,7 @@ class Hanging:
         link.rename(self.path)
 
     def fix(self) -> None:
-        """Let who hangs go on, and who opens it from now on read at once."""
+        """Let those that hang continue, and those that open it from now on read at once."""
         fixed = self.path.with_suffix(".fixed")
         fixed.write_text(self._content)
         fixed.rename(self.path)

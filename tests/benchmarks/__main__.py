@@ -101,7 +101,7 @@ def daemon(bootstrap: str, url: str, batch: int, group: str) -> Iterator[tuple[s
         process.wait(30)
 
 
-def ours(bootstrap: str, url: str, count: int, batch: int, round_: int) -> Measure:
+def runstep(bootstrap: str, url: str, count: int, batch: int, round_: int) -> Measure:
     """Run the daemon once; the clock starts with the first record it has read, as for the other side."""
     with daemon(bootstrap, url, batch, f"bench-{round_}-{time.time()}") as (process, port):
         began: float | None = None
@@ -143,7 +143,7 @@ def report(sides: dict[str, list[Measure]], console: Console) -> None:
     pairs = list(zip(sides["runstep"], sides["naive"], strict=True))
     speed = [mine.rate / other.rate for mine, other in pairs]
     cost = [other.cost / mine.cost for mine, other in pairs]
-    for name, ratios in (("events/s against naive", speed), ("naive's CPU against ours", cost)):
+    for name, ratios in (("events/s against naive", speed), ("naive's CPU against runstep's", cost)):
         listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         console.print(f"{name}, pair by pair: {listed}; median {statistics.median(ratios):.2f}")
 
@@ -168,7 +168,7 @@ def main() -> None:
         )
         sides: dict[str, list[Measure]] = {"runstep": [], "naive": []}
         for round_ in range(given.rounds + 1):
-            mine = ours(kafka.bootstrap, url, given.events, given.batch, round_)
+            mine = runstep(kafka.bootstrap, url, given.events, given.batch, round_)
             other = naive(kafka.bootstrap, url, given.events, given.batch)
             for side, measure in (("runstep", mine), ("naive", other)):
                 console.print(f"round {round_}: {side} {measure.rate:,.0f} events/s, {measure.cost:.1f} µs/event")

@@ -49,7 +49,7 @@ def fill(server: ClickHouseServer, steps: int, console: Console, *, merged: bool
         migrate(client, settings)
     runs, length = steps // STEPS_A_RUN, DAYS * 86_400_000
     origin = round(time.time() * 1000) - length
-    # As the server's own user: the statement goes on from the offsets that are in the ledger.
+    # As the server's own user: the statement continues from the offsets that are in the ledger.
     client = connect(settings.model_copy(update={"url": SecretStr(server.url)}), settings.database)
     for day in range(DAYS):
         first, end = runs * day // DAYS, runs * (day + 1) // DAYS

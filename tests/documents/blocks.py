@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from pipeline.config import settings_table
-from tests.documents import example, scenarios, tables
+from tests.documents import example, log_events, scenarios, tables
 
 BLOCKS: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
     "README.md": {"row": example.row_block},
     "deploy/settings.md": {"settings": settings_table},
-    "deploy/monitoring.md": {"metrics": tables.metrics, "labels": tables.labels},
+    "deploy/monitoring.md": {"metrics": tables.metrics, "labels": tables.labels, "log": log_events.log_table},
     "deploy/troubleshooting.md": {"exit-codes": tables.exit_codes},
     "schemas/README.md": {
         "reasons": tables.reasons,

@@ -6,7 +6,7 @@ to it:
 
 1 nothing is lost, 2 nothing is seen twice, 3 both tables say what the model says, 4 each record of each partition has
 one outcome, 5 what is committed is in the ledger, also in the middle of the fault, 6 memory stays bounded, 7 readiness
-names the cause while there is one and liveness does not waver, 8 it goes on by itself once the fault is over, 9 the log
+names the cause while there is one and liveness does not waver, 8 it recovers by itself after the fault, 9 the log
 quotes no record and no secret.
 
 `make chaos` runs all of it; tests without the marker `chaos` are quick and run with every `make test`.

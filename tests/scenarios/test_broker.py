@@ -18,7 +18,7 @@ from pipeline.tools.simulation import SimulatedEvent
 from tests.servers import kafka_image
 from tests.servers.kafka import KafkaServer
 from tests.servers.server import Home
-from tests.support.kafka_logs import LogTruth, further, told_once
+from tests.support.kafka_logs import LogTruth, further, sent_once
 from tests.support.oracle import status, traffic, until
 from tests.support.outside_view import MEGABYTE
 from tests.support.scenario import SECRET, Scenario, scenario
@@ -137,7 +137,7 @@ def padded(event: SimulatedEvent, size: int) -> bytes:
 def test_46_a_damaged_batch_is_dead_lettered_by_its_place_and_its_partition_flows_on(kafka_factory, clickhouse):
     broker = kafka_factory()
     damaged = SimulatedEvent(None, b"damaged", 0.0, "damaged", "dead_lettered", "unreadable")
-    events = told_once(46)
+    events = sent_once(46)
     with scenario(broker.address, clickhouse, events=islice(events, 2_000), rate=0) as s:
         s.load.finish()
         s.daemon.wait_until_accounted()

@@ -1,4 +1,4 @@
-"""Dead dead letters that are brought back in when their cause is fixed: by a replay that is killed, and run again."""
+"""Dead letters that are replayed when their cause is fixed: by a replay that is killed, and run again."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""What only a human or time can fix: the daemon waits, names the cause, drops nothing, and goes on by itself."""
+"""What only a human or time can fix: the daemon waits, names the cause, drops nothing, and recovers by itself."""
 
 import pytest
 

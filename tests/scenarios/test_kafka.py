@@ -14,7 +14,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
 from pipeline.tools.simulation import SimulatedEvent
-from tests.support.kafka_logs import LogTruth, further, held, told_once
+from tests.support.kafka_logs import LogTruth, further, held, sent_once
 from tests.support.oracle import committed, status, until
 from tests.support.scenario import Scenario, scenario
 
@@ -36,7 +36,7 @@ def accounted(s: Scenario) -> int:
 @pytest.mark.chaos
 @pytest.mark.parametrize("again", [1, 3])
 def test_17_a_topic_that_is_made_again_has_other_records_at_the_same_offsets(kafka, clickhouse, again):
-    events = told_once(17)
+    events = sent_once(17)
     with (
         scenario(kafka, clickhouse, events=islice(events, 1_000), rate=0, **NOTICED_SOON) as s,
         closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin,
@@ -70,7 +70,7 @@ def made_again(admin: KafkaAdminClient, topic: str) -> None:
 
 @pytest.mark.chaos
 def test_17_a_topic_that_is_deleted_is_named_until_it_is_made_again(kafka, clickhouse):
-    events = told_once(170)
+    events = sent_once(170)
     with (
         scenario(kafka, clickhouse, events=islice(events, 1_000), rate=0, **NOTICED_SOON) as s,
         closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin,
@@ -86,7 +86,7 @@ def test_17_a_topic_that_is_deleted_is_named_until_it_is_made_again(kafka, click
 
 
 def test_41_exactly_the_offsets_that_retention_took_unread_are_counted_as_lost(kafka, clickhouse):
-    events = told_once(41)
+    events = sent_once(41)
     with (
         scenario(kafka, clickhouse, events=islice(events, 1_000), rate=0) as s,
         closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin,
@@ -111,7 +111,7 @@ def test_41_every_offset_is_stored_or_lost_where_retention_overtakes_a_member_at
     # So little is handed ahead that much is unread when it is dropped.
     few = {"kafka__max_partition_fetch_bytes": 65_536, "kafka__fetch_max_bytes": 262_144}
     with (
-        scenario(kafka, clickhouse, events=islice(told_once(410), 20_000), rate=0, **few) as s,
+        scenario(kafka, clickhouse, events=islice(sent_once(410), 20_000), rate=0, **few) as s,
         closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin,
     ):
         with s.fault(away, back):
@@ -131,7 +131,7 @@ def test_41_every_offset_is_stored_or_lost_where_retention_overtakes_a_member_at
 @pytest.mark.chaos
 def test_42_a_log_that_was_cut_below_what_was_read_and_filled_otherwise(kafka_factory, clickhouse, tmp_path):
     broker = kafka_factory()
-    events = told_once(42)
+    events = sent_once(42)
     with scenario(broker.address, clickhouse, events=islice(events, 1_000), rate=0) as s:
         s.load.finish()
         s.daemon.wait_until_accounted()
@@ -161,7 +161,7 @@ def while_stopped(broker: Any, topic: str, change: Callable[[Any], object]) -> N
 
 @pytest.mark.chaos
 def test_43_what_was_aborted_and_the_marks_of_transactions_are_no_loss(kafka, clickhouse):
-    events = told_once(43)
+    events = sent_once(43)
     with scenario(kafka, clickhouse, events=islice(events, 500), rate=0) as s:
         s.load.finish()
         with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=s.there.topic)) as producer:
@@ -188,7 +188,7 @@ def in_transaction(producer: Any, s: Scenario, events: Iterable[SimulatedEvent],
 @pytest.mark.chaos
 def test_43_gaps_that_compaction_leaves_are_no_loss(kafka_factory, clickhouse):
     broker = kafka_factory({"log.cleaner.backoff.ms": "100"})
-    events = (event._replace(key=event.key or b"none") for event in told_once(430) if event.value is not None)
+    events = (event._replace(key=event.key or b"none") for event in sent_once(430) if event.value is not None)
     with (
         scenario(broker.address, clickhouse, events=islice(events, 1_000), rate=0) as s,
         closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin,

@@ -57,7 +57,7 @@ def test_62_signals_at_bad_moments_end_it_in_time_and_commit_nothing_unwritten(k
 
 
 @pytest.mark.chaos
-def test_63_members_that_are_told_to_end_while_they_start_disturb_nobody(kafka, clickhouse):
+def test_63_members_that_are_ended_while_they_start_disturb_no_other(kafka, clickhouse):
     moments = random.Random(63)
     with scenario(kafka, clickhouse, http__final_scrape=0) as s:
         for _ in range(8):
@@ -89,9 +89,9 @@ def test_64_settings_that_cannot_be_read_again_leave_the_former_ones(kafka, clic
         s.wait_until_unready("clickhouse.password")
         secret.write_text(f"{SECRET}-second")
         for number, unfit in enumerate(UNFIT, 1):
-            until(lambda number=number: told(s, "settings_reload_failed") == number, s.daemon.log)  # type: ignore[misc]  # mypy infers no lambda with a default
+            until(lambda number=number: logged(s, "settings_reload_failed") == number, s.daemon.log)  # type: ignore[misc]  # mypy infers no lambda with a default
             file.write_text(unfit)
-        until(lambda: told(s, "settings_reload_failed") == len(UNFIT) + 1, s.daemon.log)
+        until(lambda: logged(s, "settings_reload_failed") == len(UNFIT) + 1, s.daemon.log)
         # What must not change half-way does not.
         file.write_text(f'{written}[kafka]\ntopics = "elsewhere"\n')
         s.wait_until_ready()
@@ -166,7 +166,7 @@ def unwritten(s: Scenario) -> int:
     return sum(committed(s.there, s.daemon.group).values()) - known
 
 
-def told(s: Scenario, event: str) -> int:
+def logged(s: Scenario, event: str) -> int:
     """Return how often the first member's log has an event that begins so."""
     return s.daemon.log(100_000).count(f'"event": "{event}')
 

@@ -35,7 +35,7 @@ LATER = (
     "ALTER TABLE {db}.run_step_ingest ADD COLUMN later LowCardinality(String) DEFAULT 'unknown'",
     "ALTER TABLE {db}.run_steps ADD COLUMN later LowCardinality(String) DEFAULT 'unknown'",
     "ALTER TABLE {db}.run_step_ledger ADD COLUMN later Nullable(UInt8)",
-    f"INSERT INTO {{db}}.{TABLE} (version, name, checksum) VALUES (9999, '9999_later', 'none')",  # noqa: S608 - ours
+    f"INSERT INTO {{db}}.{TABLE} (version, name, checksum) VALUES (9999, '9999_later', 'none')",  # noqa: S608 - constants
 )
 """What the migrations of a later version may do."""
 
@@ -113,7 +113,7 @@ def forget(there: Place, group: str) -> None:
 
 
 def set_offsets(there: Place, group: str, change: Callable[[OffsetAndMetadata], OffsetAndMetadata]) -> None:
-    """Change what the group has committed, as soon as nobody is in it any more."""
+    """Change what the group has committed, as soon as it has no members any more."""
 
     def done() -> bool:
         found = admin.list_group_offsets([group])[group]

@@ -24,7 +24,7 @@ class ClickHouseServer(Server):
     """One server: `url`, `http_port`, `tcp_port`; user `default` has no password.
 
     It is the server's local mode with listeners: tables, users, grants and native protocol are the real ones; it has no
-    HTTPS, Keeper, ON CLUSTER, users made by SQL, nor a reload of users (a restart takes them anew).
+    HTTPS, Keeper, ON CLUSTER, users made by SQL, nor a reload of users (a restart reads them again).
 
     Args:
         users: a users.xml, as path or text. The user, profile and quota `default` are added when it has none.

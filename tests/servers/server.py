@@ -91,7 +91,7 @@ class Server:
         self.process.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a frozen server go on (SIGCONT)."""
+        """Let a frozen server continue (SIGCONT)."""
         self.process.send(signal.SIGCONT)
 
     def restart(self) -> Self:

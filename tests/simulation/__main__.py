@@ -48,11 +48,11 @@ def judge(seed: int) -> Verdict:
 
 def report(failure: Failure) -> str:
     """Return a failure for people: what, when, and how to see it again."""
-    lines = [f"seed {failure.seed}: {failure}", "", *told(failure.world), ""]
+    lines = [f"seed {failure.seed}: {failure}", "", *story_of(failure.world), ""]
     return "\n".join([*lines, f"replay: make simulate-faults SEED={failure.seed}"])
 
 
-def told(world: World) -> Iterator[str]:
+def story_of(world: World) -> Iterator[str]:
     """Yield what happened, a line each."""
     yield f"{world.plan}"
     for seconds, who, what, detail in world.scheduler.trace:
@@ -67,7 +67,7 @@ def replay(seed: int, *, trace: bool) -> int:
         print(report(failure))
         return 1
     if trace:
-        print("\n".join(told(world)))
+        print("\n".join(story_of(world)))
     print(f"seed {seed}: nothing lost, nothing doubled, in {world.scheduler.turns} turns")
     return 0
 

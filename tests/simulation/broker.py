@@ -41,7 +41,7 @@ class Broker:
     """A topic's partitions and one consumer group.
 
     Attributes:
-        down: nobody gets an answer.
+        down: no request is answered.
         on_commit: called with what a commit is about to make the group's offsets.
     """
 
@@ -162,7 +162,7 @@ class Broker:
             self._rebalance()
 
     def expire_members(self) -> None:
-        """Put out who was silent for longer than the session timeout; a live process has a thread for heartbeats."""
+        """Remove members silent for longer than the session timeout; a live process has a thread for heartbeats."""
         now = self.clock()
         for name, membership in list(self.members.items()):
             if self.down or not membership.silent():

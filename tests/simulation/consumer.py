@@ -65,10 +65,10 @@ class SimulatedConsumer:
             topic_id=lambda _: None, brokers=lambda: [1], partitions_for_topic=lambda _: {0}
         )
 
-    # what is ours
+    # what is assigned to this member
 
     def assignment(self) -> set[TopicPartition]:
-        """Return what is ours as far as we know."""
+        """Return what is assigned to this member, as far as it knows."""
         return set(self._subscription.assignment)
 
     def group_metadata(self) -> Any:
@@ -119,7 +119,7 @@ class SimulatedConsumer:
         """Commit whatever is asked for: the coordinator does not look whose it is, and neither does the client.
 
         Raises:
-            KafkaError: it did not come to pass, or nobody knows.
+            KafkaError: it was not done, or that is not known.
         """
         plain = {Partition(*partition): mark.offset for partition, mark in sorted(offsets.items())}
         self._ask(timeout_ms, "commit")

@@ -90,12 +90,12 @@ class Disasters:
         if process is None:
             return
 
-        def mend() -> None:
+        def repair() -> None:
             self._world.broker.expire_members()
             process.network.cut = False
 
         process.network.cut = True
-        self._later(0.1, SESSION_TIMEOUT * 2, mend)
+        self._later(0.1, SESSION_TIMEOUT * 2, repair)
 
     def _join(self) -> None:
         if len(self._world.running()) < MOST_PROCESSES:
@@ -138,7 +138,7 @@ class Disasters:
         self._world.store.puzzle = None
 
     def _refusal(self) -> None:
-        """Change the table, once: twice around one row cannot be told from a row that is at fault."""
+        """Change the table, once: twice around one row cannot be distinguished from a row that is at fault."""
         if self._altered:
             return
         self._altered = True

@@ -22,7 +22,7 @@ class Sighting(NamedTuple):
 
     key: StepKey
     status: str
-    told_at: int
+    occurred_at: int
 
     def ended(self) -> bool:
         """Return whether it is a terminal state."""
@@ -30,7 +30,7 @@ class Sighting(NamedTuple):
 
     def rank(self, offset: int) -> tuple[bool, int, int]:
         """Return what decides which of two states is the current one; the greater wins."""
-        return self.ended(), self.told_at, offset
+        return self.ended(), self.occurred_at, offset
 
 
 @dataclass

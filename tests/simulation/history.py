@@ -28,7 +28,7 @@ class History:
         counted: how often a process learned that its commit covered a record, and so had to count it.
         doubtful: offsets that were committed by a process which has not learned of it.
         lost: offsets that were reported lost.
-        unseen: offsets that Kafka dropped before the group had committed anything: nobody can know of them.
+        unseen: offsets that Kafka dropped before the group had committed anything: no member can know of them.
         rewinds: by place, how often an operator made the group read it again.
     """
 
@@ -175,7 +175,7 @@ class History:
     def check_steps(self, steps: Counter[str]) -> None:
         """Make sure that each ended step is counted as often as its first terminal record was (I4).
 
-        Where nobody counted that record (lost, or a commit in doubt), another may have been counted instead.
+        Where no process counted that record (lost, or a commit in doubt), another may have been counted instead.
 
         Args:
             steps: how often the metrics of all processes counted a step, by step id.

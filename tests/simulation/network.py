@@ -39,4 +39,4 @@ class Network:
         """Take note of offsets that were reported lost."""
 
     def leave_behind(self, action: Callable[[], None]) -> None:
-        """Let the server do something later, though nobody waits for it any more."""
+        """Let the server do something later, though no caller waits for it any more."""

@@ -141,7 +141,7 @@ class ProcessNetwork(Network):
         self._servers.history.reported_lost(partition, first, last)
 
     def leave_behind(self, action: Callable[[], None]) -> None:
-        """Let the server go on with something, view by view, at its own pace."""
+        """Let the server continue with something, view by view, at its own pace."""
         for _ in range(2):
             self._servers.scheduler.after(self._servers.scheduler.chance.expovariate(0.5), action)
 
@@ -201,7 +201,7 @@ class Process:
         self.processor.stop()
 
     def kill(self) -> None:
-        """End it where it stands, as SIGKILL does; an insert in flight may still be carried out."""
+        """End it where it is, as SIGKILL does; an insert in flight may still be carried out."""
         self.network.away, self.state = True, "dead"
         for actor in self._actors:
             self._servers.scheduler.kill(actor)
@@ -209,7 +209,7 @@ class Process:
             self.network.leave_behind(self._sink.job.advance)
 
     def freeze(self) -> None:
-        """Stop it where it stands, as SIGSTOP does; the server goes on with an insert in flight, or not yet."""
+        """Stop it where it is, as SIGSTOP does; the server continues with an insert in flight, or not yet."""
         self.network.away, self.state = True, "frozen"
         for actor in self._actors:
             actor.frozen = True
@@ -217,7 +217,7 @@ class Process:
             self.network.leave_behind(self._sink.job.advance)
 
     def thaw(self) -> None:
-        """Let it go on, as SIGCONT does."""
+        """Let it continue, as SIGCONT does."""
         if self.state == "frozen":
             self._servers.broker.expire_members()
             self.network.away, self.state = False, "running"

@@ -1,7 +1,7 @@
 """Time and turns: one OS thread, one random source, and greenlets that run one at a time.
 
-Owns the virtual clock and the choice of who goes on. Whatever waits in the simulated world calls `point` or `wait`;
-there the scheduler may let anybody else run, and whoever is killed is killed there. Nothing depends on real time.
+Owns the virtual clock and the choice of who runs next. Whatever waits in the simulated world calls `point` or `wait`;
+there the scheduler may let any other actor run, and a kill takes effect there. Nothing depends on real time.
 """
 
 import threading
@@ -112,7 +112,7 @@ class Scheduler:
         return event.is_set()
 
     def step(self) -> bool:
-        """Let one actor run, or time pass where nobody is ready; return whether an actor has ended."""
+        """Let one actor run, or time pass where none is ready; return whether an actor has ended."""
         if self._timers:
             self._fire()
         now = self.now
@@ -130,7 +130,7 @@ class Scheduler:
         return self._resume(ready[int(self.chance.random() * len(ready))])
 
     def kill(self, actor: Actor) -> None:
-        """End an actor where it stands; what it would still do on the way out has no effect on the world."""
+        """End an actor where it is; what it would still do on the way out has no effect on the world."""
         actor.dead = True
         self._actors = [other for other in self._actors if other is not actor]
         if actor.greenlet:

@@ -63,7 +63,7 @@ class SimulatedSource(KafkaSource):
         return polled
 
     def changes(self) -> Sequence[Change]:
-        """Return what happened, and note what is told to be lost."""
+        """Return what happened, and note what is reported lost."""
         changes = super().changes()
         for change in changes:
             if isinstance(change, OffsetsLost):

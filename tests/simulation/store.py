@@ -47,7 +47,7 @@ class Server(FakeSink):
     Attributes:
         ledger_first: the views are fed in the other order.
         refuses_all: no row passes, as after a change of the table.
-        puzzle: a partition whose rows make inserts fail in a way that nobody understands.
+        puzzle: a partition whose rows make inserts fail with an error of no known class.
     """
 
     def __init__(self, window: int = 1_000) -> None:
@@ -61,7 +61,7 @@ class Server(FakeSink):
 
         Raises:
             SinkRefused: the rows, as they are, do not pass.
-            SinkUnavailable: nobody understands why it fails.
+            SinkUnavailable: its failure has no known class.
         """
         if self.puzzle is not None and self.puzzle in columns[_PARTITION]:
             raise SinkUnavailable("injected: puzzle", ErrorClass.UNKNOWN)

@@ -19,7 +19,7 @@ from tests.simulation.scheduler import EPOCH, REMEMBERED, Scheduler
 from tests.simulation.source import virtual_time
 from tests.simulation.store import DeadLetter, Server
 
-PATIENCE: Final = 400.0
+TIMEOUT_S: Final = 400.0
 """Virtual seconds within which everything must be done once no fault is left."""
 MOST_TURNS: Final = 60_000
 """Turns after which a world is stuck, whatever its clock says."""
@@ -128,7 +128,7 @@ class World:
         self.scheduler.note("calm")
         for number, producer in enumerate(self._producers):
             self._append(number, producer.make_good())
-        deadline = self.scheduler.now + PATIENCE
+        deadline = self.scheduler.now + TIMEOUT_S
         while not self._drained():
             if self.scheduler.now > deadline:
                 raise Violation(f"L1 not drained: {self._left()}")
@@ -140,7 +140,7 @@ class World:
     def _end(self) -> None:
         """Ask all processes to end."""
         self._over = True
-        deadline = self.scheduler.now + PATIENCE
+        deadline = self.scheduler.now + TIMEOUT_S
         for process in self.running():
             process.stop()
         while self.running():

@@ -33,7 +33,7 @@ class Log:
 
     Attributes:
         refuses: says which records the broker does not take.
-        meanwhile: called when a writer is made anew, as another replay might do something then.
+        meanwhile: called when a writer is recreated, as another replay might do something then.
         opened: how often one was made.
         written: the transactions.
     """
@@ -46,7 +46,7 @@ class Log:
         self.written: list[Sequence[Outgoing]] = []
 
     def append(self, topic: str, partition: int, key: Any, value: Any, headers: Sequence[Any]) -> FakeRecord:
-        """Put a record at a log's end; time goes on by a second from one to the next."""
+        """Put a record at a log's end; time advances by a second from one to the next."""
         log = self.topics[topic][partition]
         log.append(FakeRecord(topic, partition, len(log), NOW + 1_000 * len(log), key, value, headers))
         return log[-1]

@@ -122,7 +122,7 @@ class Box:
         assert "Traceback" not in err.getvalue()
         return code, out.buffer.getvalue().decode("utf-8", "surrogateescape"), err.getvalue()
 
-    def told(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+    def answer(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Return the JSON answer of `runstep dlq`."""
         ended, out, err = self.run(*arguments, "--json")
         assert ended == code, err
@@ -161,7 +161,7 @@ def dead_letter_box(
 ) -> Box:
     """Make an origin of three partitions and a dead-letter topic of two, and let commands find them."""
     made = Box(kafka.bootstrap, topic(partitions=3), topic(partitions=2))
-    # A broker may be asked for a topic before it has heard of it.
+    # A broker may be asked for a topic before it knows it.
     until(lambda: {made.origin, made.topic} <= set(made.topics()), "the topics do not appear")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_SERVERS", made.bootstrap)

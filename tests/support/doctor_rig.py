@@ -20,12 +20,12 @@ class Answer:
         warnings: findings that are not, but have a fix.
     """
 
-    def __init__(self, code: int, told: dict[str, Any]) -> None:
-        self.code, self.cause, self.checks = code, told["cause"], told["checks"]
+    def __init__(self, code: int, printed: dict[str, Any]) -> None:
+        self.code, self.cause, self.checks = code, printed["cause"], printed["checks"]
         self.bad = [check for check in self.checks if check["level"] == "bad"]
         self.warnings = [check for check in self.checks if check["level"] == "warning"]
-        assert told["ok"] is (code == 0), self.bad
-        assert told["ok"] is not bool(self.bad)
+        assert printed["ok"] is (code == 0), self.bad
+        assert printed["ok"] is not bool(self.bad)
         assert all(check["fix"] for check in self.bad + self.warnings), self.checks
 
     def about(self, subject: str, level: str | None = None) -> list[str]:

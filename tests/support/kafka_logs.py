@@ -5,7 +5,7 @@
     s.judge(truth=partial(LogTruth, earlier=before))
 
 A record is known by its partition, its offset and its timestamp, as in the ledger. No step may come twice in such
-a traffic (`told_once`): whether a repetition counts depends on where the log was cut.
+a traffic (`sent_once`): whether a repetition counts depends on where the log was cut.
 """
 
 import time
@@ -31,7 +31,7 @@ FROM {database}.run_step_ledger {final}
 """
 
 
-def told_once(seed: int) -> Iterator[SimulatedEvent]:
+def sent_once(seed: int) -> Iterator[SimulatedEvent]:
     """Yield traffic without end in which nothing is repeated."""
     return traffic(seed, duplicate_ratio=0, page_ratio=0)
 

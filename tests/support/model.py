@@ -47,8 +47,8 @@ class _Sighting(NamedTuple):
     def rank(self) -> tuple[bool, int, int]:
         """Return what decides which of two states of a step is the current one; the greater wins."""
         ended = self.step.status in TERMINAL
-        told_at = self.step.ended_at if ended and self.step.ended_at is not None else self.step.created_at
-        return ended, told_at, self.offset
+        occurred_at = self.step.ended_at if ended and self.step.ended_at is not None else self.step.created_at
+        return ended, occurred_at, self.offset
 
 
 class Model:

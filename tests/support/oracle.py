@@ -123,7 +123,7 @@ class Load:
     def go_on(self, number: int) -> None:
         """Wait until so many more events were produced, or there are no more."""
         goal = len(self.produced) + number
-        until(lambda: len(self.produced) >= goal or not self._thread.is_alive(), "the load does not go on")
+        until(lambda: len(self.produced) >= goal or not self._thread.is_alive(), "the load does not continue")
         self._raise()
 
     def finish(self) -> None:

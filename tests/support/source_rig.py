@@ -45,7 +45,7 @@ class Reader(MemberReader[KafkaSource]):
         """Return whether no partition waits for its start."""
         return not self.member._partitions.unstarted
 
-    def told(self, kind: type[Change]) -> list[Change]:
+    def reported(self, kind: type[Change]) -> list[Change]:
         return [change for change in self.changes if isinstance(change, kind)]
 
     def commit(self, offsets: dict[Partition, int]) -> None:

@@ -1,4 +1,4 @@
-"""Daemons as `runstep top` hears them, made up: what they say at which second."""
+"""Daemons as `runstep top` sees them, invented: what they answer at which second."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -58,7 +58,7 @@ class BrokerHealth:
         self._troubles.clear("brokers")
 
     def look_for(self, consumer: Any, topics: Iterable[str]) -> None:
-        """Name the topics that are not there, at the second look: a new client has not heard of any yet."""
+        """Name the topics that are not there, at the second look: a new client does not know any yet."""
         missing = [repr(topic) for topic in topics if not partitions_of(consumer, topic)]
         before, self._missing = self._missing, missing
         if missing and missing == before and knows_brokers(consumer):

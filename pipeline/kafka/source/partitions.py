@@ -91,7 +91,7 @@ class Partitions:
             self.unstarted.add(partition)
 
     def void(self, partition: TopicPartition) -> None:
-        """Let the owner drop what it has of a partition: it hears of a loss and an assignment that never took place.
+        """Let the owner drop what it has of a partition, by a loss and an assignment that never took place.
 
         What it reads from now on lies at offsets that it has seen before, and a commit of those would be wrong.
         """

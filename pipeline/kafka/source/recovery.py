@@ -72,7 +72,7 @@ class Recovery:
         return True
 
     def recreated(self, topic: str) -> None:
-        """Forget what was reported of a topic that was recreated: its offsets begin anew."""
+        """Forget what was reported of a topic that was recreated: its offsets start from 0 again."""
         for known in (self._reported, self._reads):
             for partition in [partition for partition in known if partition.topic == topic]:
                 del known[partition]

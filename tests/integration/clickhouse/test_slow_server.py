@@ -80,8 +80,8 @@ def test_one_attempt_of_many_slow_questions_is_no_writer_that_hangs(
 
 def test_a_writer_that_asks_nothing_any_more_is_named(slow: Slow) -> None:
     slow.sink.probe()
-    patience = 60 + 15 + 10 + MAX_QUERIES_PER_PROBE * 60  # stalled_after, max_delay, connect_timeout, insert_timeout
-    slow.clock.advance(slow.sink.last_heartbeat + patience - slow.clock.monotonic())
+    longest = 60 + 15 + 10 + MAX_QUERIES_PER_PROBE * 60  # stalled_after, max_delay, connect_timeout, insert_timeout
+    slow.clock.advance(slow.sink.last_heartbeat + longest - slow.clock.monotonic())
     assert slow.watchdog.cause() is None
     slow.clock.advance(1)
     assert "the writer has made no progress" in str(slow.watchdog.cause())
@@ -90,7 +90,7 @@ def test_a_writer_that_asks_nothing_any_more_is_named(slow: Slow) -> None:
 def test_no_more_questions_come_in_one_go_than_are_waited_for(
     clickhouse: ClickHouseAddress, database: str, slow: Slow
 ) -> None:
-    """Neither those of the driver, which connects, nor ours about tables that say nothing of a window."""
+    """Neither those of the driver, which connects, nor the sink's about tables that say nothing of a window."""
     for table in TARGETS:
         clickhouse.query(f"ALTER TABLE `{database}`.{table} RESET SETTING non_replicated_deduplication_window")
     before = -1.0

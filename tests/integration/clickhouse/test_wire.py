@@ -81,17 +81,17 @@ def test_the_drivers_own_replay_after_a_reset_stores_once(
 def test_tls_is_checked_against_our_authority_and_trouble_with_it_is_for_a_human(
     clickhouse: ClickHouseAddress, made: ClickHouseSettings, tmp_path: Path
 ) -> None:
-    ours, other = Certificates(tmp_path / "ours"), Certificates(tmp_path / "other")
+    own, other = Certificates(tmp_path / "own"), Certificates(tmp_path / "other")
     with (
-        TlsProxy(clickhouse.http_port, ours.server, client_ca=ours.ca_file) as proxy,
+        TlsProxy(clickhouse.http_port, own.server, client_ca=own.ca_file) as proxy,
         # Not ClickHouse's own port: three times the server was gone right after a TLS client had spoken to it.
         FaultyProxy(clickhouse) as plain,
     ):
         right = {
             "url": SecretStr(f"https://127.0.0.1:{proxy.port}"),
-            "ca_file": ours.ca_file,
-            "cert_file": ours.client.cert_file,
-            "key_file": ours.client.key_file,
+            "ca_file": own.ca_file,
+            "cert_file": own.client.cert_file,
+            "key_file": own.client.key_file,
         }
         wrong: list[dict[str, Any]] = [
             {"ca_file": None},

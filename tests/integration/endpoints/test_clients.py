@@ -18,8 +18,8 @@ from tests.support.endpoints_rig import QUICK, Written, fetch, serving, until_cl
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory):
-    return Certificates(tmp_path_factory.mktemp("ours"))
+def own(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("own"))
 
 
 @pytest.fixture(scope="module")
@@ -158,59 +158,59 @@ class TestTls:
             response.read()
             return response.status
 
-    def test_it_speaks_https(self, serve, ours, theirs):
-        address = serve(**self.files(ours.server))
-        assert self.fetch(address, self.trusting(ours)) == 200
+    def test_it_speaks_https(self, serve, own, theirs):
+        address = serve(**self.files(own.server))
+        assert self.fetch(address, self.trusting(own)) == 200
         with pytest.raises(ssl.SSLCertVerificationError):
             self.fetch(address, self.trusting(theirs))
 
-    def test_one_file_may_hold_key_and_certificate(self, serve, ours):
-        assert self.fetch(serve(cert_file=ours.server.bundle), self.trusting(ours)) == 200
+    def test_one_file_may_hold_key_and_certificate(self, serve, own):
+        assert self.fetch(serve(cert_file=own.server.bundle), self.trusting(own)) == 200
 
-    def test_clients_that_do_not_shake_hands_stop_nobody(self, serve, ours):
-        """They are more than there are places, and the patience with them is longer than the test."""
-        address = serve(**self.files(ours.server))
+    def test_clients_that_do_not_shake_hands_stop_no_other(self, serve, own):
+        """They are more than there are places, and the time-out for them is longer than the test."""
+        address = serve(**self.files(own.server))
         with ExitStack() as clients:
             for sent in (b"", b"GET /metrics HTTP/1.1\r\n\r\n", b"\x16\x03\x01") * 8:
                 clients.enter_context(socket.create_connection(address)).sendall(sent)
-            assert self.fetch(address, self.trusting(ours)) == 200
+            assert self.fetch(address, self.trusting(own)) == 200
 
-    def test_a_client_that_does_not_shake_hands_is_ended(self, serve, ours):
-        address = serve(limits=replace(QUICK, connection_timeout=0.3), **self.files(ours.server))
+    def test_a_client_that_does_not_shake_hands_is_ended(self, serve, own):
+        address = serve(limits=replace(QUICK, connection_timeout=0.3), **self.files(own.server))
         with socket.create_connection(address) as client:
             assert until_closed(client) == b""
 
-    def test_a_client_needs_a_certificate_where_an_authority_is_set(self, serve, ours, theirs):
-        address = serve(**self.files(ours.server), client_ca_file=ours.ca_file)
-        assert self.fetch(address, self.trusting(ours, ours.client)) == 200
-        for client in (None, theirs.client, ours.issue("former", expired=True)):
+    def test_a_client_needs_a_certificate_where_an_authority_is_set(self, serve, own, theirs):
+        address = serve(**self.files(own.server), client_ca_file=own.ca_file)
+        assert self.fetch(address, self.trusting(own, own.client)) == 200
+        for client in (None, theirs.client, own.issue("former", expired=True)):
             with pytest.raises((ssl.SSLError, ConnectionResetError, http.client.RemoteDisconnected)):
-                self.fetch(address, self.trusting(ours, client))
-        assert self.fetch(address, self.trusting(ours, ours.client)) == 200
+                self.fetch(address, self.trusting(own, client))
+        assert self.fetch(address, self.trusting(own, own.client)) == 200
 
-    def test_old_protocols_are_refused(self, serve, ours):
-        context = self.trusting(ours)
+    def test_old_protocols_are_refused(self, serve, own):
+        context = self.trusting(own)
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             context.maximum_version = context.minimum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
-            self.fetch(serve(**self.files(ours.server)), context)
+            self.fetch(serve(**self.files(own.server)), context)
 
-    def test_new_certificates_are_used_without_a_restart(self, serve, ours, theirs, tmp_path):
+    def test_new_certificates_are_used_without_a_restart(self, serve, own, theirs, tmp_path):
         cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-        shutil.copy(ours.server.cert_file, cert)
-        shutil.copy(ours.server.key_file, key)
+        shutil.copy(own.server.cert_file, cert)
+        shutil.copy(own.server.key_file, key)
         address = serve(cert_file=cert, key_file=key)
-        assert self.fetch(address, self.trusting(ours)) == 200
+        assert self.fetch(address, self.trusting(own)) == 200
         shutil.copy(theirs.server.cert_file, cert)  # does not fit the key: the former ones stay
-        assert self.fetch(address, self.trusting(ours)) == 200
+        assert self.fetch(address, self.trusting(own)) == 200
         shutil.copy(theirs.server.key_file, key)
         assert self.fetch(address, self.trusting(theirs)) == 200
 
-    def test_files_that_cannot_be_used_are_named(self, serve, ours, theirs, tmp_path):
+    def test_files_that_cannot_be_used_are_named(self, serve, own, theirs, tmp_path):
         wrong, missing = tmp_path / "wrong.pem", tmp_path / "missing.pem"
         wrong.write_text("not a certificate")
-        good = self.files(ours.server)
+        good = self.files(own.server)
         for settings, name in (
             ({**good, "cert_file": missing}, "http.cert_file: there is no file"),
             ({**good, "key_file": missing}, "http.key_file: there is no file"),
@@ -218,9 +218,9 @@ class TestTls:
             ({**good, "key_file": theirs.server.key_file}, "http.cert_file"),
             ({**good, "client_ca_file": wrong}, "http.client_ca_file"),
             ({**good, "client_ca_file": missing}, "http.client_ca_file"),
-            ({"key_file": ours.server.key_file}, "http.key_file is set but http.cert_file is not"),
-            ({"client_ca_file": ours.ca_file}, "http.client_ca_file is set but http.cert_file is not"),
-            (self.files(ours.issue("secret", password="x")), "http.key_file is encrypted"),  # noqa: S106 - a test's
+            ({"key_file": own.server.key_file}, "http.key_file is set but http.cert_file is not"),
+            ({"client_ca_file": own.ca_file}, "http.client_ca_file is set but http.cert_file is not"),
+            (self.files(own.issue("secret", password="x")), "http.key_file is encrypted"),  # noqa: S106 - a test's
         ):
             with pytest.raises(ConfigError) as caught:
                 serve(**settings)

@@ -124,13 +124,13 @@ class TestPages:
         assert (head_status, head_body) == (status, b"")
         assert int(head_headers["Content-Length"]) == pytest.approx(len(body), abs=200)  # memory and time move on
 
-    def test_no_version_is_told(self, ask):
+    def test_no_version_is_shown(self, ask):
         for target in ("/", "/nothing"):
             _, headers, _ = ask(target)
             assert headers["Server"] is None
             assert headers["Connection"] == "close"
 
-    def test_requests_are_told_for_debugging_only(self, ask):
+    def test_requests_are_logged_for_debugging_only(self, ask):
         with capture_logs() as logs:
             ask("/metrics")
             ask("/nothing")

@@ -20,7 +20,7 @@ from pipeline.kafka.client import client_options, connect
 from tests.servers.kafka import KafkaServer
 from tests.servers.tls import Certificates
 
-PATIENCE = 1.5
+TIMEOUT_S = 1.5
 """Seconds to try a door that stays closed."""
 
 
@@ -152,7 +152,7 @@ def test_every_kind_of_client_takes_the_same_options(server: KafkaServer, client
     ],
 )
 def test_a_closed_door_is_named(server: KafkaServer, door: str, given: dict[str, Any], cause: str) -> None:
-    chosen = settings(server, door, **({"bootstrap_timeout": PATIENCE} | given))
+    chosen = settings(server, door, **({"bootstrap_timeout": TIMEOUT_S} | given))
     with pytest.raises(SourceUnavailable) as refusal:
         connect(KafkaConsumer, **client_options(chosen))
     assert cause in str(refusal.value)
@@ -161,7 +161,7 @@ def test_a_closed_door_is_named(server: KafkaServer, door: str, given: dict[str,
 
 
 def test_a_stranger_s_authority_is_named(server: KafkaServer, tmp_path: Path) -> None:
-    chosen = settings(server, "TLS", ssl_ca_file=Certificates(tmp_path / "other").ca_file, bootstrap_timeout=PATIENCE)
+    chosen = settings(server, "TLS", ssl_ca_file=Certificates(tmp_path / "other").ca_file, bootstrap_timeout=TIMEOUT_S)
     with pytest.raises(SourceUnavailable, match=r"not signed by kafka\.ssl_ca_file"):
         connect(KafkaConsumer, **client_options(chosen))
 

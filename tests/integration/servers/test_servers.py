@@ -218,21 +218,21 @@ def test_promtool_finds_fault(promtool: Callable[..., subprocess.CompletedProces
 
 
 def test_tls_proxy_demands_the_right_certificates(clickhouse: ClickHouseAddress, tmp_path: Path) -> None:
-    ours, theirs = Certificates(tmp_path / "ours"), Certificates(tmp_path / "theirs")
+    own, theirs = Certificates(tmp_path / "own"), Certificates(tmp_path / "theirs")
 
     def ask(port: int, ca_file: Path, *, with_certificate: bool) -> bytes:
         context = ssl.create_default_context(cafile=ca_file)
         if with_certificate:
-            context.load_cert_chain(ours.client.cert_file, ours.client.key_file)
+            context.load_cert_chain(own.client.cert_file, own.client.key_file)
         with urllib.request.urlopen(f"https://127.0.0.1:{port}/ping", timeout=10, context=context) as answer:
             return bytes(answer.read())
 
-    with TlsProxy(clickhouse.http_port, ours.server, client_ca=ours.ca_file) as proxy:
-        assert ask(proxy.port, ours.ca_file, with_certificate=True) == b"Ok.\n"
+    with TlsProxy(clickhouse.http_port, own.server, client_ca=own.ca_file) as proxy:
+        assert ask(proxy.port, own.ca_file, with_certificate=True) == b"Ok.\n"
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
             ask(proxy.port, theirs.ca_file, with_certificate=True)
         with pytest.raises(OSError, match=r"certificate|reset|closed|EOF"):
-            ask(proxy.port, ours.ca_file, with_certificate=False)
+            ask(proxy.port, own.ca_file, with_certificate=False)
 
 
 OWNER = """

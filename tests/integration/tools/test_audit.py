@@ -116,7 +116,7 @@ def test_a_lost_record_between_markers_is_still_lost(pipeline: Pipeline) -> None
     assert (code, gaps(answer)) == (BAD_NEWS, [(2, 2, "transaction"), (3, 4, "lost"), (5, 5, "transaction")])
 
 
-def test_what_kafka_dropped_unread_is_told_and_can_be_left_out(pipeline: Pipeline) -> None:
+def test_what_kafka_dropped_unread_is_reported_and_can_be_left_out(pipeline: Pipeline) -> None:
     pipeline.produce(0, 10)
     pipeline.store(0, [0, 1, 2, 6, 7, 8, 9])
     pipeline.expire(0, below=6)
@@ -185,7 +185,7 @@ def test_rows_written_twice_are_no_bad_news_as_nobody_sees_them(sound: Pipeline)
     assert (code, part(answer, 1)["repeated_rows"], part(answer, 1)["offsets"]) == (OK, 3, 3)
 
 
-def test_a_topic_that_was_made_again_is_told_and_no_bad_news(sound: Pipeline) -> None:
+def test_a_topic_that_was_recreated_is_named_and_is_no_fault(sound: Pipeline) -> None:
     sound.store(1, range(2), stamp=STAMP + 1_000)
     code, answer = sound.audit()
     assert (code, part(answer, 1)["recreated"], part(answer, 1)["repeated_rows"]) == (OK, 2, 0)

@@ -47,10 +47,10 @@ def test_everything_is_there(environ: dict[str, str], capsys: pytest.CaptureFixt
     assert findings["grant INSERT"]["ok"]
     assert findings["grant SELECT"]["ok"]
     assert execute(["check", "--live"]) == 0
-    told = capsys.readouterr()
-    assert told.err == ""
-    assert "ok   kafka" in told.out
-    assert "checks passed" in told.out
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "ok   kafka" in printed.out
+    assert "checks passed" in printed.out
 
 
 def test_missing_topics_are_named_with_their_fix(

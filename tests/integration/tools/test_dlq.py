@@ -35,7 +35,7 @@ def mixed(box: Box) -> Box:
 
 
 def offsets(box: Box, *options: str) -> list[int]:
-    return sorted(dead_letter["origin"]["offset"] for dead_letter in box.told("list", *options)["letters"])
+    return sorted(dead_letter["origin"]["offset"] for dead_letter in box.answer("list", *options)["letters"])
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_every_filter_lists_what_it_means(mixed: Box, option: str, meant: list[i
     assert offsets(mixed, *option.format(origin=mixed.origin).split()) == meant
 
 
-def test_dead_letters_are_told_by_the_time_of_their_dead_lettering(box: Box) -> None:
+def test_dead_letters_are_listed_by_the_time_of_their_dead_lettering(box: Box) -> None:
     for offset in range(3):
         box.send(box.invalid(offset, b"{"))
-    times = [dead_letter["dead_lettered"] for dead_letter in box.told("list")["letters"]]
+    times = [dead_letter["dead_lettered"] for dead_letter in box.answer("list")["letters"]]
     assert times == sorted(times)
     middle = datetime.fromtimestamp(times[1] / 1000, UTC).isoformat()
     assert offsets(box, "--since", middle) == [1, 2]
@@ -71,7 +71,7 @@ def test_dead_letters_are_told_by_the_time_of_their_dead_lettering(box: Box) -> 
 
 
 def test_the_json_says_everything_of_a_dead_letter(mixed: Box) -> None:
-    answer = mixed.told("list", "--reason", "too_deep")
+    answer = mixed.answer("list", "--reason", "too_deep")
     (dead_letter,) = answer["letters"]
     assert (answer["topic"], answer["found"]) == (mixed.topic, 1)
     assert dead_letter.pop("dead_lettered") > STAMP - 10**12
@@ -91,7 +91,7 @@ def test_the_json_says_everything_of_a_dead_letter(mixed: Box) -> None:
 def test_the_table_shows_each_dead_letter_on_a_line_and_counts_the_reasons(mixed: Box) -> None:
     mixed.send(mixed.invalid(0, b"{", partition=0))
     with KafkaProducer(bootstrap_servers=mixed.bootstrap) as producer:
-        producer.send(mixed.topic, b"no letter")
+        producer.send(mixed.topic, b"no dead letter")
     code, out, err = mixed.run("list")
     assert (code, err) == (OK, "")
     assert sum(mixed.origin in line for line in out.splitlines()) == 5
@@ -99,13 +99,13 @@ def test_the_table_shows_each_dead_letter_on_a_line_and_counts_the_reasons(mixed
     assert "5 open dead letters: invalid_json 2, " in out
     assert f"1 records of {mixed.topic} are not dead letters of runstep" in out
     assert "first 2 of 5" in mixed.run("list", "--limit", "2")[1]
-    answer = mixed.told("list", "--limit", "2")
+    answer = mixed.answer("list", "--limit", "2")
     assert (answer["found"], len(answer["letters"])) == (5, 2)
 
 
 def test_an_empty_topic_has_no_dead_letters(box: Box) -> None:
     assert box.run("list") == (OK, f"no open dead letters in {box.topic}\n", "")
-    assert box.told("list") == {"topic": box.topic, "found": 0, "letters": []}
+    assert box.answer("list") == {"topic": box.topic, "found": 0, "letters": []}
     assert box.run("replay", "--yes") == (OK, "replayed 0 dead letters\n", "")
 
 
@@ -116,7 +116,7 @@ def test_a_dead_letter_is_shown_without_secrets_and_without_escapes(box: Box) ->
     value = f'{{"api_key": "{KEY}", "who": "jane@example.org", "x": "\x1b[2J\x07\x9b\x9d", "broken'.encode()
     headers = (("evil\x1b", b"\x1b]0;owned\x07\nrunstep-reason: forged"),)
     box.send(box.invalid(7, value, key=b"k\x1b[31m\n", headers=headers))
-    (dead_letter,) = box.told("list")["letters"]
+    (dead_letter,) = box.answer("list")["letters"]
     code, out, _ = box.run("show", f"{dead_letter['partition']}:{dead_letter['offset']}")
     assert code == OK
     assert KEY not in out
@@ -132,7 +132,7 @@ def test_a_dead_letter_is_shown_without_secrets_and_without_escapes(box: Box) ->
 @pytest.mark.parametrize("value", [b"\xff\x00\x1b[2J\r\n" + KEY.encode(), b"", None])
 def test_raw_is_the_value_byte_for_byte(box: Box, value: bytes | None) -> None:
     box.send(box.invalid(0, value))
-    (dead_letter,) = box.told("list")["letters"]
+    (dead_letter,) = box.answer("list")["letters"]
     code, out, err = box.run("show", f"{dead_letter['partition']}:{dead_letter['offset']}", "--raw")
     assert (code, out.encode("utf-8", "surrogateescape"), err) == (OK, value or b"", "")
 

@@ -45,9 +45,9 @@ def test_a_replay_that_is_killed_again_and_again_brings_each_dead_letter_once(bo
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
     assert killed, "it was never in the middle"
-    assert box.told("replay", "--yes")["failures"] == []
+    assert box.answer("replay", "--yes")["failures"] == []
     each_once(box)
-    last = box.told("replay", "--yes")
+    last = box.answer("replay", "--yes")
     assert (last["replayed"], last["closed_before"]) == (0, MANY)
     each_once(box)
 
@@ -62,7 +62,7 @@ def test_a_replay_between_whose_slices_another_one_begins_ends_and_doubles_nothi
         def tell(_done: int, _total: int) -> None:
             if what == "replaying" and not answers:
                 answers.append({})
-                answers[0] |= box.told("replay", "--yes")
+                answers[0] |= box.answer("replay", "--yes")
 
         yield tell
 
@@ -83,7 +83,7 @@ def test_a_replay_in_whose_transaction_another_one_begins_loses_it_whole(
     def late(transactions: Transactions, call: Callable[[], None]) -> None:
         if "commit" in call.__name__ and not answers:
             answers.append({})
-            answers[0] |= box.told("replay", "--yes")
+            answers[0] |= box.answer("replay", "--yes")
         commit(transactions, call)
 
     monkeypatch.setattr(Transactions, "_end", late)
@@ -103,11 +103,11 @@ def test_a_replay_that_becomes_the_only_one_sees_what_was_done_until_then(
     def late(transactions: Transactions) -> None:
         if not answers:
             answers.append({})
-            answers[0] |= box.told("replay", "--yes", "--limit", "600")
+            answers[0] |= box.answer("replay", "--yes", "--limit", "600")
         become(transactions)
 
     monkeypatch.setattr(Transactions, "open", late)
-    last = box.told("replay", "--yes")
+    last = box.answer("replay", "--yes")
     assert (answers[0]["replayed"], last["replayed"], last["closed_before"]) == (600, MANY - 600, 600)
     each_once(box)
 
@@ -117,5 +117,5 @@ def test_two_replays_at_the_same_time_bring_each_dead_letter_once(box: Box) -> N
     ended = [(*process.communicate(), process.returncode) for process in both]
     assert {code for _, _, code in ended} <= {OK, BAD_NEWS}, ended
     assert all("has taken over" in err for _, err, code in ended if code), ended
-    box.told("replay", "--yes")
+    box.answer("replay", "--yes")
     each_once(box)

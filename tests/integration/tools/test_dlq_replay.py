@@ -64,22 +64,22 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(box: Box) -> None:
     assert out.count(" replayed ") == 3
     assert f"stays open: topic {GONE} does not exist" in out
     assert "the replay stopped there" in err
-    answer = box.told("replay", "--dry-run", "--on-error", "drop")
+    answer = box.answer("replay", "--dry-run", "--on-error", "drop")
     assert (answer["dry_run"], answer["replayed"], answer["dropped"]) == (True, 3, 1)
     assert (box.written(box.topic), box.written(box.origin)) == (before, 0)
-    assert box.told("list")["found"] == 4
+    assert box.answer("list")["found"] == 4
 
 
 def test_twice_brings_nothing_twice_and_the_list_knows(box: Box) -> None:
     box.refuse([b"one", b"two", b"three"])
-    assert box.told("replay", "--yes")["replayed"] == 3
+    assert box.answer("replay", "--yes")["replayed"] == 3
     written = box.written(box.origin)
-    again = box.told("replay", "--yes")
+    again = box.answer("replay", "--yes")
     assert (again["replayed"], again["closed_before"], again["failures"]) == (0, 3, [])
     assert values(box.returned()) == [b"one", b"three", b"two"]
     assert box.written(box.origin) == written
-    assert box.told("list")["found"] == 0
-    states = {dead_letter["state"] for dead_letter in box.told("list", "--all")["letters"]}
+    assert box.answer("list")["found"] == 0
+    states = {dead_letter["state"] for dead_letter in box.answer("list", "--all")["letters"]}
     assert states == {"replayed"}
 
 
@@ -88,7 +88,7 @@ def test_a_dead_letter_that_was_sent_twice_or_comes_again_later_is_replayed_once
     box.send(dead_letter, dead_letter)
     box.run("replay", "--yes")
     box.send(dead_letter)
-    assert box.told("replay", "--yes")["closed_before"] == 1
+    assert box.answer("replay", "--yes")["closed_before"] == 1
     assert values(box.returned()) == [b"one"]
 
 
@@ -100,29 +100,29 @@ def test_a_copy_that_outlives_those_of_another_partition_stays_closed(box: Box, 
     box.run("replay", "--yes")
     box.expire(box.topic, gone, -1)
     assert {record.partition for record in box.records(box.topic)} == {1 - gone}
-    assert box.told("replay", "--yes")["closed_before"] == 1
+    assert box.answer("replay", "--yes")["closed_before"] == 1
     assert values(box.returned()) == [b"one"]
 
 
 def test_only_what_is_meant_comes_back_the_oldest_first(box: Box) -> None:
     box.refuse([b"0", b"1", b"2", b"3"])
     box.send(box.invalid(4, b"4", reason=Reason.TOO_DEEP))
-    assert box.told("replay", "--yes", "--limit", "1")["replayed"] == 1
+    assert box.answer("replay", "--yes", "--limit", "1")["replayed"] == 1
     assert values(box.returned()) == [b"0"]
-    assert box.told("replay", "--yes", "--reason", "too_deep")["replayed"] == 1
-    assert box.told("replay", "--yes", "--origin", f"{box.origin}/2:0-9")["replayed"] == 1
+    assert box.answer("replay", "--yes", "--reason", "too_deep")["replayed"] == 1
+    assert box.answer("replay", "--yes", "--origin", f"{box.origin}/2:0-9")["replayed"] == 1
     assert values(box.returned()) == [b"0", b"2", b"4"]
-    answer = box.told("list")
+    answer = box.answer("list")
     assert sorted(dead_letter["origin"]["offset"] for dead_letter in answer["letters"]) == [1, 3]
 
 
 def test_another_topic_gets_them_by_key_and_they_are_closed(box: Box, topic: Callable[..., str]) -> None:
     other = topic(partitions=2)
     box.send(*(box.invalid(offset, b"%d" % offset, key=b"same") for offset in range(6)))
-    assert box.told("replay", "--yes", "--to-topic", other)["replayed"] == 6
+    assert box.answer("replay", "--yes", "--to-topic", other)["replayed"] == 6
     assert len({record.partition for record in box.records(other)}) == 1
     assert values(box.records(other)) == [b"0", b"1", b"2", b"3", b"4", b"5"]
-    assert (box.written(box.origin), box.told("list")["found"]) == (0, 0)
+    assert (box.written(box.origin), box.answer("list")["found"]) == (0, 0)
     code, out, err = box.run("replay", "--yes", "--to-topic", GONE)
     assert (code, out, err.count("\n")) == (WRONG, "", 1)
 
@@ -147,9 +147,9 @@ def test_a_record_that_is_refused_again_and_again_ends(box: Box) -> None:
         "1 dead letter skipped: rejected --max-attempts times or more",
         "2 dead letters skipped: replayed, requeued or dropped before",
     ]
-    (open_,) = box.told("list")["letters"]
+    (open_,) = box.answer("list")["letters"]
     assert open_["origin"]["attempt"] == 3
-    assert box.told("replay", "--yes", "--max-attempts", "4")["replayed"] == 1
+    assert box.answer("replay", "--yes", "--max-attempts", "4")["replayed"] == 1
     assert dict(box.returned()[-1].headers)["runstep-replay-offset"] == str(open_["origin"]["offset"]).encode()
 
 
@@ -162,7 +162,7 @@ def cut(box: Box) -> Any:
     whole = box.produce(noise(60_000), b"key", [("trace", b"1")])
     box.limit(box.topic, 20_000)
     box.send(InvalidRecord(whole, Stage.DECODE, Reason.NOT_UTF8, "why"))
-    (dead_letter,) = box.told("list")["letters"]
+    (dead_letter,) = box.answer("list")["letters"]
     assert (dead_letter["truncated"], dead_letter["bytes"]) == (True, 60_000)
     assert (
         "the first 10,000 of 60,000 bytes" in box.run("show", f"{dead_letter['partition']}:{dead_letter['offset']}")[1]
@@ -171,7 +171,7 @@ def cut(box: Box) -> Any:
 
 
 def test_the_whole_of_a_cut_dead_letter_comes_back(box: Box, cut: Any) -> None:
-    assert box.told("replay", "--yes")["replayed"] == 1
+    assert box.answer("replay", "--yes")["replayed"] == 1
     (back,) = box.returned()
     assert (back.partition, back.key, back.value) == (1, b"key", cut.value)
     assert back.headers[0] == ("trace", b"1")
@@ -179,7 +179,7 @@ def test_the_whole_of_a_cut_dead_letter_comes_back(box: Box, cut: Any) -> None:
 
 def test_a_cut_dead_letter_whose_origin_has_expired_cannot_come_back(box: Box, cut: Any) -> None:
     box.expire(box.origin, 1, cut.offset + 1)
-    answer = box.told("replay", "--yes", code=BAD_NEWS)
+    answer = box.answer("replay", "--yes", code=BAD_NEWS)
     ((failure),) = answer["failures"]
     assert failure["origin"]["offset"] == cut.offset
     assert "Kafka no longer holds the original" in failure["cause"]
@@ -205,17 +205,17 @@ def lost(box: Box) -> Box:
 
 def test_it_stops_at_the_first_that_cannot_come_back(lost: Box) -> None:
     for replayed in (1, 0):
-        answer = lost.told("replay", "--yes", code=BAD_NEWS)
+        answer = lost.answer("replay", "--yes", code=BAD_NEWS)
         assert (answer["replayed"], answer["stopped"], len(answer["failures"])) == (replayed, True, 1)
     assert values(lost.returned()) == [b"0"]
-    assert lost.told("list")["found"] == 2
+    assert lost.answer("list")["found"] == 2
     assert GONE not in lost.topics()
 
 
 def test_it_puts_it_at_the_end_and_goes_on(lost: Box) -> None:
-    answer = lost.told("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
+    answer = lost.answer("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
     assert (answer["replayed"], answer["requeued"], answer["stopped"]) == (2, 1, False)
-    (dead_letter,) = lost.told("list")["letters"]
+    (dead_letter,) = lost.answer("list")["letters"]
     assert (dead_letter["origin"]["offset"], dead_letter["origin"]["attempt"], dead_letter["reason"]) == (
         1,
         2,
@@ -227,8 +227,8 @@ def test_it_puts_it_at_the_end_and_goes_on(lost: Box) -> None:
         if (r.partition, r.offset) == (dead_letter["partition"], dead_letter["offset"])
     )
     assert (copy.key, copy.value) == (b"thread_1", b"1")
-    lost.told("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
-    last = lost.told("replay", "--yes", "--on-error", "requeue")
+    lost.answer("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
+    last = lost.answer("replay", "--yes", "--on-error", "requeue")
     assert (last["requeued"], last["exhausted"]) == (0, 1)
     assert values(lost.returned()) == [b"0", b"2"]
 
@@ -237,20 +237,20 @@ def test_it_drops_it_and_goes_on(lost: Box) -> None:
     code, out, err = lost.run("replay", "--yes", "--on-error", "drop")
     assert (code, out.splitlines()) == (OK, ["replayed 2 dead letters", "1 dead letter cannot be replayed: dropped"])
     assert f"of {GONE}/1:1, cannot be replayed: topic {GONE} does not exist" in err
-    assert lost.told("list")["found"] == 0
+    assert lost.answer("list")["found"] == 0
     states = {
-        dead_letter["origin"]["offset"]: dead_letter["state"] for dead_letter in lost.told("list", "--all")["letters"]
+        dead_letter["origin"]["offset"]: dead_letter["state"] for dead_letter in lost.answer("list", "--all")["letters"]
     }
     assert states == {0: "replayed", 1: "dropped", 2: "replayed"}
-    assert lost.told("replay", "--yes")["closed_before"] == 3
+    assert lost.answer("replay", "--yes")["closed_before"] == 3
 
 
 def test_what_the_broker_refuses_costs_no_other(box: Box) -> None:
     box.refuse([b"0", noise(50_000), b"2", noise(50_000, 2), b"4"])
     box.limit(box.origin, 20_000)
-    stopped = box.told("replay", "--yes", code=BAD_NEWS)
+    stopped = box.answer("replay", "--yes", code=BAD_NEWS)
     assert (stopped["replayed"], stopped["stopped"]) == (1, True)
-    answer = box.told("replay", "--yes", "--on-error", "drop")
+    answer = box.answer("replay", "--yes", "--on-error", "drop")
     assert (answer["replayed"], answer["dropped"], answer["closed_before"]) == (2, 2, 1)
     assert "Kafka rejects the record: MessageSizeTooLarge" in answer["failures"][0]["cause"]
     assert values(box.returned()) == [b"0", b"2", b"4"]
@@ -260,9 +260,9 @@ def test_a_dead_letter_that_not_even_its_own_topic_takes_any_more_stays(box: Box
     box.refuse([b"0", noise(50_000), b"2"])
     for topic in (box.origin, box.topic):
         box.limit(topic, 20_000)
-    answer = box.told("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
+    answer = box.answer("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
     assert (answer["replayed"], answer["requeued"], len(answer["failures"])) == (2, 0, 1)
-    (dead_letter,) = box.told("list")["letters"]
+    (dead_letter,) = box.answer("list")["letters"]
     assert (dead_letter["origin"]["offset"], dead_letter["origin"]["attempt"]) == (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""`runstep doctor` on real servers: each trouble is found, named with its fix, and told before what follows."""
+"""`runstep doctor` on real servers: each trouble is found, named with its fix, and reported before what follows."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -65,10 +65,10 @@ def test_all_is_well_and_only_the_daemon_is_missing(
     for subject in ("insert settings", "order of the views", "definer of the views", "clock", "disk", "parts"):
         assert answer.about(subject, "ok"), subject
     assert execute(["doctor"]) == 0
-    told = capsys.readouterr()
-    assert told.err == ""
-    assert told.out.splitlines()[-1] == "nothing is wrong"
-    assert told.out.startswith("warn ")
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.splitlines()[-1] == "nothing is wrong"
+    assert printed.out.startswith("warn ")
     assert environ
 
 
@@ -84,9 +84,9 @@ class TestKafka:
         produce(kafka, topic, 3, partition=2)
         answer = doctor()
         assert (answer.code, answer.cause) == (1, f"group {group}")
-        (told,) = answer.about("group", "bad")
-        assert told.startswith("has no members, and 9 records are waiting -> start `runstep run`")
-        assert "correct kafka.group_id" in told
+        (finding,) = answer.about("group", "bad")
+        assert finding.startswith("has no members, and 9 records are waiting -> start `runstep run`")
+        assert "correct kafka.group_id" in finding
         assert answer.about("lag") == [
             "9 records are not committed yet; most in partition 0: 6 (next 4, end 10) -> ",
         ]
@@ -120,13 +120,13 @@ class TestKafka:
     def test_another_program_in_the_group_51(
         self, environ: dict[str, str], kafka: KafkaAddress, topic: Callable[..., str], doctor: Doctor
     ) -> None:
-        ours, other = environ["RUNSTEP_KAFKA__TOPICS"], topic()
-        with member(kafka, environ, ours, other, client_id="billing"):
+        own, other = environ["RUNSTEP_KAFKA__TOPICS"], topic()
+        with member(kafka, environ, own, other, client_id="billing"):
             answer = doctor()
         assert answer.code == 1
-        (told,) = [text for text in answer.about("group", "bad") if "another program" in text]
-        assert told.startswith(f"billing on 127.0.0.1 reads {other} in it")
-        assert "kafka.group_id" in told
+        (finding,) = [text for text in answer.about("group", "bad") if "another program" in text]
+        assert finding.startswith(f"billing on 127.0.0.1 reads {other} in it")
+        assert "kafka.group_id" in finding
 
     def test_a_stranger_who_reads_our_topics_is_named_51(
         self, environ: dict[str, str], kafka: KafkaAddress, doctor: Doctor
@@ -165,8 +165,8 @@ class TestKafka:
 
         with member(kafka, environ, topic, assignor=Forgetful, client_id="runstep"):
             answer = doctor()
-        (told,) = answer.about("group", "bad")
-        assert told.startswith(f"no member reads {topic}/1, {topic}/2")
+        (finding,) = answer.about("group", "bad")
+        assert finding.startswith(f"no member reads {topic}/1, {topic}/2")
 
     def test_dead_letters_that_would_not_fit_and_a_compacted_topic(
         self, environ: dict[str, str], topic: Callable[..., str], doctor: Doctor, monkeypatch: pytest.MonkeyPatch
@@ -176,10 +176,10 @@ class TestKafka:
         monkeypatch.setenv("RUNSTEP_KAFKA__TOPICS", compacted)
         answer = doctor()
         assert answer.code == 0
-        (told,) = answer.about(f"topic {dead_letters}", "warning")
-        assert f"does not fit there whole -> set max.message.bytes = 33554432 for {dead_letters}" in told
-        (told,) = answer.about(f"topic {compacted}", "warning")
-        assert "cleanup.policy = compact" in told
+        (finding,) = answer.about(f"topic {dead_letters}", "warning")
+        assert f"does not fit there whole -> set max.message.bytes = 33554432 for {dead_letters}" in finding
+        (finding,) = answer.about(f"topic {compacted}", "warning")
+        assert "cleanup.policy = compact" in finding
         assert environ
 
 
@@ -206,6 +206,6 @@ class TestServices:
     def test_a_setting_is_wrong(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setenv("RUNSTEP_BATCH__MAX_ROWS", "many")
         assert execute(["doctor", "--json"]) == 78
-        told = json.loads(capsys.readouterr().out)
-        assert not told["ok"]
-        assert "batch.max_rows" in told["checks"][0]["detail"]
+        printed = json.loads(capsys.readouterr().out)
+        assert not printed["ok"]
+        assert "batch.max_rows" in printed["checks"][0]["detail"]

@@ -27,9 +27,9 @@ class TestClickHouse:
         clickhouse.query(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 0")
         answer = doctor()
         assert (answer.code, answer.cause) == (1, "tables")
-        (told,) = answer.about("tables")
-        assert f"{table} does not recognize" in told
-        assert "MODIFY SETTING non_replicated_deduplication_window = 1000" in told
+        (finding,) = answer.about("tables")
+        assert f"{table} does not recognize" in finding
+        assert "MODIFY SETTING non_replicated_deduplication_window = 1000" in finding
 
     def test_views_in_the_wrong_order_and_one_that_is_not_ours(
         self, environ: dict[str, str], clickhouse: ClickHouseAddress, doctor: Doctor
@@ -72,16 +72,16 @@ class TestClickHouse:
         failed = "SELECT count() FROM system.mutations WHERE latest_fail_reason != '' AND database = '{}'"
         while clickhouse.query(failed.format(environ["RUNSTEP_CLICKHOUSE__DATABASE"])) == "0\n":
             pass
-        (told,) = doctor().about("mutation run_step_ledger", "warning")
-        assert "KILL MUTATION" in told
+        (finding,) = doctor().about("mutation run_step_ledger", "warning")
+        assert "KILL MUTATION" in finding
 
     def test_a_wrong_password(self, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, doctor: Doctor) -> None:
         host = environ["RUNSTEP_CLICKHOUSE__URL"].rpartition("@")[2].removeprefix("http://")
         monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", f"http://nobody:unspeakable@{host}")
         answer = doctor()
         assert (answer.code, answer.cause) == (1, f"clickhouse http://{host}")
-        (told,) = answer.about("clickhouse", "bad")
-        assert told.endswith("-> check clickhouse.username and clickhouse.password")
+        (finding,) = answer.about("clickhouse", "bad")
+        assert finding.endswith("-> check clickhouse.username and clickhouse.password")
         assert "unspeakable" not in str(answer.checks)
 
     def test_an_embedded_clickhouse(
@@ -147,9 +147,9 @@ class TestUsers:
         as_user("bare")
         answer = doctor()
         assert not answer.about("insert settings", "bad")
-        (told,) = answer.about("deduplication", "warning")
-        assert told.startswith("unknown whether runsteps.run_steps recognizes")
-        assert "GRANT SHOW TABLES" in told
+        (finding,) = answer.about("deduplication", "warning")
+        assert finding.startswith("unknown whether runsteps.run_steps recognizes")
+        assert "GRANT SHOW TABLES" in finding
         for name in ("disks", "parts", "mutations", "replicas", "metrics"):
             assert any(f"GRANT SELECT ON system.{name} TO this user" in text for text in answer.about("")), name
 

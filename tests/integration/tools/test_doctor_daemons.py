@@ -97,7 +97,7 @@ def test_a_daemon_that_makes_no_progress(url: str, health: SetHealth) -> None:
     assert "restart" in finding.fix
 
 
-def test_what_is_no_trouble_yet_is_told_too(url: str, health: SetHealth) -> None:
+def test_what_is_no_trouble_yet_is_shown_too(url: str, health: SetHealth) -> None:
     health.state |= {
         "partitions": {},
         "sink": STATUS["sink"] | {"breaker": "open", "failures_in_a_row": 4, "most_rows": 500},
@@ -141,12 +141,12 @@ def test_another_program_on_the_port() -> None:
 
 
 def test_https_with_client_certificates(tmp_path: Path, health: SetHealth) -> None:
-    ours, others = Certificates(tmp_path / "ours"), Certificates(tmp_path / "others")
-    certificate = ours.issue("daemon")
+    own, others = Certificates(tmp_path / "own"), Certificates(tmp_path / "others")
+    certificate = own.issue("daemon")
     files: dict[str, Any] = {
         "cert_file": certificate.cert_file,
         "key_file": certificate.key_file,
-        "client_ca_file": ours.ca_file,
+        "client_ca_file": own.ca_file,
     }
     with serving(CollectorRegistry(), health, **files) as endpoints:
         bind = "{}:{}".format(*endpoints.address)
@@ -178,8 +178,8 @@ def doctor(
                 monkeypatch.setenv(name, value)
         capsys.readouterr()
         code = execute(["doctor", "--json"])
-        told: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return told | {"code": code}
+        printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return printed | {"code": code}
 
     return run
 
@@ -191,19 +191,19 @@ def test_a_daemon_at_work_and_one_that_may_not_write(
         load.finish()
     with running_daemon(*there, retry__max_delay=1) as daemon:
         daemon.wait_until_accounted()
-        told = doctor(daemon)
-        details = {check["subject"]: check["detail"] for check in told["checks"]}
-        assert (told["code"], told["ok"]) == (0, True), told
+        printed = doctor(daemon)
+        details = {check["subject"]: check["detail"] for check in printed["checks"]}
+        assert (printed["code"], printed["ok"]) == (0, True), printed
         assert details[f"daemon http://{daemon.address}"].startswith("running, 4 partitions")
-        assert f"has {there.topic} 0, 1, 2, 3" in json.dumps(told)
+        assert f"has {there.topic} 0, 1, 2, 3" in json.dumps(printed)
         clickhouse.query(
             f"ALTER TABLE {there.database}.run_steps MODIFY SETTING non_replicated_deduplication_window = 0"
         )
         until(lambda: daemon.get("/readyz")[0] == NOT_READY, lambda: f"{daemon.get('/readyz')}")
-        told = doctor(daemon)
-    assert told["code"] == 1
-    assert told["cause"] == "tables"
-    (waiting,) = [check for check in told["checks"] if check["subject"].startswith("daemon") and not check["ok"]]
+        printed = doctor(daemon)
+    assert printed["code"] == 1
+    assert printed["cause"] == "tables"
+    (waiting,) = [check for check in printed["checks"] if check["subject"].startswith("daemon") and not check["ok"]]
     assert f"{there.database}.run_steps does not recognize an insert that is sent twice" in waiting["detail"]
     assert waiting["fix"].startswith("ALTER TABLE")
 

@@ -242,10 +242,10 @@ def test_a_mistake_gets_one_line(
     arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert execute(["report", *arguments]) == code
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert words in told.err
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
     assert list(Path().iterdir()) == []
 
 
@@ -258,8 +258,8 @@ def test_tables_of_an_earlier_version_are_named(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", database)
         assert execute(["report", *HOUR]) == 69
-    assert "runs_between" in (told := capsys.readouterr().err)
-    assert "run `runstep migrate`" in told
+    assert "runs_between" in (printed := capsys.readouterr().err)
+    assert "run `runstep migrate`" in printed
 
 
 def test_a_server_that_is_away_and_tables_that_are_missing_are_named(
@@ -267,9 +267,9 @@ def test_a_server_that_is_away_and_tables_that_are_missing_are_named(
 ) -> None:
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", "http://bob:hunter2@127.0.0.1:1")
     assert execute(["report"]) == 69
-    told = capsys.readouterr().err
-    assert "cannot connect to http://127.0.0.1:1" in told
-    assert "hunter2" not in told
+    printed = capsys.readouterr().err
+    assert "cannot connect to http://127.0.0.1:1" in printed
+    assert "hunter2" not in printed
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", clickhouse.url)
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "system")
     assert execute(["report"]) == 69

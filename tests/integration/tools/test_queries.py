@@ -130,7 +130,7 @@ def test_a_run_belongs_to_the_span_in_which_it_began_and_is_whole(capsys: pytest
     ],
 )
 @pytest.mark.usefixtures("reader")
-def test_a_report_does_what_it_is_told(
+def test_a_report_takes_its_arguments(
     capsys: pytest.CaptureFixture[str], name: str, arguments: list[str], names: str, truth: list[tuple[Any, ...]]
 ) -> None:
     assert columns(ask(capsys, name, *arguments), names) == truth
@@ -141,13 +141,17 @@ def test_the_sql_that_is_shown_gives_the_same_answer(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("runs_by_status", "slowest_steps"):
-        told = ["--since", "2026-03-02T10:00:05", *(["--set", "assistant=an'n\\"] if name == "slowest_steps" else [])]
-        assert execute(["query", "--report", name, "--show", *told]) == 0
+        arguments = [
+            "--since",
+            "2026-03-02T10:00:05",
+            *(["--set", "assistant=an'n\\"] if name == "slowest_steps" else []),
+        ]
+        assert execute(["query", "--report", name, "--show", *arguments]) == 0
         sql = capsys.readouterr().out
         assert "{" not in sql
         monkeypatch.setattr("sys.stdin", io.StringIO(sql))
         assert execute(["query", "-", "--json"]) == 0
-        assert json.loads(capsys.readouterr().out) == ask(capsys, name, *told)
+        assert json.loads(capsys.readouterr().out) == ask(capsys, name, *arguments)
 
 
 @pytest.mark.usefixtures("reader")

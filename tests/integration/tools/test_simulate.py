@@ -118,7 +118,7 @@ def test_a_pace_is_kept_and_ctrl_c_ends_it_with_everything_acknowledged(kafka, t
         (("-n", "5", "--poison", "2"), 64, "--poison"),
     ],
 )
-def test_a_mistake_is_told_in_a_line(tmp_path, arguments, code, said):
+def test_a_mistake_is_named_in_a_line(tmp_path, arguments, code, said):
     done = simulate(tmp_path, *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
@@ -206,7 +206,7 @@ def test_without_the_extra_the_fix_is_named(monkeypatch):
         pass
 
 
-def test_a_binary_that_ends_at_once_is_told_with_its_words(monkeypatch, tmp_path):
+def test_a_binary_that_ends_at_once_is_named_with_its_words(monkeypatch, tmp_path):
     broken = tmp_path / "tansu"
     broken.write_text("#!/bin/sh\necho no memory left\nexit 3\n")
     broken.chmod(0o755)

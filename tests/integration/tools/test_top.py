@@ -26,13 +26,16 @@ from tests.support.daemon import environment, running_daemon
 from tests.support.endpoints_rig import SetHealth, registry_with_a_step, serving
 from tests.support.oracle import Load, Place, place, status, traffic, until
 
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 
 
 def health(**state: Any) -> SetHealth:
-    told = SetHealth()
-    told.state = {"state": "running", "partitions": {"steps/0": {"position": 7, "committed": 5, "lag": 1_200}}} | state
-    return told
+    printed = SetHealth()
+    printed.state = {
+        "state": "running",
+        "partitions": {"steps/0": {"position": 7, "committed": 5, "lag": 1_200}},
+    } | state
+    return printed
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def address() -> Iterator[str]:
 def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Run the command, and return its exit code and what it says on standard output and standard error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RUNSTEP_HTTP__BIND", NOBODY)
+    monkeypatch.setenv("RUNSTEP_HTTP__BIND", UNREACHABLE)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -64,17 +67,20 @@ def stuck() -> Iterator[str]:
 
 
 def test_json_has_what_the_screen_has(top: Callable[..., Any], address: str) -> None:
-    code, out, _ = top("--json", address, NOBODY)
-    told = json.loads(out)
+    code, out, _ = top("--json", address, UNREACHABLE)
+    printed = json.loads(out)
     assert code == 0
-    assert {"at", "records", "rows", "lag", "trend", "catch_up", "backlog_age", "delay_p95", "causes"} <= told.keys()
-    assert (told["lag"], told["topics"], told["records"]) == (1_200, ["steps"], 0.0)
-    (cause,) = told["causes"]
-    assert (cause.startswith(f"{NOBODY}: away"), cause.endswith(": connection refused")) == (True, True)
-    assert [(member["name"], member["state"]) for member in told["members"]] == [(address, "running"), (NOBODY, "away")]
-    assert told["partitions"][0] | {"name": "steps/0", "member": address, "lag": 1_200} == told["partitions"][0]
-    assert told["outcomes"][0] == {"outcome": "stored", "reason": "", "rate": 0.0, "total": 0.0}
-    assert {"troubles", "steps", "failures", "speeds", "lags"} <= told.keys()
+    assert {"at", "records", "rows", "lag", "trend", "catch_up", "backlog_age", "delay_p95", "causes"} <= printed.keys()
+    assert (printed["lag"], printed["topics"], printed["records"]) == (1_200, ["steps"], 0.0)
+    (cause,) = printed["causes"]
+    assert (cause.startswith(f"{UNREACHABLE}: away"), cause.endswith(": connection refused")) == (True, True)
+    assert [(member["name"], member["state"]) for member in printed["members"]] == [
+        (address, "running"),
+        (UNREACHABLE, "away"),
+    ]
+    assert printed["partitions"][0] | {"name": "steps/0", "member": address, "lag": 1_200} == printed["partitions"][0]
+    assert printed["outcomes"][0] == {"outcome": "stored", "reason": "", "rate": 0.0, "total": 0.0}
+    assert {"troubles", "steps", "failures", "speeds", "lags"} <= printed.keys()
 
 
 def test_once_is_text_and_so_is_what_is_not_on_a_terminal(top: Callable[..., Any], address: str) -> None:
@@ -92,8 +98,8 @@ def test_the_daemon_of_the_settings_is_the_default(
 ) -> None:
     monkeypatch.setenv("RUNSTEP_HTTP__BIND", address)
     monkeypatch.setenv("RUNSTEP_KAFKA__GROUP_ID", "mine")
-    told = json.loads(top("--json")[1])
-    assert (told["members"][0]["name"], told["group"]) == (address, "mine")
+    printed = json.loads(top("--json")[1])
+    assert (printed["members"][0]["name"], printed["group"]) == (address, "mine")
 
 
 def test_nobody_answers(top: Callable[..., Any]) -> None:
@@ -134,12 +140,12 @@ def test_a_daemon_on_any_free_port_has_to_be_named(top: Callable[..., Any], monk
 
 
 def test_a_group_that_kafka_does_not_tell_of(top: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_SERVERS", NOBODY)
+    monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_SERVERS", UNREACHABLE)
     monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_TIMEOUT", "0.5")
     code, out, err = top("--once", "--group")
     assert (code, err) == (69, "")
     assert "no daemon to ask" in out
-    assert f"Kafka at {NOBODY}" in out
+    assert f"Kafka at {UNREACHABLE}" in out
 
 
 def test_what_is_not_runstep_or_speaks_no_http_is_away_with_the_cause() -> None:
@@ -165,18 +171,18 @@ def test_who_is_stuck_keeps_nobody_waiting(address: str) -> None:
     with stuck() as silent:
         find, ask = named_daemons([address, silent], HttpSettings()), ask_over_http(HttpSettings())
         patient, impatient = Sampler(find, ask), Sampler(find, ask, answer_timeout_s=0.0)
-        told: dict[str, Answer] = {}
+        printed: dict[str, Answer] = {}
 
-        def hear(sampler: Sampler) -> set[str]:
+        def poll(sampler: Sampler) -> set[str]:
             found = sampler.sample(0.1)
             assert list(found.expected) == [address, silent]
-            told.update({answer.address: answer for answer in found.answers})
-            return set(told)
+            printed.update({answer.address: answer for answer in found.answers})
+            return set(printed)
 
-        until(lambda: hear(patient) == {address}, lambda: f"{told}")
-        assert isinstance(told.pop(address), Answered)
-        until(lambda: silent in hear(impatient) and isinstance(told.get(address), Answered), lambda: f"{told}")
-        late = told[silent]
+        until(lambda: poll(patient) == {address}, lambda: f"{printed}")
+        assert isinstance(printed.pop(address), Answered)
+        until(lambda: silent in poll(impatient) and isinstance(printed.get(address), Answered), lambda: f"{printed}")
+        late = printed[silent]
         assert isinstance(late, Unanswered)
         assert late.cause.startswith("no answer for")
 
@@ -234,10 +240,13 @@ def test_a_name_stands_for_all_its_addresses(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_https_with_client_certificates(tmp_path: Path) -> None:
-    ours, others = Certificates(tmp_path / "ours"), Certificates(tmp_path / "others")
-    certificate, stranger = ours.issue("daemon"), others.issue("daemon")
+    authority, others = Certificates(tmp_path / "authority"), Certificates(tmp_path / "others")
+    certificate, stranger = authority.issue("daemon"), others.issue("daemon")
     http = HttpSettings(
-        cert_file=certificate.cert_file, key_file=certificate.key_file, client_ca_file=ours.ca_file, bind="127.0.0.1:0"
+        cert_file=certificate.cert_file,
+        key_file=certificate.key_file,
+        client_ca_file=authority.ca_file,
+        bind="127.0.0.1:0",
     )
     with ExitStack() as stack:
         shown = http.model_dump(exclude={"bind"})
@@ -286,16 +295,16 @@ def test_a_real_group_with_workers(there: Place, top: Callable[..., Any], monkey
         found = group_members(
             Settings(kafka=KafkaSettings(bootstrap_servers=(there.kafka.bootstrap,), group_id="none"))
         )()
-    told = json.loads(out)
+    printed = json.loads(out)
     assert (code, err, found) == (0, "", [])
-    assert (told["group"], told["topics"], told["causes"]) == (daemon.group, [there.topic], [])
-    whole, *workers = told["members"]
+    assert (printed["group"], printed["topics"], printed["causes"]) == (daemon.group, [there.topic], [])
+    whole, *workers = printed["members"]
     assert (whole["name"], whole["state"], whole["breaker"]) == (daemon.address, "running", "closed")
     assert whole["insert_p95"] is None or whole["insert_p95"] > 0
     assert sorted(worker["worker"] for worker in workers) == ["1", "2"]
     assert [worker["partitions"] for worker in workers] == [2, 2]
-    assert len(told["partitions"]) == 4
-    assert {row["member"] for row in told["partitions"]} <= {worker["name"] for worker in workers}
-    assert {row["state"] for row in told["partitions"]} == {"read"}
-    assert sum(row["total"] for row in told["outcomes"]) == 400
-    assert {row["outcome"] for row in told["outcomes"]} == {"stored", "dead_lettered", "ignored"}
+    assert len(printed["partitions"]) == 4
+    assert {row["member"] for row in printed["partitions"]} <= {worker["name"] for worker in workers}
+    assert {row["state"] for row in printed["partitions"]} == {"read"}
+    assert sum(row["total"] for row in printed["outcomes"]) == 400
+    assert {row["outcome"] for row in printed["outcomes"]} == {"stored", "dead_lettered", "ignored"}

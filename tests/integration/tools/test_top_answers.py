@@ -22,7 +22,7 @@ from pipeline.tools.top.counters import labels
 from pipeline.tools.top.sampling import Answer, Answered, Unanswered, ask_over_http, parsed
 from tests.support.endpoints_rig import SetHealth, serving
 
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 STATUS = b'{"state": "running"}'
 
 
@@ -101,9 +101,9 @@ def test_what_is_no_number_does_not_count() -> None:
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Settings under which nobody is there."""
+    """Settings under which no service is there."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RUNSTEP_HTTP__BIND", NOBODY)
+    monkeypatch.setenv("RUNSTEP_HTTP__BIND", UNREACHABLE)
     return monkeypatch
 
 
@@ -115,7 +115,7 @@ def test_a_name_that_no_host_can_have(name: str, capsys: pytest.CaptureFixture[s
 
 
 def test_why_nobody_is_known_is_waited_for(nowhere: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    nowhere.setenv("RUNSTEP_KAFKA__BOOTSTRAP_SERVERS", NOBODY)
+    nowhere.setenv("RUNSTEP_KAFKA__BOOTSTRAP_SERVERS", UNREACHABLE)
     nowhere.setenv("RUNSTEP_KAFKA__BOOTSTRAP_TIMEOUT", "2.5")
     # Shorter than that, as the real one is shorter than the default.
     nowhere.setattr("pipeline.commands.top._ANSWER_TIMEOUT_S", 2.0)
@@ -131,19 +131,19 @@ def test_a_broker_whose_answer_is_not_understood(
         nowhere.setenv("RUNSTEP_KAFKA__BOOTSTRAP_SERVERS", address)
         nowhere.setenv("RUNSTEP_KAFKA__GROUP_ID", "some")
         code = execute(["top", "--once", "--group"])
-    told = capsys.readouterr()
-    assert (code, told.err) == (69, "")
-    assert "group some: " in told.out
+    printed = capsys.readouterr()
+    assert (code, printed.err) == (69, "")
+    assert "group some: " in printed.out
 
 
 def test_a_dumb_terminal_gets_text(nowhere: pytest.MonkeyPatch) -> None:
     nowhere.setenv("TERM", "dumb")
-    ours, theirs = pty.openpty()
-    with open(ours, "rb", buffering=0) as terminal, open(theirs, "rb", buffering=0):  # noqa: PTH123 - descriptors
+    own, theirs = pty.openpty()
+    with open(own, "rb", buffering=0) as terminal, open(theirs, "rb", buffering=0):  # noqa: PTH123 - descriptors
         process = subprocess.run(
             [sys.executable, "-m", "pipeline.cli", "top"], stdin=theirs, stdout=theirs, timeout=60, check=False
         )
-        told = os.read(terminal.fileno(), 65_536).decode()
+        printed = os.read(terminal.fileno(), 65_536).decode()
     assert process.returncode == 69
-    assert "connection refused" in told
-    assert "\x1b" not in told
+    assert "connection refused" in printed
+    assert "\x1b" not in printed

@@ -36,7 +36,7 @@ def there(kafka: KafkaAddress, clickhouse: ClickHouseAddress) -> Iterator[Place]
 
 @pytest.fixture
 def nowhere() -> Place:
-    """A Kafka and a ClickHouse that nobody runs: enough where only processes matter."""
+    """A Kafka and a ClickHouse that do not run: enough where only processes matter."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     return Place(KafkaAddress(f"127.0.0.1:{port}"), ClickHouseAddress(f"http://127.0.0.1:{port}"), "steps", "steps")
@@ -50,12 +50,12 @@ def pids(daemon: Daemon) -> dict[str, int]:
 def ends(pid: int) -> Callable[[], bool]:
     """Return what says whether a process has ended; a pid that was given to another one is not mistaken for it."""
     stat = Path(f"/proc/{pid}/cmdline")
-    told = stat.read_bytes()
-    assert b"pipeline.workers.process" in told
+    command_line = stat.read_bytes()
+    assert b"pipeline.workers.process" in command_line
 
     def ended() -> bool:
         try:
-            return stat.read_bytes() != told
+            return stat.read_bytes() != command_line
         except OSError:
             return True
 
@@ -79,7 +79,7 @@ def wait_for_workers(daemon: Daemon) -> dict[str, int]:
 
 
 def settings(**given: Any) -> Settings:
-    """Return settings of services that nobody runs."""
+    """Return settings of services that do not run."""
     kafka = KafkaSettings(bootstrap_servers=("127.0.0.1:1",), bootstrap_timeout=0.5)
     clickhouse = ClickHouseSettings(url=SecretStr("http://127.0.0.1:1"))
     return Settings(**{"kafka": kafka, "clickhouse": clickhouse, "http": HttpSettings(bind="127.0.0.1:0")} | given)
@@ -171,12 +171,12 @@ def test_a_killed_worker_is_started_again_and_no_counter_falls_or_is_above_the_t
         load.stop()
         daemon.wait_until_accounted()
         last = drained(daemon)
-        told = daemon.log(1_000)
+        logged = daemon.log(1_000)
     truth = Truth(there, load.produced)
     truth.check_tables()
     assert truth.excess(summed([last])) == ""
     assert fallen == []
-    assert "ended with signal 9 (Killed)" in told
+    assert "ended with signal 9 (Killed)" in logged
 
 
 def test_workers_end_by_themselves_when_the_supervisor_is_killed(there: Place) -> None:

@@ -41,7 +41,7 @@ def metrics_before_commit() -> list[Change]:
 
 
 def late_commit_counted() -> list[Change]:
-    """Ignore fencing: count what was written, whoever may commit it."""
+    """Ignore fencing: count what was written, no matter who may commit it."""
     conclude = Processor._conclude
 
     def changed(self: Processor) -> None:
@@ -56,7 +56,7 @@ def late_commit_counted() -> list[Change]:
 
 
 def retained_rows_dropped() -> list[Change]:
-    """Begin anew after a rebalance, and do not read the retained partitions again."""
+    """Start afresh after a rebalance, and do not read the retained partitions again."""
     follow = Processor._follow
 
     def changed(self: Processor, change: Any) -> None:

@@ -25,7 +25,7 @@ def fenced_commit_taken_for_done() -> list[Change]:
 
 
 def failed_poll_not_rewound() -> list[Change]:
-    """Go on where the client is after a poll that raised: what it had taken is nowhere."""
+    """Read on where the client is after a poll that raised: what it had taken is lost."""
     return [(Positions, "rewind", lambda *_: None)]
 
 
@@ -69,7 +69,7 @@ def loss_in_a_join_not_reported() -> list[Change]:
 
 
 def loss_not_reported() -> list[Change]:
-    """Go on at the log's start, and say nothing."""
+    """Read on at the log's start, and say nothing."""
     return [(Recovery, "_report_lost", lambda *_: None)]
 
 

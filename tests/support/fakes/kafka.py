@@ -1,7 +1,7 @@
 """An in-memory broker with consumer groups, and the fake of `contracts.Source` and `contracts.DeadLetterQueue` on it.
 
 Owns what the contract suites need of Kafka: offsets with gaps, committed offsets, retention, groups whose rebalances
-are cooperative and sticky, members that are put out. Everything happens when a member polls; nothing blocks.
+are cooperative and sticky, members that are removed. Everything happens when a member polls; nothing blocks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -139,7 +139,7 @@ class FakeSource:
         return changes
 
     def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition] | None:
-        """Commit what is assigned; nothing once put out of the group, or while the broker is away."""
+        """Commit what is assigned; nothing once removed from the group, or while the broker is away."""
         if self.broker.down or self.evicted:
             return None
         owned = {partition: offset for partition, offset in offsets.items() if partition in self.positions}

@@ -85,10 +85,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_wrong_usage_is_one_line_and_64(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(arguments) == 64
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith(line)
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(line)
+    assert printed.err.count("\n") == 1
 
 
 def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,10 +119,10 @@ def test_what_ends_a_command_decides_the_exit_code(
 
     query.query = fail  # type: ignore[attr-defined]
     assert execute(["query"]) == code
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert "Traceback" not in printed
     if isinstance(error, RunstepError):
-        assert told == f"runstep: {error}\n"
+        assert printed == f"runstep: {error}\n"
 
 
 def test_a_fault_of_ours_is_one_line_without_secrets_and_a_stack_on_demand(
@@ -133,15 +133,15 @@ def test_a_fault_of_ours_is_one_line_without_secrets_and_a_stack_on_demand(
 
     query.query = fail  # type: ignore[attr-defined]
     assert execute(["query"]) == 70
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert "ValueError: two lines" in told
-    assert "hunter2" not in told
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "ValueError: two lines" in printed
+    assert "hunter2" not in printed
     monkeypatch.setenv("RUNSTEP_LOG__LEVEL", "debug")
     assert execute(["query"]) == 70
-    told = capsys.readouterr().err
-    assert "Traceback" in told
-    assert "hunter2" not in told
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed
+    assert "hunter2" not in printed
 
 
 def test_the_number_that_a_command_returns_is_the_exit_code(query: ModuleType) -> None:
@@ -225,9 +225,9 @@ def test_check_of_services_that_are_away(capsys: pytest.CaptureFixture[str], mon
     monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_TIMEOUT", "0.3")
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", "http://user:hunter2@127.0.0.1:1")
     assert execute(["check", "--live"]) == 69
-    told = capsys.readouterr()
-    assert "bad  kafka  Kafka at 127.0.0.1:1: nothing listens there (connection refused)" in told.out
-    assert "bad  clickhouse http://127.0.0.1:1" in told.out
-    assert "2 of 9 checks failed" in told.out
-    assert told.err == ""
-    assert "hunter2" not in told.out
+    printed = capsys.readouterr()
+    assert "bad  kafka  Kafka at 127.0.0.1:1: nothing listens there (connection refused)" in printed.out
+    assert "bad  clickhouse http://127.0.0.1:1" in printed.out
+    assert "2 of 9 checks failed" in printed.out
+    assert printed.err == ""
+    assert "hunter2" not in printed.out

@@ -181,12 +181,12 @@ def test_broken_toml_names_file_and_place() -> None:
     assert "line 1" in line
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_named_at_once() -> None:
     lines = problems({"RUNSTEP_NO": "1", "RUNSTEP_BATCH__MAX_ROWS": "0"}, toml="[kafka]\nx = 1\n")
     assert len(lines) == 3
 
 
-def test_an_unknown_file_of_ours_in_the_secrets_directory(tmp_path: Path) -> None:
+def test_an_unknown_file_in_the_secrets_directory(tmp_path: Path) -> None:
     (tmp_path / "clickhouse__pasword").write_text("x")
     (line,) = problems({"RUNSTEP_SECRETS_DIR": str(tmp_path)})
     assert line.endswith("no setting has the name of this file (did you mean clickhouse__password?)")
@@ -215,7 +215,7 @@ def test_a_url_is_shown_without_its_password_even_where_it_is_malformed(url: str
     assert mask_url(url) == shown
 
 
-def test_no_secret_is_ever_told() -> None:
+def test_no_secret_is_ever_shown() -> None:
     secret = "hunter2-hunter2"  # noqa: S105 - the point
     environ = {
         "RUNSTEP_CLICKHOUSE__URL": f"ftp://user:{secret}@host",

@@ -106,7 +106,7 @@ def test_nothing_but_credentials_changes(sources: Sources) -> None:
         ),
     ],
 )
-def test_sources_that_are_unfit_change_nothing_are_counted_and_told_once(
+def test_sources_that_are_unfit_change_nothing_are_counted_and_logged_once(
     sources: Sources, toml: str, complaint: str
 ) -> None:
     sources.secret("clickhouse.password", "good")

@@ -124,7 +124,7 @@ def test_unclassified_failures_in_a_row_end_the_attempts(sink: Sink, *, suspecte
     sink.insert_error = UNKNOWN
     with pytest.raises(Unclassified, match="NOBODY_KNOWS"):
         sink.attempts.insert(ROWS, "token", suspected=suspected)
-    assert sink.inserts == 2 * allowed, "one that is understood begins the count anew"
+    assert sink.inserts == 2 * allowed, "a classified one restarts the count"
 
 
 def test_dead_letters_that_are_not_acknowledged_say_nothing_of_the_sink(sink: Sink) -> None:

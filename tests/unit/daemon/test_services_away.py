@@ -83,7 +83,7 @@ def test_kafka_that_refuses_to_be_polled_leaves_no_number_that_looks_well(rigs: 
     assert (rig.value("runstep_source_available"), lag(rig)) == (1, 0)
 
 
-def test_brokers_that_fall_silent_are_told_and_the_lag_is_not_known(
+def test_brokers_that_fall_silent_are_named_and_the_lag_is_not_known(
     rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the real source does it: every poll is empty, none raises."""

@@ -1,4 +1,4 @@
-"""What the service manager hears, on a real socket, from a daemon whose state the test sets."""
+"""What the service manager is notified of, on a real socket, from a daemon whose state the test sets."""
 
 import os
 from collections.abc import Iterator
@@ -89,10 +89,10 @@ def test_a_daemon_that_is_stuck_gives_no_sign_of_life_until_it_moves_again(
     notifier.look()
     assert manager.received() == []
     daemon.state = "broken"
-    with capture_logs() as told:
+    with capture_logs() as logged:
         notifier.look()
     assert manager.received() == []
-    assert [line["event"] for line in told] == ["status_failed"]
+    assert [line["event"] for line in logged] == ["status_failed"]
     daemon.state, daemon.stuck = "running", None
     notifier.look()
     assert manager.received() == ["WATCHDOG=1"]
@@ -146,13 +146,13 @@ def test_a_hint_is_followed_at_once(daemon: Patient, address: str, manager: Serv
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1234"}])
 def test_where_nobody_listens_nothing_happens(daemon: Patient, environ: dict[str, str]) -> None:
-    with capture_logs() as told:
+    with capture_logs() as logged:
         notifier = Notifier(daemon, SETTINGS, environ)
         notifier.start()
         notifier.hint()
         notifier.close()
     assert not notifier._thread.ident
-    assert len(told) == ("vsock" in str(environ))
+    assert len(logged) == ("vsock" in str(environ))
 
 
 def test_a_service_manager_that_does_not_read_holds_up_nobody(
@@ -160,22 +160,22 @@ def test_a_service_manager_that_does_not_read_holds_up_nobody(
 ) -> None:
     notifier = Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"})
     daemon.state = "running"
-    with capture_logs() as told:
-        while not told:
+    with capture_logs() as logged:
+        while not logged:
             notifier.look()
-    assert [line["event"] for line in told] == ["systemd_unreachable"]
+    assert [line["event"] for line in logged] == ["systemd_unreachable"]
     manager.received()
     notifier.look()
     assert manager.received() == ["READY=1", "STATUS=running", "WATCHDOG=1"]
 
 
-def test_what_was_not_heard_is_told_again_and_the_log_says_so_once(daemon: Patient, address: str) -> None:
+def test_what_was_not_heard_is_sent_again_and_the_log_says_so_once(daemon: Patient, address: str) -> None:
     notifier = Notifier(daemon, SETTINGS, {"NOTIFY_SOCKET": address})
     daemon.state = "running"
-    with capture_logs() as told:
+    with capture_logs() as logged:
         notifier.look()
         notifier.look()
-    assert [line["event"] for line in told] == ["systemd_unreachable"]
+    assert [line["event"] for line in logged] == ["systemd_unreachable"]
     with ServiceManager(address) as manager:
         notifier.look()
         assert manager.received() == ["READY=1", "STATUS=running"]

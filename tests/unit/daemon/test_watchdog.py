@@ -1,4 +1,4 @@
-"""The watchdog on a thread that is really blocked: told once, with all stacks, and told when it moves again."""
+"""The watchdog on a thread that is really blocked: logged once, with all stacks, and again when it recovers."""
 
 import threading
 import time
@@ -12,16 +12,16 @@ from pipeline.contracts import SystemClock
 from pipeline.daemon.watchdog import PROCESS_STALLED_S, Watchdog, Watched, stacks
 from tests.support.fakes.clock import FakeClock
 
-PATIENCE = 30.0
+STALLED_AFTER_S = 30.0
 
 
 class Worker:
-    """A thread that stirs when it is let through its gate, and waits there otherwise."""
+    """A thread that makes progress when it is let through its gate, and waits there otherwise."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.gate = threading.Event()
-        self.stirred = threading.Event()
+        self.progressed = threading.Event()
         self.last_heartbeat = clock.monotonic()
         self.failure: BaseException | None = None
         self.ended = False
@@ -33,16 +33,16 @@ class Worker:
         while not self.ended:
             self.wait_at_the_gate(hunter2)
             self.last_heartbeat = self.clock.monotonic()
-            self.stirred.set()
+            self.progressed.set()
 
     def wait_at_the_gate(self, secret: str) -> None:
         self.gate.wait()
         self.gate.clear()
 
-    def stir(self) -> None:
-        self.stirred.clear()
+    def proceed(self) -> None:
+        self.progressed.clear()
         self.gate.set()
-        assert self.stirred.wait(10)
+        assert self.progressed.wait(10)
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def watchdog(clock: FakeClock, worker: Worker) -> Watchdog:
     return Watchdog(
         clock,
         [
-            Watched("the worker", last_heartbeat, PATIENCE, lambda: worker.failure),
-            Watched("the other", clock.monotonic, PATIENCE),
+            Watched("the worker", last_heartbeat, STALLED_AFTER_S, lambda: worker.failure),
+            Watched("the other", clock.monotonic, STALLED_AFTER_S),
         ],
     )
 
@@ -82,21 +82,21 @@ def look_for(watchdog: Watchdog, clock: FakeClock, seconds: int) -> list[Any]:
     return logged
 
 
-def test_a_blocked_thread_is_told_once_with_all_stacks_and_told_when_it_moves(
+def test_a_blocked_thread_is_logged_once_with_all_stacks_and_logged_when_it_recovers(
     clock: FakeClock, worker: Worker, watchdog: Watchdog
 ) -> None:
     assert look_for(watchdog, clock, 30) == []
     assert watchdog.cause() is None
-    (told,) = look_for(watchdog, clock, 100)
-    assert (told["event"], told["log_level"]) == ("thread_stalled", "error")
-    assert told["cause"] == "the worker has made no progress for 31 s"
+    (logged,) = look_for(watchdog, clock, 100)
+    assert (logged["event"], logged["log_level"]) == ("thread_stalled", "error")
+    assert logged["cause"] == "the worker has made no progress for 31 s"
     assert watchdog.cause() == "the worker has made no progress for 130 s"
-    worker.stir()
+    worker.proceed()
     assert watchdog.cause() is None
     (again,) = look_for(watchdog, clock, 30)
     assert (again["event"], again["what"], again["after_seconds"]) == ("thread_recovered", "the worker", 130)
     assert [line["event"] for line in look_for(watchdog, clock, 2)] == ["thread_stalled"], (
-        "a second stall is told again"
+        "a second stall is logged again"
     )
 
 
@@ -108,36 +108,36 @@ def test_stacks_name_every_thread_and_the_line_where_it_stands_but_no_value() ->
         assert time.monotonic() < deadline, blocked
         seen = stacks()
         (blocked,) = [list(places) for name, places in seen.items() if name.startswith("blocked ")]
-    ours = [place for place in blocked if place.startswith(f"{__file__}:")]
-    assert [place.rpartition(" ")[2] for place in ours] == ["Worker.work", "Worker.wait_at_the_gate"]
+    own = [place for place in blocked if place.startswith(f"{__file__}:")]
+    assert [place.rpartition(" ")[2] for place in own] == ["Worker.work", "Worker.wait_at_the_gate"]
     assert any(name.startswith("MainThread ") for name in seen)
     assert "hunter2" not in str(seen)
 
 
-def test_a_dead_thread_is_told_at_once_and_without_its_message(
+def test_a_dead_thread_is_logged_at_once_and_without_its_message(
     clock: FakeClock, worker: Worker, watchdog: Watchdog
 ) -> None:
     worker.failure = KeyError("hunter2")
     assert watchdog.cause() == "the worker has ended: KeyError"
-    (told,) = look_for(watchdog, clock, 100)
-    assert told["cause"] == "the worker has ended: KeyError"
+    (logged,) = look_for(watchdog, clock, 100)
+    assert logged["cause"] == "the worker has ended: KeyError"
 
 
 def test_a_process_that_stood_still_as_a_whole_is_given_a_moment(
     clock: FakeClock, worker: Worker, watchdog: Watchdog
 ) -> None:
     look_for(watchdog, clock, 1)
-    clock.advance(PROCESS_STALLED_S + PATIENCE)
+    clock.advance(PROCESS_STALLED_S + STALLED_AFTER_S)
     with capture_logs() as logged:
         watchdog.look()
     assert logged == []
-    worker.stir()
+    worker.proceed()
     assert look_for(watchdog, clock, 5) == []
 
 
 def test_nothing_is_stuck_after_the_end(clock: FakeClock, watchdog: Watchdog) -> None:
     watchdog.start()
-    clock.advance(PATIENCE + 1)
+    clock.advance(STALLED_AFTER_S + 1)
     assert watchdog.cause() is not None
     watchdog.close()
     assert watchdog.cause() is None

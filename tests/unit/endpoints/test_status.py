@@ -160,8 +160,8 @@ def test_the_sink_of_no_worker_is_not_available() -> None:
 
 
 def test_what_is_read_is_fit_for_a_terminal() -> None:
-    told = RUNNING.model_copy(update={"partitions": {}, "causes": ["\x1b[2Jgone"]})
-    read = Status.read(told.json_text())
+    sent = RUNNING.model_copy(update={"partitions": {}, "causes": ["\x1b[2Jgone"]})
+    read = Status.read(sent.json_text())
     assert read.causes == ["␛[2Jgone"]
     assert read.halted == {"steps/1": "no codec␊can read it"}
     assert read.workers == []

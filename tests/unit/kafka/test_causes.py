@@ -43,7 +43,7 @@ def test_kafka_can_be_silent_while_its_causes_are_kept() -> None:
         ("something new", "something new"),
     ],
 )
-def test_causes_are_told_in_a_user_s_words(cause: str, words: str) -> None:
+def test_causes_are_named_in_a_user_s_words(cause: str, words: str) -> None:
     causes = KafkaCauses()
     causes.handle(
         record("Bootstrap connection to %s failed: %s (backoff %.2f secs)", "bootstrap-0", ssl.SSLError(cause), 0.1)

@@ -172,7 +172,7 @@ def test_a_page_gives_each_step_its_own_verdict() -> None:
     ]
 
 
-def test_frames_without_blank_lines_between_them_are_told_apart() -> None:
+def test_frames_without_blank_lines_between_them_are_separated() -> None:
     frames = b"".join(
         b"event: thread.run.step.%s\ndata: %s\n" % (name, wire(step())) for name in (b"created", b"delta", b"completed")
     )

@@ -93,7 +93,7 @@ def test_one_fault_has_one_fingerprint(family):
     assert len({of(message) for message in FAMILIES[family]}) == 1, [masked(message) for message in FAMILIES[family]]
 
 
-def test_faults_are_told_apart():
+def test_faults_are_distinguished():
     messages = DISTINCT + [messages[0] for messages in FAMILIES.values()]
     assert len({of(message) for message in messages}) == len(messages)
 

@@ -112,7 +112,7 @@ def test_every_shape_is_read(last_error, code, message):
         ("ValidationError", "('HTTP error 401: Unauthorized', 'http_client_error', {})", "auth"),
         ("invalid_request_error", "Incorrect API key provided", "auth"),
         ("400", "The response was filtered by the content management policy", "content_filter"),
-        # no code, or one nobody knows
+        # no code, or an unknown one
         ("", "Rate limit is exceeded. Try again in 30 seconds.", "rate_limit"),
         ("", "You\u2019ve exceeded the rate limit", "rate_limit"),
         ("", "No assistant found with id 'asst_1'.", "invalid_request"),

@@ -155,7 +155,7 @@ def test_what_cannot_be_read_is_an_anomaly_and_never_a_guess(value):
     assert read(value) == (None, ["unreadable_timestamp"])
 
 
-def test_an_anomaly_is_told_once():
+def test_an_anomaly_is_noted_once():
     anomalies = ["unknown_type"]
     for value in ("x", "y", "1970-01-20T18:23:54.926Z", "1970-01-20T18:23:54.926Z"):
         millis(value, anomalies)

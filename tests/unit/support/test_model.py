@@ -15,9 +15,9 @@ def event_of(status: str, ended_after: int | None = None, **changes) -> Simulate
     return SimulatedEvent(b"thread_1", b"{}", 0.0, status, "stored", "", (step._replace(**changes),))
 
 
-def fed(*told_events: SimulatedEvent, **options) -> Model:
+def fed(*events: SimulatedEvent, **options) -> Model:
     model = Model(**options)
-    for offset, event in enumerate(told_events):
+    for offset, event in enumerate(events):
         model.add(event, 0, offset)
     return model
 
@@ -112,7 +112,7 @@ def test_samples_are_read_from_the_exposition_and_added_up_over_workers():
     assert read_samples(text) == {"runstep_steps_total{status=completed,type=tool_calls}": 5.0}
 
 
-def test_the_difference_is_told_in_words():
+def test_the_difference_is_said_in_words():
     assert difference({"a": 1}, {"a": 1}) == ""
     assert difference({"a": {"x": 1, "y": 2}, "b": 1}, {"a": {"x": 1, "y": 3}, "c": 1}).splitlines() == [
         "missing b: expected 1",

@@ -32,7 +32,7 @@ def test_brokers_that_crash_and_come_back_cost_nothing_but_time(private_world: P
     private_world.produce_anew(b"next")
     reader.read(b"next")
     assert reader.values() == [*numbered(0, 5), b"next"]
-    assert not reader.told(Withdrawn)
+    assert not reader.reported(Withdrawn)
 
 
 def test_brokers_that_all_come_back_at_another_address_are_found(private_world: PrivateWorld) -> None:
@@ -108,7 +108,7 @@ def test_a_password_that_was_renewed_is_used_when_the_old_one_fails(guarded: Kaf
     guarded.restart()
     produce(guarded, b"after")
     answered = asking(reader)
-    reader.until(lambda: not answered() and bool(reader.member.troubles or reader.told(Withdrawn)))
+    reader.until(lambda: not answered() and bool(reader.member.troubles or reader.reported(Withdrawn)))
     assert b"after" not in reader.values()
     current["sasl_password"] = "second"  # noqa: S105 - of this test's broker
     reader.until(lambda: answered() and b"after" in reader.values())

@@ -16,7 +16,7 @@ def one_by_one(world: PrivateWorld, *values: bytes) -> None:
 
 
 def unread(reader: Reader) -> list[tuple[int, int]]:
-    return [(change.first, change.last) for change in reader.told(Unreadable) if isinstance(change, Unreadable)]
+    return [(change.first, change.last) for change in reader.reported(Unreadable) if isinstance(change, Unreadable)]
 
 
 def keeping_order(reader: Reader) -> list[int | Change]:
@@ -26,9 +26,9 @@ def keeping_order(reader: Reader) -> list[int | Change]:
 
     def polling(timeout: float, most: int) -> Any:
         polled = poll(timeout, most)
-        told = changes()
-        reader.member.changes = lambda: told  # type: ignore[method-assign]  # the source is observed here
-        seen.extend(change for change in told if isinstance(change, Unreadable))
+        latest = changes()
+        reader.member.changes = lambda: latest  # type: ignore[method-assign]  # the source is observed here
+        seen.extend(change for change in latest if isinstance(change, Unreadable))
         for records in polled.values():
             seen.extend(record.offset for record in records if record.partition == 0)
         return polled
@@ -45,7 +45,7 @@ def test_a_damaged_batch_is_passed_over_and_reported_in_its_place(private_world:
     seen = keeping_order(reader)
     reader.read(b"good-3", b"other")
     assert reader.values(0) == [b"good-0", b"good-1", b"good-3"]
-    (reported,) = reader.told(Unreadable)
+    (reported,) = reader.reported(Unreadable)
     assert seen == [0, 1, reported, 3]
     assert isinstance(reported, Unreadable)
     assert (reported.partition, reported.first, reported.last) == (private_world.partition(), 2, 2)

@@ -92,8 +92,8 @@ def test_the_late_commit_of_a_frozen_member_is_refused_and_it_learns_that_it_los
     successor.commit({world.partition(0): 10})
     assert zombie.member.commit({world.partition(0): 3}) is None
     assert world.committed() == 10
-    zombie.until(lambda: zombie.told(Withdrawn) != [], successor)
-    assert {change.lost for change in zombie.told(Withdrawn) if isinstance(change, Withdrawn)} == {True}
+    zombie.until(lambda: zombie.reported(Withdrawn) != [], successor)
+    assert {change.lost for change in zombie.reported(Withdrawn) if isinstance(change, Withdrawn)} == {True}
     zombie.until(lambda: len(zombie.owned) == len(successor.owned) == 1 and zombie.member.joined(), successor)
     (own,) = zombie.owned
     (theirs,) = successor.owned
@@ -125,8 +125,8 @@ def test_a_member_that_is_put_out_while_it_joins_learns_that_it_lost_all(world: 
     frozen.changes.clear()
     frozen.records.clear()
     awake.set()
-    frozen.until(lambda: bool(frozen.told(Withdrawn)) and len(frozen.owned) == 2)
-    assert all(change.lost for change in frozen.told(Withdrawn) if isinstance(change, Withdrawn))
+    frozen.until(lambda: bool(frozen.reported(Withdrawn)) and len(frozen.owned) == 2)
+    assert all(change.lost for change in frozen.reported(Withdrawn) if isinstance(change, Withdrawn))
     world.produce(b"6")
     frozen.read(b"6")
     assert frozen.values() == [b"6"], "what another member has committed is not read again"

@@ -46,7 +46,7 @@ def test_a_log_that_was_truncated_and_filled_again_while_we_were_down_is_read_fr
     second.read(*numbered(200, 300))
     assert second.values() == numbered(200, 300)
     assert [record.offset for record in second.records] == list(range(50, 150))
-    assert not second.told(OffsetsLost)
+    assert not second.reported(OffsetsLost)
 
 
 def test_a_log_that_is_truncated_while_we_read_makes_the_owner_drop_what_it_has(
@@ -166,7 +166,7 @@ def test_lost_offsets_are_reported_once_and_a_halted_partition_stays_halted(
         second.member.resume()
         second.poll()
     assert second.values() == [b"other"]
-    assert second.told(OffsetsLost) == [OffsetsLost(world.partition(0), 3, 6)]
+    assert second.reported(OffsetsLost) == [OffsetsLost(world.partition(0), 3, 6)]
     assert "offsets 3 to 6" in second.member.halted[world.partition(0)]
 
 
@@ -181,7 +181,7 @@ def test_lost_offsets_are_not_reported_again_when_the_same_process_meets_them_ag
         for _ in range(2):
             reader.until(lambda: bool(reader.member.halted))
             again(reader.member, world.partition(0))
-    assert reader.told(OffsetsLost) == [
+    assert reader.reported(OffsetsLost) == [
         OffsetsLost(world.partition(0), 3, 6),
         OffsetsLost(world.partition(0), 7, 8),
     ]
@@ -200,11 +200,11 @@ def test_what_was_read_and_not_committed_is_reported_too_when_it_is_lost_before_
     kafka_admin.delete_records({TopicPartition(world.topic, 0): 9})
     reader.member.resume()
     reader.read(b"9")
-    assert reader.told(OffsetsLost) == [OffsetsLost(world.partition(0), 5, 8)]
+    assert reader.reported(OffsetsLost) == [OffsetsLost(world.partition(0), 5, 8)]
     reader.member.halt(world.partition(0), "its rows were not taken")
     reader.member.resume_halted(world.partition(0))
-    reader.until(lambda: len(reader.told(OffsetsLost)) > 1)
-    assert reader.told(OffsetsLost)[1:] == [OffsetsLost(world.partition(0), 1, 4)]
+    reader.until(lambda: len(reader.reported(OffsetsLost)) > 1)
+    assert reader.reported(OffsetsLost)[1:] == [OffsetsLost(world.partition(0), 1, 4)]
 
 
 def test_lost_offsets_that_were_reported_are_committed_although_no_record_follows(
@@ -212,13 +212,13 @@ def test_lost_offsets_that_were_reported_are_committed_although_no_record_follow
 ) -> None:
     lose(world, kafka_admin, 3, 10)
     reader = world.assigned()
-    reader.until(lambda: bool(reader.told(OffsetsLost)))
+    reader.until(lambda: bool(reader.reported(OffsetsLost)))
     reader.until(lambda: bool(reader.member.lags()) and world.committed() == 10)
     reader.member.close()
     other = world.assigned()
     world.produce(b"next")
     other.read(b"next")
-    assert not other.told(OffsetsLost)
+    assert not other.reported(OffsetsLost)
 
 
 def in_transactions(world: World, *outcomes: str) -> None:

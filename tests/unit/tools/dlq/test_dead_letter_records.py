@@ -113,10 +113,10 @@ def test_a_dead_letter_that_was_sent_twice_is_one_and_both_places_are_known(log:
 def test_only_what_came_since_is_read_the_next_time(log: Log) -> None:
     log.dead_letter(1)
     topic = log.dead_letter_topic()
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     log.dead_letter(2)
-    topic.read_new(lambda done, total: told.append((done, total)))
-    assert (places(topic.chosen(Selection())), told[0], told[-1]) == ([1, 2], (0, 1), (1, 1))
+    topic.read_new(lambda done, total: progress.append((done, total)))
+    assert (places(topic.chosen(Selection())), progress[0], progress[-1]) == ([1, 2], (0, 1), (1, 1))
 
 
 # which dead letters are meant
@@ -182,7 +182,7 @@ def test_an_age_counts_back_from_now(age: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2 hours", "h", "-2h", "yesterday", "2026-13-01", "1700000000"])
-def test_no_time_at_all_is_told(text: str) -> None:
+def test_no_time_at_all_is_named(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="2h or 7d"):
         parse_time(text)
 

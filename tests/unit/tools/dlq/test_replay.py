@@ -102,9 +102,9 @@ def test_what_cannot_come_back_stops_it_there(log: Log, fields: dict[str, Any], 
     log.dead_letter(1, **fields)
     log.dead_letter(2)
     result = log.replay(ReplayPolicy())
-    ((dead_letter, told),) = result.failures
+    ((dead_letter, why),) = result.failures
     assert (dead_letter.identity.offset, result.stopped, result.failed) == (1, True, True)
-    assert told.startswith(cause)
+    assert why.startswith(cause)
     assert [record.value for record in log.returned()] == [b"value 0"]
 
 
@@ -196,23 +196,23 @@ def test_the_whole_of_a_cut_dead_letter_is_fetched_from_its_origin(log: Log) -> 
 )
 def test_a_head_alone_never_comes_back(log: Log, fields: dict[str, Any], cause: str) -> None:
     cut(log, **fields)
-    ((_, told),) = log.replay(ReplayPolicy()).failures
-    assert told == f"the dead letter holds only the first part of 13 bytes, and {cause}"
+    ((_, why),) = log.replay(ReplayPolicy()).failures
+    assert why == f"the dead letter holds only the first part of 13 bytes, and {cause}"
     assert log.returned() == []
 
 
 def test_another_value_at_the_origin_is_not_taken_for_the_cut_one(log: Log) -> None:
     cut(log)
     log.topics[ORIGIN][0][0] = log.topics[ORIGIN][0][0]._replace(value=b"head and tale")
-    ((_, told),) = log.replay(ReplayPolicy()).failures
-    assert "another record" in told
+    ((_, why),) = log.replay(ReplayPolicy()).failures
+    assert "another record" in why
 
 
-def test_an_origin_that_kafka_does_not_hold_any_more_is_told(log: Log) -> None:
+def test_an_origin_that_kafka_does_not_hold_any_more_is_named(log: Log) -> None:
     cut(log)
     log.topics[ORIGIN][0].clear()
-    ((_, told),) = log.replay(ReplayPolicy()).failures
-    assert "no longer holds the original" in told
+    ((_, why),) = log.replay(ReplayPolicy()).failures
+    assert "no longer holds the original" in why
 
 
 # slices, and what the broker refuses

@@ -34,7 +34,7 @@ class Sent:
 
 
 class Producer:
-    """Fails as it is told: each word is what becomes of a record, one that is raised is raised by `send`."""
+    """Fails as the test says: each word is what becomes of a record, one that is raised is raised by `send`."""
 
     def __init__(self, fates: Sequence[Exception | None], raised: Exception | None) -> None:
         self.fates = list(fates)

@@ -252,7 +252,7 @@ def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
             document.require_writable(tmp_path / name)
 
 
-def test_what_fails_while_writing_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_what_fails_while_writing_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file or directory"):
         write_page(page(answers()), tmp_path / "missing" / "r.html")
     with pytest.raises(ConfigError, match="is a directory"):

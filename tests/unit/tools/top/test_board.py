@@ -45,7 +45,7 @@ def test_a_member_that_is_killed_is_away_with_its_cause_and_comes_back_without_a
     assert back.records == pytest.approx(50 / 12)
 
 
-def test_several_daemons_behind_one_address_are_told_apart_and_of() -> None:
+def test_several_daemons_behind_one_address_are_distinguished_and_named() -> None:
     board = Board()
     for at in range(0, 20, 2):
         turn = at // 2 % 2
@@ -171,7 +171,7 @@ def test_a_lag_that_was_never_known_is_not_none_at_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lag", "slope", "speed", "told"),
+    ("lag", "slope", "speed", "words"),
     [
         (None, None, None, "unknown"),
         (500.0, None, 10.0, "unknown"),
@@ -182,8 +182,8 @@ def test_a_lag_that_was_never_known_is_not_none_at_all() -> None:
         (90_000.0, -400.0, 500.0, "shrinking"),
     ],
 )
-def test_where_a_lag_leads(lag: float | None, slope: float | None, speed: float | None, told: str) -> None:
-    assert trend(lag, slope, speed) == told
+def test_where_a_lag_leads(lag: float | None, slope: float | None, speed: float | None, words: str) -> None:
+    assert trend(lag, slope, speed) == words
 
 
 def test_two_looks_at_one_moment_have_no_slope() -> None:
@@ -271,7 +271,7 @@ def test_steps_and_why_they_fail() -> None:
     assert [(row.category, row.rate, row.total) for row in figures.failures] == [("quota", 5.0, 10.0)]
 
 
-def test_a_cause_that_all_have_is_told_once_and_who_cannot_be_found_first() -> None:
+def test_a_cause_that_all_have_is_shown_once_and_who_cannot_be_found_first() -> None:
     sick: dict[str, Any] = {"causes": ["ClickHouse is away"], "state": "waiting"}
     figures = shown(Board(), 0.0, daemon(0.0, **sick), daemon(0.0, SECOND, **sick), trouble="Kafka: no broker")
     assert figures.causes == ("Kafka: no broker", "all members: ClickHouse is away")

@@ -42,15 +42,15 @@ def test_nothing_is_wider_than_its_place_and_nothing_that_others_wrote_acts(draw
         assert not any(ord(character) < 32 for character in text.replace("\n", ""))
 
 
-def test_what_matters_is_told_in_words_not_by_colour_alone() -> None:
+def test_what_matters_is_said_in_words_not_by_colour_alone() -> None:
     figures = stuck()
     head = printed(drawing.headline(figures, 120), 120)
     assert "problems   1 of 2 members answers   group steps   topic steps" in head
     assert "one:9464: [bold]no[/bold] ␛[2J table" in head
     assert "two:9464: away for 2 s: connection refused" in head
     members = printed(drawing.members_table(figures, 200), 200)
-    for told in ("one:9464", "waiting", "closed", "two:9464", "away", "1.2.3"):
-        assert told in members
+    for words in ("one:9464", "waiting", "closed", "two:9464", "away", "1.2.3"):
+        assert words in members
     records = printed(drawing.outcomes_table(figures, 80), 80)
     first = [line.split()[0] for line in records.splitlines()]
     assert first == ["outcome", "stored", "dead_lettered", "invalid_json", "too_deep", "ignored", "delta", "lost"]
@@ -96,8 +96,8 @@ def test_what_is_all_well_caught_up_or_unknown() -> None:
     figures = shown(board, 4.0, daemon(4.0, partitions={"steps/0": (5, 5, 0)}), expected=["one:9464"])
     assert printed(drawing.headline(figures, 80), 80).startswith("● all well   1 member ")
     assert "caught up" in printed(drawing.lag_line(figures, 80), 80)
-    nobody = shown(Board(), 0.0, expected=[])
-    assert "no daemon to ask" in printed(drawing.headline(nobody, 80), 80)
+    no_daemon = shown(Board(), 0.0, expected=[])
+    assert "no daemon to ask" in printed(drawing.headline(no_daemon, 80), 80)
     dead = shown(Board(), 0.0, silent(0.0), expected=["two:9464"])
     assert "no partition yet" in printed(drawing.partitions_table(dead, 80), 80)
 

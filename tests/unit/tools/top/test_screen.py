@@ -22,13 +22,13 @@ PLACES = {f"steps/{number}": (5_000, 4_000, 30 * number) for number in range(12)
 
 
 def rounds() -> Callable[[float], Round]:
-    """Return what makes rounds: a daemon that gets on, beside one that is away."""
+    """Return what makes rounds: a daemon that makes progress, beside one that is away."""
     numbers = count()
 
     def sample(_patience: float) -> Round:
         at = next(numbers) * 2.0
-        told: dict[str, Any] = {"last_error": {"transient": "refused"}, "causes": ["[b]no[/b] table"]}
-        return Round([daemon(at, records=500 * at, partitions=PLACES, **told), silent(at)], [FIRST, SECOND], "")
+        answers: dict[str, Any] = {"last_error": {"transient": "refused"}, "causes": ["[b]no[/b] table"]}
+        return Round([daemon(at, records=500 * at, partitions=PLACES, **answers), silent(at)], [FIRST, SECOND], "")
 
     return sample
 
@@ -52,7 +52,7 @@ async def looked(app: Top) -> None:
     await app.workers.wait_for_complete()
 
 
-def told(app: Top, name: str) -> str:
+def text_of(app: Top, name: str) -> str:
     """Return the text in a place of the screen."""
     strips = app.query_one(f"#{name}").query_one(Static) if name in panels(app) else app.query_one(f"#{name}", Static)
     return "\n".join("".join(segment.text for segment in strip) for strip in strips.render_lines(strips.size.region))
@@ -65,11 +65,11 @@ def panels(app: App[Exception]) -> set[str]:
 def test_a_large_screen_shows_everything_at_once() -> None:
     async def look(app: Top, _: Pilot[Exception]) -> None:
         assert panels(app) == {"members", "partitions", "outcomes", "troubles", "steps"}
-        assert "problems   1 of 2 members answers   group steps" in told(app, "head")
-        assert "[b]no[/b] table" in told(app, "head")
-        assert "330" in told(app, "partitions")
-        assert "refused" in told(app, "troubles")
-        assert "away" in told(app, "members")
+        assert "problems   1 of 2 members answers   group steps" in text_of(app, "head")
+        assert "[b]no[/b] table" in text_of(app, "head")
+        assert "330" in text_of(app, "partitions")
+        assert "refused" in text_of(app, "troubles")
+        assert "away" in text_of(app, "members")
 
     drive(look)
 
@@ -85,7 +85,7 @@ def test_a_small_screen_shows_one_view_at_a_time() -> None:
         assert panels(app) == {"steps"}
         await pilot.press("2")
         assert panels(app) == {"members"}
-        assert "one:9464" in told(app, "members")
+        assert "one:9464" in text_of(app, "members")
         assert app.query_one("#members").region.bottom < SMALL[1]
 
     drive(turn, SMALL)
@@ -111,7 +111,7 @@ def test_partitions_are_sorted_by_key() -> None:
     async def sort(app: Top, pilot: Pilot[Exception]) -> None:
         first = []
         for _ in range(3):
-            first.append(told(app, "partitions").splitlines()[1].split()[0])
+            first.append(text_of(app, "partitions").splitlines()[1].split()[0])
             await pilot.press("s")
             await pilot.pause()
         assert first == ["steps/11", "steps/0", "steps/0"]
@@ -124,7 +124,7 @@ def test_a_pause_keeps_the_picture_and_goes_on_counting() -> None:
     async def pause(app: Top, pilot: Pilot[Exception]) -> None:
         kept = app.figures
         await pilot.press("p")
-        assert "paused" in told(app, "head")
+        assert "paused" in text_of(app, "head")
         app._ask()
         await looked(app)
         await pilot.pause()
@@ -147,7 +147,7 @@ def test_the_interval_follows_the_keys_within_bounds() -> None:
         assert app.interval == 30.0
         await pilot.press("minus", "minus")
         assert app.interval == 60.0
-        assert "every 60 s" in told(app, "head")
+        assert "every 60 s" in text_of(app, "head")
 
     drive(press, SMALL)
 
@@ -204,6 +204,6 @@ def test_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def look(app: Top, _: Pilot[Exception]) -> None:
         assert app.no_color
-        assert "problems" in told(app, "head")
+        assert "problems" in text_of(app, "head")
 
     drive(look, SMALL)
