@@ -21,6 +21,7 @@ What was read under an earlier one is not committed: the partition's next owner,
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -93,14 +94,22 @@ class Assignments:
         self, assignment: Assignment, records: Sequence[Record], dead_letters: Sequence[InvalidRecord]
     ) -> bool:
         """Return whether the dead letters among these records are within the limits; else halt in front of them."""
+        if not dead_letters:
+            assignment.limits.note(len(records), (), 0)
+            return True
         last = 0
         while last < len(dead_letters) and dead_letters[-1 - last].record is records[-1 - last]:
             last += 1
-        assignment.limits.note(len(records), len(dead_letters), last)
-        excess = assignment.limits.excess() if dead_letters else None
-        if excess is not None:
-            self._source.halt(assignment.partition, excess)
-        return excess is None
+        limits = replace(assignment.limits)
+        limits.note(len(records), [dead_letter.reason for dead_letter in dead_letters], last)
+        excess = limits.excess()
+        if excess is None:
+            assignment.limits = limits
+            return True
+        newest = dead_letters[-1]
+        latest = f"the latest at offset {newest.record.offset}, with: {newest.detail}"
+        self._source.halt(assignment.partition, excess.cause(assignment.partition, latest))
+        return False
 
     def give_up(self, assignment: Assignment, cause: str) -> bool:
         """Halt a partition whose rows were not inserted; return whether that makes its buffered rows void."""
