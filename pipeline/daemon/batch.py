@@ -35,7 +35,7 @@ class Assignment:
         sink_limits: how many of its latest records were rejected by the sink, what was given up not counted; the
             writer's, the owner only hands it on to the next assignment.
         next_offset: what will be read next, None before the first record.
-        committed: what the group would start from, None before this member's first commit.
+        committed: what this member committed last, None before its first commit.
     """
 
     partition: Partition

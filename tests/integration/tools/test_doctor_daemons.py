@@ -81,8 +81,8 @@ def test_each_cause_is_a_finding_with_its_own_fix(url: str, health: SetHealth) -
         "runsteps.run_steps does not recognize an insert that is sent twice (x = 0); ALTER TABLE runsteps.run_steps",
         "steps/1 is halted: no codec can read it",
         (
-            "steps/2 is halted: 1,001 records in a row were rejected: invalid_json 1,001; the latest at offset 7, with: "
-            "EOF; look at them with `runstep dlq list --origin steps/2` and remove the cause, or raise a limit"
+            "steps/2 is halted: 1,001 records in a row were rejected: invalid_json 1,001; the latest at offset 7, "
+            "with: EOF; look at them with `runstep dlq list --origin steps/2` and remove the cause, or raise a limit"
         ),
     ]
     health.state |= {"state": "waiting", "causes": health.causes}

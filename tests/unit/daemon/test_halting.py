@@ -232,3 +232,47 @@ def test_nothing_is_read_behind_records_that_exceed_the_limits(rigs: Callable[..
     records = [FakeRecord("run-steps", 0, offset, 1_000, b"k", b"poison") for offset in range(1, 1 + 3 * SLICE)]
     rig.processor._read(partition, records)
     assert (halts, rig.processor.buffered()) == ([partition], 0)
+
+
+def place(rig: Rig, partition: int) -> tuple[int | None, int | None, int | None]:
+    """Return position, committed offset and lag of a partition, as /status says."""
+    shown = rig.processor.status()[f"run-steps/{partition}"]
+    assert rig.registry.get_sample_value(
+        "runstep_consumer_lag_records", {"topic": "run-steps", "partition": str(partition)}
+    ) in {None, shown["lag"]}
+    return shown["position"], shown["committed"], shown["lag"]
+
+
+def test_position_and_lag_add_up_to_the_end_whether_a_partition_is_read_halted_or_without_records(
+    rigs: Callable[..., Rig],
+) -> None:
+    broker, sink = FakeBroker(partitions=4), CursedSink()
+    sink.cursed = {2}
+    produce(broker, 0, *["good"] * 7)
+    broker.skip(0, 2)
+    produce(broker, 1, *["good"] * 50, *["bad"] * 5_000)
+    produce(broker, 2, *["good"] * 20)
+    rig = rigs(broker, sink=sink, dead_letter=STRICT, retry={"halted_delay": 10_000.0})
+    rig.turn(lambda: len(rig.source.halted) == 2 and rig.committed(0) == 7 and rig.committed(1) >= 50)
+    produce(broker, 2, *["good"] * 5)
+    for _ in range(7):
+        rig.clock.advance(1.0)
+        rig.processor.turn()
+    begin = rig.committed(1)
+    assert begin < 5_050
+    assert place(rig, 0) == (9, 7, 0)
+    assert place(rig, 1) == (begin, begin, 5_050 - begin)
+    assert place(rig, 2) == (0, 0, 25)
+    assert place(rig, 3) == (0, 0, 0)
+
+
+def test_what_is_not_known_of_a_partition_is_not_guessed(rigs: Callable[..., Rig]) -> None:
+    broker = FakeBroker()
+    rig = rigs(broker)
+    rig.source.troubles["brokers"] = "away"
+    rig.turn(lambda: "run-steps/0" in rig.processor.status())
+    assert place(rig, 0) == (None, None, None)
+    produce(broker, 0, "good", "good")
+    rig.turn(lambda: rig.committed() == 2)
+    rig.processor.turn()
+    assert place(rig, 0) == (2, 2, None)
