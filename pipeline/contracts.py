@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from pipeline.records import InvalidRecord, Partition, Record
 
@@ -60,6 +60,22 @@ class Unreadable:
 Change: TypeAlias = Assigned | Withdrawn | OffsetsLost | Unreadable
 
 
+class Progress(NamedTuple):
+    """How far a partition is read, at one moment."""
+
+    position: int
+    """The next offset that `poll` delivers; of a halted partition the one where it starts again, its committed one."""
+    committed: int
+    """Where its next owner starts."""
+    end: int
+    """The watermark; never below the position."""
+
+    @property
+    def lag(self) -> int:
+        """What Kafka holds and `poll` has yet to deliver."""
+        return self.end - self.position
+
+
 class Source(Protocol):
     """A member of a consumer group. Used by one thread, the owner's, except where a method says otherwise.
 
@@ -109,8 +125,8 @@ class Source(Protocol):
     def resume_halted(self, partition: Partition) -> None:
         """Read a halted partition again, from its committed offset on; no `Assigned` comes."""
 
-    def lags(self) -> Mapping[Partition, int]:
-        """Return, for each partition of this member, the number of records Kafka holds that `poll` has not returned.
+    def progress(self) -> Mapping[Partition, Progress]:
+        """Return how far each partition of this member is read.
 
         What cannot be known now is left out; while Kafka is away that is everything.
         """

@@ -24,6 +24,12 @@ from pipeline.redaction import redact
 _CREDENTIAL: Final = re.compile(
     r"(?i)(^|_)(password|passwd|passphrase|pwd|secret|token|api_?key|private_?key|authorization|credentials?|cookie)$"
 )
+_USER_PASSWORD: Final = re.compile(r"(//[^\s/@:<\[]{0,256}):(?!\d{1,5}[/?#]|//)(?:[^\s@<]{0,256}@){1,3}")
+_QUERY_SECRET: Final = re.compile(r"(?i)([?&][^=&\s]{0,64}(?:password|token|secret|key)[^=&\s]{0,64})=[^&\s\"'<>]+")
+_OWN_WORDS: Final = re.compile(
+    r"(?<=\w): (?=(?:(?:[a-z_]{2,20}\.[a-z_]{2,40} )?(?:cannot|is|must|unknown|no|there) )|Input )|(?<=_file): "
+)
+"""What says something about a setting or a file that is called like a secret (`.../sasl_password: cannot be read`)."""
 _LIBRARY_LEVELS: Final = {
     # `kafka.causes` needs the warnings even where they are not shown; below them are passwords.
     "kafka": logging.WARNING,
@@ -142,8 +148,17 @@ def _shown_text(value: Any) -> str:
 
 
 def clean(text: str) -> str:
-    """Return a text of foreign origin as a line may show it: of bounded length, without credentials."""
-    return redact(mask_url(text[:_MAX_TEXT_CHARS]))
+    """Return a text as a line may show it: of bounded length, without credentials.
+
+    A word alone may be the value of a setting, and is masked like one. In a sentence only the credentials of an address
+    are: a port, and what follows it, is what went wrong.
+    """
+    text = text[:_MAX_TEXT_CHARS]
+    if len(text.split(maxsplit=1)) == 1:
+        return redact(mask_url(text))
+    if "//" in text:
+        text = _QUERY_SECRET.sub(rf"\1={MASK}", _USER_PASSWORD.sub(rf"\1:{MASK}@", text))
+    return ": ".join(map(redact, _OWN_WORDS.split(text)))
 
 
 _SHARED: Final[list[Processor]] = [

@@ -54,7 +54,7 @@ def address(settings: ClickHouseSettings) -> str:
 
 
 def _split(settings: ClickHouseSettings) -> SplitResult:
-    wrong = ConfigError("clickhouse.url is not http[s]://[user:password@]host[:port] or chdb:PATH")
+    wrong = ConfigError("clickhouse.url is not http[s]://[<user>:<password>@]<host>[:<port>] or chdb:PATH")
     try:
         url = urlsplit(settings.url.get_secret_value())
         known = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0

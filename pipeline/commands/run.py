@@ -1,16 +1,14 @@
 """`runstep run`: the daemon.
 
-Owns the signals: the first SIGTERM or SIGINT drains, the second ends the process at once. That is safe at any moment:
-what is not committed is read again by the next owner.
+Owns the signals: the first SIGTERM, SIGINT, SIGQUIT or SIGHUP drains, a second one ends the process at once. That is
+safe at any moment: what is not committed is read again by the next owner. SIGUSR1 logs the stack of every thread.
 """
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import FrameType
 from typing import Annotated, Final
 
 import structlog
@@ -20,6 +18,7 @@ from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file, settings_from_context
 from pipeline.config import load
 from pipeline.daemon.app import Service
+from pipeline.daemon.signals import ENDING, apart, following, log_stacks
 from pipeline.workers.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
@@ -28,36 +27,35 @@ MAX_WORKERS: Final = 64
 
 
 @contextmanager
-def stopping(stop: Callable[[], None], abandon: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Call `stop` at the first SIGTERM or SIGINT, end the process at the second; the old handlers come back.
+def stopping(
+    stop: Callable[[], None], abandon: Callable[[], None] = lambda: None, show_stacks: Callable[[], None] = log_stacks
+) -> Iterator[None]:
+    """Call `stop` at the first signal that ends, end the process at the second; the old handlers come back.
 
-    `stop` runs on a thread of its own: a handler interrupts code that may hold the very lock that `stop`, or logging,
-    would wait for.
+    A second SIGHUP changes nothing: a terminal that is closed sends it twice, itself and through its shell.
 
     Args:
         stop: asks for a clean end.
         abandon: what else must end with the process, at once.
+        show_stacks: logs the stacks, at SIGUSR1.
     """
     asked = False
 
-    def handle(number: int, _frame: FrameType | None) -> None:
+    def end(number: signal.Signals) -> None:
         nonlocal asked
-        if asked:
+        if not asked:
+            asked = True
+            apart(drain, number.name)
+        elif number is not signal.SIGHUP:
             abandon()
             os._exit(_exit_codes.INTERRUPTED)
-        asked = True
-        threading.Thread(target=drain, args=(signal.Signals(number).name,), name="runstep-stop", daemon=True).start()
 
     def drain(name: str) -> None:
         log.info("draining", message="a second signal ends the process at once", signal=name)
         stop()
 
-    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with following({**dict.fromkeys(ENDING, end), signal.SIGUSR1: lambda _: apart(show_stacks)}):
         yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def run(
@@ -71,7 +69,8 @@ def run(
     """Run the daemon: Kafka in, ClickHouse and Prometheus out.
 
     It also starts while Kafka or ClickHouse is away, waits, and recovers by itself; /readyz names what is missing.
-    SIGTERM or Ctrl-C drains: what was read is written and committed, within `drain_timeout`. A second one ends at once.
+    SIGTERM, Ctrl-C, SIGQUIT or SIGHUP drains: what was read is written and committed, within `drain_timeout`. A second
+    one ends at once. SIGUSR1 logs the stack of every thread, of all workers too, and the daemon goes on.
 
     One process uses one core. `--workers N` runs N of them behind one address: counters are their sums, gauges have a
     label `worker`, and a worker that dies is restarted. More workers than the topics have partitions are of no use.
@@ -85,7 +84,7 @@ def run(
     load_again = partial(load, config_file.get())
     if workers > 1:
         supervisor = Supervisor(settings, workers, load_again)
-        with stopping(supervisor.stop, abandon=supervisor.kill):
+        with stopping(supervisor.stop, supervisor.kill, supervisor.log_stacks):
             supervisor.run()
         return
     service = Service(settings, load_again)

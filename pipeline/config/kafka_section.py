@@ -1,11 +1,24 @@
 """The settings of section `kafka`: where the records come from."""
 
+import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SecretStr
 
 from pipeline.config.sections import Bytes, CommaList, Rotates, Seconds, Section
+
+_SESSION_TIMEOUT_S: Final = 45.0
+
+
+def _heartbeat_interval(given: dict[str, Any]) -> float:
+    session_timeout: float = given.get("session_timeout", _SESSION_TIMEOUT_S)
+    return min(3.0, math.floor(session_timeout * 1000 / 3) / 1000)
+
+
+def _max_poll_interval(given: dict[str, Any]) -> float:
+    session_timeout: float = given.get("session_timeout", _SESSION_TIMEOUT_S)
+    return max(60.0, session_timeout)
 
 
 class KafkaSettings(Section):
@@ -28,14 +41,14 @@ class KafkaSettings(Section):
     """After Kafka deleted records that were not read: `continue` at the oldest one left, or `halt` the partition."""
     on_unreadable: Literal["skip", "halt"] = "skip"
     """At a damaged batch in Kafka's log: `skip` it and dead-letter its offsets, or `halt` the partition."""
-    session_timeout: Seconds = 45.0
+    session_timeout: Seconds = _SESSION_TIMEOUT_S
     """Seconds without a heartbeat after which Kafka gives this process's partitions to another. Longer tolerates
     pauses, shorter notices a dead process sooner."""
-    heartbeat_interval: Seconds = 3.0
-    """Seconds between heartbeats; at most a third of `session_timeout`."""
-    max_poll_interval: Seconds = 300.0
-    """Seconds without a poll after which this process leaves the group. The daemon polls while it waits, so only a hang
-    takes that long."""
+    heartbeat_interval: Seconds = Field(default_factory=_heartbeat_interval)
+    """Seconds between heartbeats; at most a third of `session_timeout`, and that third by default where it is less."""
+    max_poll_interval: Seconds = Field(default_factory=_max_poll_interval)
+    """Seconds without a poll after which this process leaves the group; not below `session_timeout`, which it follows
+    by default. The daemon polls several times a second, also while it waits: only a hang takes that long."""
     request_timeout: Seconds = 30.0
     """Seconds to wait for a broker's answer."""
     bootstrap_timeout: Seconds = 8.0

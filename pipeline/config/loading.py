@@ -58,7 +58,9 @@ def load_with_origins(
     try:
         settings = Settings(**_merged(layers, overrides))
     except ValidationError as error:
-        problems += [_line(details, origins) for details in error.errors(include_url=False)]
+        # A default that follows another setting is not even computed beside a mistake.
+        mistakes = (details for details in error.errors(include_url=False) if details["type"] != _NO_DEFAULT)
+        problems += [_line(details, origins) for details in mistakes]
     else:
         problems += broken_relations(settings)
     if problems:
@@ -117,6 +119,7 @@ def _complaint(details: ErrorDetails, *, secret: bool) -> str:
     return f"{details['msg'].removeprefix('Input should be ').lower()}{given}"
 
 
+_NO_DEFAULT = "default_factory_not_called"
 _WANTED = {
     "greater_than_equal": "{ge} or more",
     "greater_than": "greater than {gt:g}",

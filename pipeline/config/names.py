@@ -56,8 +56,8 @@ class Name:
 
     @property
     def default(self) -> Any:
-        """What holds when no source gives a value."""
-        return self.field.default
+        """What holds when no source gives a value; where it follows others, what it is while these are not given."""
+        return self.field.get_default(call_default_factory=True, validated_data={})
 
 
 def variable(key: str) -> str:

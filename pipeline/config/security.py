@@ -106,7 +106,7 @@ def _address(url: str, name: str) -> Iterator[str]:
     split = _split(url)
     if split is None or split.scheme not in {"http", "https"} or not split.hostname:
         shown = mask_url(url) if "://" in url else "the value"
-        yield f"{name}: {shown} is not http[s]://user:password@host:port, or in clickhouse.url chdb:PATH"
+        yield f"{name}: {shown} is not http[s]://<user>:<password>@<host>:<port>, or in clickhouse.url chdb:PATH"
 
 
 def _split(url: str) -> SplitResult | None:

@@ -1,8 +1,8 @@
 """The partitions that the group has assigned to this member, and which of them are read.
 
 Owns the assignments, the rejection limits that halt a partition, and when a halted one is tried again. Runs on the
-owner's thread; any may read `current` and `lags`. Rows and offsets are the processor's: what it has buffered of a
-partition is void when a method here says so.
+owner's thread; any may read `current` and call `places`. Rows and offsets are the processor's: what it has buffered of
+a partition is void when a method here says so.
 
     A partition, as this member sees it:
 
@@ -21,12 +21,13 @@ What was read under an earlier one is not committed: the partition's next owner,
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from pipeline.config import Settings
-from pipeline.contracts import Assigned, Change, OffsetsLost, Source, Withdrawn
+from pipeline.contracts import Assigned, Change, OffsetsLost, Progress, Source, Withdrawn
 from pipeline.daemon.batch import Assignment
 from pipeline.daemon.rejection_limits import RejectionLimits
 from pipeline.metrics import Metrics
@@ -43,7 +44,6 @@ class Assignments:
 
     Attributes:
         current: the assignment of each partition that is this member's now.
-        lags: records that Kafka holds and the daemon has not read, as last seen.
     """
 
     def __init__(self, source: Source, metrics: Metrics, settings: Settings) -> None:
@@ -54,7 +54,7 @@ class Assignments:
         self._halted_since: dict[Partition, float] = {}
         self._measured_at = -LAG_INTERVAL_S
         self.current: dict[Partition, Assignment] = {}
-        self.lags: dict[Partition, int] = {}
+        self._progress: Mapping[Partition, Progress] = {}
 
     def follow(self, change: Change) -> None:
         """Take in what happened to a partition; rows of one that is withdrawn are void."""
@@ -78,6 +78,7 @@ class Assignments:
 
     def _withdraw(self, partition: Partition, how: str) -> None:
         self.current.pop(partition, None)
+        self._forget_progress(partition)
         self._metrics.forget(partition)
         self._metrics.rebalanced(how)
 
@@ -93,14 +94,22 @@ class Assignments:
         self, assignment: Assignment, records: Sequence[Record], dead_letters: Sequence[InvalidRecord]
     ) -> bool:
         """Return whether the dead letters among these records are within the limits; else halt in front of them."""
+        if not dead_letters:
+            assignment.limits.note(len(records), (), 0)
+            return True
         last = 0
         while last < len(dead_letters) and dead_letters[-1 - last].record is records[-1 - last]:
             last += 1
-        assignment.limits.note(len(records), len(dead_letters), last)
-        excess = assignment.limits.excess() if dead_letters else None
-        if excess is not None:
-            self._source.halt(assignment.partition, excess)
-        return excess is None
+        limits = replace(assignment.limits)
+        limits.note(len(records), [dead_letter.reason for dead_letter in dead_letters], last)
+        excess = limits.excess()
+        if excess is None:
+            assignment.limits = limits
+            return True
+        newest = dead_letters[-1]
+        latest = f"the latest at offset {newest.record.offset}, with: {newest.detail}"
+        self._source.halt(assignment.partition, excess.cause(assignment.partition, latest))
+        return False
 
     def give_up(self, assignment: Assignment, cause: str) -> bool:
         """Halt a partition whose rows were not inserted; return whether that makes its buffered rows void."""
@@ -122,7 +131,8 @@ class Assignments:
         for partition, since in self._halted_since.items():
             assignment = self.current.get(partition)
             if assignment is not None and now - since >= self._halted_delay:
-                self.current[partition] = Assignment(partition, None, assignment.limits, assignment.sink_limits)
+                self.current[partition] = replace(assignment, counted=None, next_offset=None)
+                self._forget_progress(partition)
                 self._halted_since[partition] = now
                 self._source.resume_halted(partition)
                 resumed.append(partition)
@@ -133,17 +143,30 @@ class Assignments:
         self._metrics.halted(len(self._source.halted))
         if now - self._measured_at >= LAG_INTERVAL_S:
             self._measured_at = now
-            self.lags = dict(self._source.lags())
+            self._progress = dict(self._source.progress())
             for partition in self.current:
-                self._metrics.lag(partition, self.lags.get(partition))
+                self._metrics.lag(partition, self._place(partition)["lag"])
 
-    def positions(self) -> Mapping[str, Mapping[str, int | None]]:
+    def places(self) -> Mapping[str, Mapping[str, int | None]]:
         """Return position, committed offset and lag by partition, for /status. For any thread."""
-        return {
-            f"{partition.topic}/{partition.number}": {
-                "position": assignment.next_offset,
-                "committed": assignment.committed,
-                "lag": self.lags.get(partition),
-            }
-            for partition, assignment in list(self.current.items())
-        }
+        return {f"{partition.topic}/{partition.number}": self._place(partition) for partition in list(self.current)}
+
+    def _place(self, partition: Partition) -> Mapping[str, int | None]:
+        """Return where a partition is read now; position and lag add up to its end, as last seen.
+
+        What is at hand is newer than what was last asked of Kafka, but knows only of offsets that hold records.
+        """
+        own, known = self.current.get(partition), self._progress.get(partition)
+        committed = _later(own.committed if own else None, known.committed if known else None)
+        position = _later(own.next_offset if own else None, known.position if known else None)
+        if partition in self._source.halted:
+            position = committed
+        lag = None if known is None or position is None else max(known.end - position, 0)
+        return {"position": position, "committed": committed, "lag": lag}
+
+    def _forget_progress(self, partition: Partition) -> None:
+        self._progress = {other: progress for other, progress in self._progress.items() if other != partition}
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    return max((offset for offset in (one, other) if offset is not None), default=None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import compress, groupby
 from typing import Any, Final
 
-from pipeline.daemon.rejection_limits import RejectionLimits
+from pipeline.daemon.rejection_limits import Excess, RejectionLimits
 from pipeline.metrics.counts import CountedSteps
 from pipeline.normalize.normalize import Normalized
 from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, Unstored, ledger_row, set_aside
@@ -30,11 +30,12 @@ class Assignment:
 
     Attributes:
         counted: the steps already in the metrics; None until the writer has read them from the ledger.
-        limits: how many of its latest records were rejected before they became rows; the owner's.
+        limits: how many of its latest records were rejected before they became rows, what halted it not counted; the
+            owner's.
         sink_limits: how many of its latest records were rejected by the sink, what was given up not counted; the
             writer's, the owner only passes it to the next assignment.
         next_offset: what will be read next, None before the first record.
-        committed: what the group would start from, None before this member's first commit.
+        committed: what this member committed last, None before its first commit.
     """
 
     partition: Partition
@@ -85,7 +86,7 @@ class Part:
         if all(dead_letter.record is not record for dead_letter in self.dead_letters):
             set_aside(self.dead_letters, record, verdict)
 
-    def count_rejected(self, limits: RejectionLimits, rejected: Iterable[int], stop: int) -> str | None:
+    def count_rejected(self, limits: RejectionLimits, rejected: Iterable[int], stop: int) -> Excess | None:
         """Count the part's records, and those that the sink rejected; return which limit that exceeds, None if none.
 
         Records that became dead letters before they reached the sink are the owner's to judge, and left out here.
@@ -99,13 +100,13 @@ class Part:
         for dead_letter in self.dead_letters:
             (at_fault if dead_letter.stage is Stage.SINK else earlier).add(id(dead_letter.record))
         if not at_fault:
-            limits.note(self.columns[_STEP_INDEX].count(0) - len(earlier), 0, 0)
+            limits.note(self.columns[_STEP_INDEX].count(0) - len(earlier), (), 0)
             return None
         excess = None
         firsts = compress(self.records[:stop], (index == 0 for index in self.columns[_STEP_INDEX]))
         for is_rejected, run in groupby(id(record) in at_fault for record in firsts if id(record) not in earlier):
             records = sum(1 for _ in run)
-            limits.note(records, records * is_rejected, records * is_rejected)
+            limits.note(records, [Reason.REFUSED_BY_SINK] * records * is_rejected, records * is_rejected)
             excess = excess or limits.excess()
         return excess
 

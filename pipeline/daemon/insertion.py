@@ -234,9 +234,8 @@ class Insertion:
         excess = self._batch.parts[partition].count_rejected(limits, [row - start for row in rejected], stop - start)
         if excess is not None:
             self._floods[partition] = limits
-            cause = (
-                f"ClickHouse rejected {len(rejected)} rows, {excess}; the latest with: {self._rejected[rejected[-1]]}"
-            )
+            latest = f"the latest with: {self._rejected[rejected[-1]]}"
+            cause = f"ClickHouse rejected {len(rejected):,} rows; {excess.cause(partition, latest)}"
             self._given_up[partition] = cause
 
     def _partition(self, row: int) -> Partition:

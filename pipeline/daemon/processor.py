@@ -216,7 +216,7 @@ class Processor:
 
     def status(self) -> Mapping[str, Mapping[str, int | None]]:
         """Return position, committed offset and lag by partition, for /status. For any thread."""
-        return self.assignments.positions()
+        return self.assignments.places()
 
     def buffered(self) -> int:
         """Return the number of rows not yet submitted to the writer. For any thread."""

@@ -33,7 +33,11 @@ Number: TypeAlias = Annotated[int, AfterValidator(_safe_number)]
 
 
 class PartitionStatus(BaseModel):
-    """Where a partition is read: the next offset, the committed one, and how many records are behind it."""
+    """Where a partition is read: the next offset to be delivered, the committed one, and what is left up to the end.
+
+    Position and lag add up to the end of the partition. A halted one is read again from its committed offset on, which
+    is its position.
+    """
 
     position: Number | None = None
     committed: Number | None = None

@@ -197,7 +197,7 @@ SOURCE_AVAILABLE: Final = Spec(
 LAG: Final = Spec(
     "gauge",
     "runstep_consumer_lag_records",
-    "Records in Kafka that the daemon has not read yet; absent while the lag is unknown.",
+    "Records from the position to the end; of a halted partition, from its committed offset. Absent while unknown.",
     _PARTITION,
 )
 POSITION: Final = Spec(

@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from pipeline.config import Settings
-from pipeline.workers.process import LAST, STOP, WorkerReport
+from pipeline.workers.process import LAST, STACKS, STOP, WorkerReport
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +101,12 @@ class Child:
     def is_responsive(self) -> bool:
         """Return whether an answer may be expected soon: not of a process that is just starting, or is stalled."""
         return self.report is not None and self._parted_at is None and self.silent_for() < _ANSWER_TIMEOUT_S
+
+    def log_stacks(self) -> None:
+        """Let it log the stack of every thread: by the pipe, since a signal would end a process that just starts."""
+        with self._sending:
+            if self._asked - self._answered < _MAX_UNANSWERED:
+                self._send(STACKS)
 
     def stop(self) -> None:
         """Ask for a clean end."""

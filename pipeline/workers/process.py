@@ -2,8 +2,9 @@
 
 The supervisor starts the process and talks to it over one socket pair. First it sends the worker's name, the settings
 and how to read them again; nothing of them is in arguments or environment. Then it sends requests: a number asks for a
-report, `STOP` for the end. The worker sends each report with the number it answers, a last one at its end, and text
-that says why it failed. When the supervisor is gone the pipe ends, and the worker drains and ends by itself.
+report, `STACKS` for the stacks in the log, `STOP` for the end. The worker sends each report with the number it answers,
+a last one at its end, and text that says why it failed. When the supervisor is gone the pipe ends, and the worker
+drains and ends by itself.
 
 A thread of its own answers, so that a stalled loop can be distinguished from a stalled process.
 """
@@ -24,6 +25,7 @@ from prometheus_client import CollectorRegistry
 from pipeline import logs
 from pipeline.config import Settings
 from pipeline.daemon.app import Pipeline
+from pipeline.daemon.signals import apart, following, log_stacks
 from pipeline.endpoints.status import ProcessStatus
 from pipeline.errors import RunstepError
 from pipeline.redaction import redact
@@ -32,6 +34,9 @@ log = structlog.get_logger(__name__)
 
 STOP: Final = "stop"
 """The request to drain and end."""
+
+STACKS: Final = "stacks"
+"""The request to log the stack of every thread."""
 
 LAST: Final = 0
 """The number of the last report, which no request asks for."""
@@ -63,12 +68,14 @@ class Worker:
 
     def run(self) -> None:
         """Run until asked to stop, or until the supervisor is gone; drain, and send the last report."""
-        self._follow_signals()
+        self._set_handlers()
         threading.Thread(target=self._answer, name="runstep-worker", daemon=True).start()
-        try:
-            self._pipeline.run()
-        finally:
-            self._report(LAST)
+        signals = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+        with following({**dict.fromkeys(signals, lambda _: self.stop()), signal.SIGUSR1: lambda _: apart(log_stacks)}):
+            try:
+                self._pipeline.run()
+            finally:
+                self._report(LAST)
 
     def stop(self) -> None:
         """Drain; the kernel ends the process if that takes too long. From any thread, and from a signal handler."""
@@ -78,11 +85,10 @@ class Worker:
             signal.setitimer(signal.ITIMER_REAL, self._stop_timeout)
         self._pipeline.stop()
 
-    def _follow_signals(self) -> None:
+    def _set_handlers(self) -> None:
         # Ctrl-C reaches the supervisor, which says what to do.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, lambda *_: self.stop())
         if sys.platform == "linux":
             # The end of the pipe says the same; the signal works even if the thread that reads the pipe has ended.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -91,15 +97,17 @@ class Worker:
         while (request := self._next()) is not None:
             if request == STOP:
                 self.stop()
+            elif request == STACKS:
+                log_stacks()
             else:
                 self._report(request)
         self.stop()
 
     def _next(self) -> Any:
-        """Return the next request, None when the supervisor is gone; the last of several requests answers all."""
+        """Return the next request, None when the supervisor is gone; one report answers several requests."""
         try:
             request = self._connection.recv()
-            while request != STOP and self._connection.poll():
+            while request not in (STOP, STACKS) and self._connection.poll():
                 request = self._connection.recv()
         except (EOFError, OSError):
             return None

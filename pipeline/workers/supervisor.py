@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from pipeline.config import Settings
 from pipeline.daemon.app import LastScrape
 from pipeline.daemon.attempts import RetryPolicy
+from pipeline.daemon.signals import log_stacks
 from pipeline.daemon.systemd import Notifier
 from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError, RunstepError
@@ -132,6 +133,12 @@ class Supervisor:
         """End all workers at once; from any thread, and from a signal handler."""
         for child in self._overview.children:
             child.kill()
+
+    def log_stacks(self) -> None:
+        """Log the stack of every thread, here and in each worker; from any thread."""
+        log_stacks()
+        for child in self._overview.children:
+            child.log_stacks()
 
     def _start_due(self) -> None:
         now = time.monotonic()

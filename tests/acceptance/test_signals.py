@@ -55,16 +55,18 @@ def test_a_signal_during_an_insert_lets_it_end_and_commits_it(
         assert truth.difference(summed([last, drained(daemon)])) == ""
 
 
-@pytest.mark.parametrize("away", ["refusing", "frozen"])
+@pytest.mark.parametrize(("away", "number"), [("refusing", signal.SIGTERM), ("frozen", signal.SIGQUIT)])
 def test_a_signal_before_kafka_was_ever_reached_ends_the_daemon(
-    kafka_factory: Callable[..., KafkaServer], clickhouse: ClickHouseAddress, away: str
+    kafka_factory: Callable[..., KafkaServer], clickhouse: ClickHouseAddress, away: str, number: signal.Signals
 ) -> None:
     broker = kafka_factory()
     with place(broker.address, clickhouse) as there:
         broker.kill() if away == "refusing" else broker.pause()
         with running_daemon(*there, wait=False) as daemon:
             until(lambda: "Kafka was not reached yet" in daemon.get("/readyz")[1], daemon.log)
-            daemon.send(signal.SIGTERM)
+            daemon.send(signal.SIGUSR1)
+            until(lambda: '"event": "stacks_logged"' in daemon.log(1_000), daemon.log)
+            daemon.send(number)
             assert daemon.wait_until_ended() == OK
             said = daemon.log(1_000)
         assert '"event": "drained"' in said

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from kafka import TopicPartition
 
-from pipeline.contracts import Assigned, OffsetsLost, Source
+from pipeline.contracts import Assigned, OffsetsLost, Progress, Source
 from pipeline.records import Partition
 from tests.support.fakes.kafka import FakeBroker, FakeSource
 from tests.support.member_reader import MemberReader
@@ -62,6 +62,10 @@ def until(condition: Callable[[], bool], *readers: MemberReader[Source]) -> None
         assert time.monotonic() < deadline, [(reader.values(), reader.changes) for reader in readers]
         for reader in readers:
             reader.poll()
+
+
+def lags(reader: MemberReader[Source]) -> dict[Partition, int]:
+    return {partition: progress.lag for partition, progress in reader.member.progress().items()}
 
 
 def commit(
@@ -212,10 +216,31 @@ def test_lag_falls_to_zero(kafka_world: Fake | Real) -> None:
     kafka_world.produce(b"a", b"b")
     reader = MemberReader(kafka_world.member())
     until(lambda: len(reader.records) == 2, reader)
-    until(lambda: dict(reader.member.lags()) == dict.fromkeys(reader.owned, 0), reader)
+    until(lambda: lags(reader) == dict.fromkeys(reader.owned, 0), reader)
     kafka_world.produce(b"c")
     reader.member.pause()
-    until(lambda: reader.member.lags().get(Partition(kafka_world.topic, 0)) == 1, reader)
+    until(lambda: lags(reader).get(Partition(kafka_world.topic, 0)) == 1, reader)
+    reader.member.close()
+
+
+def test_position_and_lag_add_up_to_the_end_and_a_halted_partition_is_where_it_starts_again(
+    kafka_world: Fake | Real,
+) -> None:
+    kafka_world.produce(b"a", b"b", b"c")
+    kafka_world.produce(b"d", partition=1)
+    reader = MemberReader(kafka_world.member())
+    until(lambda: len(reader.records) == 4, reader)
+    halted, other = Partition(kafka_world.topic, 0), Partition(kafka_world.topic, 1)
+    until(lambda: reader.member.progress().get(halted) == Progress(3, 0, 3), reader)
+    assert commit({halted: 1, other: 1}, reader) == {halted, other}
+    reader.member.halt(halted, "a test")
+    until(lambda: reader.member.progress() == {halted: Progress(1, 1, 3), other: Progress(1, 1, 1)}, reader)
+    kafka_world.produce(b"e")
+    until(lambda: lags(reader) == {halted: 3, other: 0}, reader)
+    reader.member.resume_halted(halted)
+    until(lambda: len(reader.records) == 7, reader)
+    assert reader.values()[4:] == [b"b", b"c", b"e"]
+    until(lambda: reader.member.progress().get(halted) == Progress(4, 1, 4), reader)
     reader.member.close()
 
 

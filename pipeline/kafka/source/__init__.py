@@ -1,6 +1,6 @@
 """The daemon's source of records: a member of the consumer group that loses nothing silently.
 
-source           the `Source`: poll, commit, hold, halt, lags; and when the consumer is recreated
+source           the `Source`: poll, commit, hold, halt, progress; and when the consumer is recreated
 connecting       makes the consumer on a thread of its own
 consumer         the consumer's options, what its rebalances report, and the troubles that `poll` does not show
 partitions       the state of each partition (diagram), and the events that the owner fetches

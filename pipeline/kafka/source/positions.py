@@ -17,6 +17,7 @@ from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.config import KafkaSettings
+from pipeline.contracts import Progress
 from pipeline.kafka.internals import position_with_epoch, seek_with_epoch
 from pipeline.kafka.source.consumer import log_fields, offsets
 from pipeline.kafka.source.topic_identity import TopicIdentities
@@ -96,6 +97,18 @@ class Positions:
     def position(self, consumer: Any, partition: TopicPartition) -> OffsetAndMetadata | None:
         """Return where the client reads on, with its leader epoch; None where it does not know."""
         return position_with_epoch(consumer, partition)
+
+    def progress(self, consumer: Any, partition: TopicPartition, end: int, is_halted: bool) -> Progress | None:
+        """Return how far a partition is read whose watermark is known; None where the client does not know.
+
+        The client has polled past what a halted partition delivers next: that begins again at its committed offset.
+        """
+        place = self.position(consumer, partition)
+        if place is None or partition not in self._committed:
+            return None
+        committed = self._committed[partition]
+        position = committed if is_halted else place.offset
+        return Progress(position, committed, max(end, position))
 
     def mark(self, consumer: Any, partition: TopicPartition, offset: int) -> OffsetAndMetadata:
         """Return what to commit when the owner is done with everything below an offset.

@@ -34,6 +34,9 @@ MIN_READS_OF_DAMAGED: Final = 3
 MAX_UNREADABLE_OFFSETS: Final = 100_000
 """More offsets than that are not passed over at once: no batch is so large, so its end would be a wrong guess."""
 
+_HALT_AT_LOST: Final = (
+    "kafka.on_lost_offsets is halt; let the daemon read on without them with kafka.on_lost_offsets = continue"
+)
 _NAMED: Final = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)")
 
 
@@ -90,7 +93,7 @@ class Recovery:
             self._report_lost(partition, offset, begin - 1)
             if settings.on_lost_offsets == "halt":
                 cause = f"offsets {offset} to {begin - 1} were dropped by Kafka unread"
-                self._partitions.halt(consumer, partition, f"{cause}, and kafka.on_lost_offsets is halt")
+                self._partitions.halt(consumer, partition, f"{cause}, and {_HALT_AT_LOST}")
             else:
                 self._positions.seek(consumer, partition, begin)
 
@@ -136,7 +139,7 @@ class Recovery:
         self._reported.pop(partition, None)
         self._positions.reset(consumer, partition, place.offset, place.leader_epoch)
         if settings.on_lost_offsets == "halt":
-            self._partitions.halt(consumer, partition, f"{cause}, and kafka.on_lost_offsets is halt")
+            self._partitions.halt(consumer, partition, f"{cause}, and {_HALT_AT_LOST}")
 
     def _pass_damaged(self, consumer: Any, settings: KafkaSettings, error: DamagedBatch) -> None:
         """Fetch a damaged batch again; when that does not help, pass over it, but only as far as is proven."""
@@ -154,7 +157,7 @@ class Recovery:
             double_fetch_size(consumer, settings.fetch_max_bytes)
             cause = f"{damage}; where it ends is not certain before a sound batch is behind it"
         elif settings.on_unreadable == "halt":
-            cause = f"{damage}, and kafka.on_unreadable is halt"
+            cause = f"{damage}, and kafka.on_unreadable is halt; let it be passed over with kafka.on_unreadable = skip"
         elif behind - error.first > self._max_unreadable_offsets:
             cause = f"{damage}; {behind - error.first} offsets cannot be read, too many to pass over"
         else:

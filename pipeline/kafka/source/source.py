@@ -21,7 +21,7 @@ from kafka.errors import (
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.config import KafkaSettings
-from pipeline.contracts import Change
+from pipeline.contracts import Change, Progress
 from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.kafka.source.broker_health import BrokerHealth
 from pipeline.kafka.source.connecting import Connecting
@@ -144,8 +144,8 @@ class KafkaSource:
         """Deliver a halted partition again, from its committed offset."""
         self._partitions.start_again(TopicPartition(*partition))
 
-    def lags(self) -> Mapping[Partition, int]:
-        """Return the number of records that Kafka holds and `poll` has not returned; empty while Kafka is away.
+    def progress(self) -> Mapping[Partition, Progress]:
+        """Return how far each partition is read; empty while Kafka is away.
 
         Asked every few seconds, it is also the time to commit offsets that were passed without a record, and to look
         whether silent brokers have moved or want other credentials.
@@ -168,8 +168,8 @@ class KafkaSource:
         elif not self._positions.waiting(started):
             # What could not be committed is another member's by now.
             self._troubles.clear("commit")
-        positions = {partition: self._positions.position(consumer, partition) for partition in ends}
-        return {name(p): max(ends[p] - position.offset, 0) for p, position in positions.items() if position is not None}
+        read = {p: self._positions.progress(consumer, p, end, name(p) in self.halted) for p, end in ends.items()}
+        return {name(partition): progress for partition, progress in read.items() if progress is not None}
 
     def close(self) -> None:
         """Leave the group."""

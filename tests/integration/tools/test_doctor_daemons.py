@@ -80,12 +80,18 @@ def test_each_cause_is_a_finding_with_its_own_fix(url: str, health: SetHealth) -
     health.causes = [
         "runsteps.run_steps does not recognize an insert that is sent twice (x = 0); ALTER TABLE runsteps.run_steps",
         "steps/1 is halted: no codec can read it",
+        (
+            "steps/2 is halted: 1,001 records in a row were rejected: invalid_json 1,001; the latest at offset 7, "
+            "with: EOF; look at them with `runstep dlq list --origin steps/2` and remove the cause, or raise a limit"
+        ),
     ]
     health.state |= {"state": "waiting", "causes": health.causes}
-    first, second = asked(url)
+    first, second, third = asked(url)
     assert (first.level, first.fix) == ("bad", "ALTER TABLE runsteps.run_steps")
     assert first.detail == "is not ready: runsteps.run_steps does not recognize an insert that is sent twice (x = 0)"
     assert (second.level, second.detail) == ("bad", "is not ready: steps/1 is halted: no codec can read it")
+    assert third.detail.endswith("were rejected: invalid_json 1,001; the latest at offset 7, with: EOF")
+    assert third.fix.startswith("look at them with `runstep dlq list --origin steps/2` and remove the cause, or raise")
 
 
 def test_a_daemon_that_makes_no_progress(url: str, health: SetHealth) -> None:

@@ -290,3 +290,34 @@ def test_a_number_of_workers_that_cannot_be_is_refused(
     monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", url)
     assert execute(["run", *arguments]) == code
     assert line in capsys.readouterr().err
+
+
+def test_stacks_of_all_workers_are_logged_on_demand_and_all_go_on(nowhere: Place) -> None:
+    with running_daemon(*nowhere, wait=False, workers=2) as daemon:
+        workers = wait_for_workers(daemon)
+        daemon.send(signal.SIGUSR1)
+        until(lambda: daemon.log(1_000).count('"event": "stacks_logged"') == 3, daemon.log)
+        os.kill(workers["2"], signal.SIGUSR1)
+        until(lambda: daemon.log(1_000).count('"event": "stacks_logged"') == 4, daemon.log)
+        assert wait_for_workers(daemon) == workers
+        lines = [json.loads(line) for line in daemon.log(1_000).splitlines() if '"stacks_logged"' in line]
+        assert sorted(line.get("worker", "supervisor") for line in lines) == ["1", "2", "2", "supervisor"]
+        for line in lines:
+            assert any(name.startswith("MainThread ") for name in line["stacks"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_closed_terminal_drains_all_workers_and_a_worker_that_drains_by_itself_is_restarted(
+    nowhere: Place, number: signal.Signals
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the daemon inherits what is ignored
+    with running_daemon(*nowhere, wait=False, workers=2) as daemon:
+        signal.signal(signal.SIGHUP, before)
+        first = wait_for_workers(daemon)
+        os.kill(first["1"], number)
+        until(lambda: pids(daemon).get("1") not in {None, first["1"]}, daemon.log)
+        ended = [ends(pid) for pid in wait_for_workers(daemon).values()]
+        daemon.send(number)
+        assert daemon.wait_until_ended() == 0
+        assert daemon.log(1_000).count('"event": "drained"') == 4
+        assert all(gone() for gone in ended)

@@ -7,7 +7,7 @@ are cooperative and sticky, members that are removed. Everything happens when a 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pipeline.contracts import Assigned, Change, OffsetsLost, Withdrawn
+from pipeline.contracts import Assigned, Change, OffsetsLost, Progress, Withdrawn
 from pipeline.errors import DeadLetterUnavailable, SourceUnavailable
 from pipeline.records import InvalidRecord, Partition, Record
 
@@ -167,11 +167,16 @@ class FakeSource:
         del self.halted[partition]
         self.positions[partition] = self.broker.committed.get(partition, self.broker.begin(partition))
 
-    def lags(self) -> Mapping[Partition, int]:
-        """Return the records not yet read; unknown while the broker is away, and during some troubles."""
+    def progress(self) -> Mapping[Partition, Progress]:
+        """Return how far each is read; unknown while the broker is away, and during some troubles."""
         if self.broker.down or self.troubles:
             return {}
-        return {partition: self.broker.ends[partition] - position for partition, position in self.positions.items()}
+        return {partition: self._progress(partition) for partition in self.positions}
+
+    def _progress(self, partition: Partition) -> Progress:
+        committed = self.broker.committed.get(partition, self.broker.begin(partition))
+        position = committed if partition in self.halted else self.positions[partition]
+        return Progress(position, committed, self.broker.ends[partition])
 
     def close(self) -> None:
         """Leave the group."""

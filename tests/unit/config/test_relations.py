@@ -8,6 +8,7 @@ import pytest
 from pipeline.config import load
 from pipeline.config.relations import is_address
 from pipeline.errors import ConfigError
+from pipeline.kafka.client import milliseconds
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +38,13 @@ SASL = {"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_MECHANISM": "PLAIN"
     ("environ", "named"),
     [
         ({"KAFKA__HEARTBEAT_INTERVAL": "16"}, ("kafka.heartbeat_interval", "kafka.session_timeout")),
-        ({"KAFKA__SESSION_TIMEOUT": "301"}, ("kafka.session_timeout", "kafka.max_poll_interval")),
+        (
+            {"KAFKA__SESSION_TIMEOUT": "61", "KAFKA__MAX_POLL_INTERVAL": "60"},
+            ("kafka.session_timeout", "kafka.max_poll_interval"),
+        ),
         ({"KAFKA__REQUEST_TIMEOUT": "540"}, ("kafka.request_timeout",)),
         ({"KAFKA__MAX_PARTITION_FETCH_BYTES": "33554433"}, ("max_partition_fetch_bytes", "kafka.fetch_max_bytes")),
-        ({"CLICKHOUSE__INSERT_TIMEOUT": "300"}, ("clickhouse.insert_timeout", "kafka.max_poll_interval")),
-        ({"BATCH__MAX_AGE": "300"}, ("batch.max_age", "kafka.max_poll_interval")),
+        ({"KAFKA__POLL_TIMEOUT": "60"}, ("kafka.poll_timeout", "kafka.max_poll_interval")),
         ({"KAFKA__POLL_TIMEOUT": "60"}, ("kafka.poll_timeout", "http.stalled_after")),
         ({"RETRY__FIRST_DELAY": "16"}, ("retry.first_delay", "retry.max_delay")),
         ({"NORMALIZE__MAX_EVENT_BYTES": "33554433"}, ("normalize.max_event_bytes", "dead_letter.max_request_size")),
@@ -142,3 +145,40 @@ def test_a_missing_codec_is_found_at_start(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "zstandard", None)
     (line,) = problems({})
     assert line.startswith("package zstandard cannot be imported")
+
+
+@pytest.mark.parametrize(
+    ("session_timeout", "heartbeat_interval", "max_poll_interval"),
+    [
+        ("0.5", 0.166, 60),
+        ("2", 0.666, 60),
+        ("6", 2, 60),
+        ("9", 3, 60),
+        ("45", 3, 60),
+        ("300", 3, 300),
+        ("1800", 3, 1800),
+    ],
+)
+def test_the_session_timeout_alone_is_never_refused_since_what_depends_on_it_follows(
+    session_timeout: str, heartbeat_interval: float, max_poll_interval: float
+) -> None:
+    kafka = load(environ=prefixed({"KAFKA__SESSION_TIMEOUT": session_timeout})).kafka
+    assert (kafka.heartbeat_interval, kafka.max_poll_interval) == (heartbeat_interval, max_poll_interval)
+    assert milliseconds(kafka.heartbeat_interval) <= milliseconds(kafka.session_timeout) / 3
+
+
+def test_what_is_given_does_not_follow() -> None:
+    given = {"KAFKA__SESSION_TIMEOUT": "30", "KAFKA__HEARTBEAT_INTERVAL": "5", "KAFKA__MAX_POLL_INTERVAL": "120"}
+    kafka = load(environ=prefixed(given)).kafka
+    assert (kafka.session_timeout, kafka.heartbeat_interval, kafka.max_poll_interval) == (30, 5, 120)
+
+
+def test_the_writer_may_take_longer_than_the_owner_may_go_without_a_poll() -> None:
+    slow = load(environ=prefixed({"CLICKHOUSE__INSERT_TIMEOUT": "600", "BATCH__MAX_AGE": "120"}))
+    assert slow.kafka.max_poll_interval == 60
+
+
+def test_a_session_timeout_that_is_no_number_is_named_alone() -> None:
+    assert [line.partition(" ")[0] for line in problems({"KAFKA__SESSION_TIMEOUT": "soon"})] == [
+        "RUNSTEP_KAFKA__SESSION_TIMEOUT:"
+    ]

@@ -46,10 +46,15 @@ def test_an_assignment_is_current_until_it_is_withdrawn_or_replaced(assignments:
 def test_rejected_records_beyond_the_limit_halt_in_front_of_them(source: FakeSource, assignments: Assignments) -> None:
     assignment = assignments.current[PARTITION]
     records = [FakeRecord("run-steps", 0, offset, 1_000, b"k", b"poison") for offset in range(3)]
-    letters = [InvalidRecord(record, Stage.DECODE, Reason.INVALID_JSON, "") for record in records]
+    letters = [InvalidRecord(record, Stage.DECODE, Reason.INVALID_JSON, "no JSON") for record in records]
     assert assignments.within_limits(assignment, records[:2], letters[:2])
     assert not assignments.within_limits(assignment, records[2:], letters[2:])
-    assert source.halted == {PARTITION: "3 records in a row were rejected (dead_letter.max_consecutive is 2)"}
+    assert source.halted == {
+        PARTITION: "3 records in a row were rejected: invalid_json 3; the latest at offset 2, with: no JSON; "
+        "look at them with `runstep dlq list --origin run-steps/0` and remove the cause, "
+        "or raise dead_letter.max_consecutive (now 2; 0 is no limit)"
+    }
+    assert assignment.limits.in_a_row == 2, "what halts is read again, and counted once"
     assert assignments.readable(PARTITION) is None
 
 

@@ -252,7 +252,7 @@ def test_a_flood_of_rejected_rows_gives_its_partition_up_soon_and_leaves_no_trac
         rig.insertion.run(batch)
         ((part, cause),) = batch.given_up
         assert part.assignment.partition.number == 0
-        assert "dead_letter.max_ratio is 0.5" in cause
+        assert "dead_letter.max_ratio (now 0.5; 1 is no limit)" in cause
         assert "VIOLATED_CONSTRAINT" in cause
         assert not batch.dead_letters()
         assert part.assignment.sink_limits.records == 0

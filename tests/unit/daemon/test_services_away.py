@@ -105,7 +105,7 @@ def test_one_question_for_the_lag_without_an_answer_is_no_outage(
     rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = reading(rigs)
-    monkeypatch.setattr(rig.source, "lags", dict)
+    monkeypatch.setattr(rig.source, "progress", dict)
     take_turns(rig, 8)
     assert (rig.value("runstep_source_available"), lag(rig)) == (1, None)
 

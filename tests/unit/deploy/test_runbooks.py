@@ -42,7 +42,14 @@ BOARDS = {load(path)["title"] for path in FILES}
 METRICS = {spec.name for spec in SPECS}
 USERS = {"runstep_writer", "runstep_reader", "runstep_migrator"}
 TABLES = {"run_steps", "run_steps_current", "run_step_ledger"}
-LOG_EVENTS = {"offsets_lost", "thread_stalled", "partition_halted", "commit_deferred", "kafka_degraded"}
+LOG_EVENTS = {
+    "offsets_lost",
+    "thread_stalled",
+    "stacks_logged",
+    "partition_halted",
+    "commit_deferred",
+    "kafka_degraded",
+}
 # Words of the daemon, and keys of its answers and log lines.
 WORDS = {
     *ANOMALIES, *Reason, *Outcome, *ErrorClass, *ERROR_CATEGORIES, *STATUSES, *STEP_TYPES, *STEP_COLUMNS,

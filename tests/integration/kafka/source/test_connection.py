@@ -17,7 +17,7 @@ from tests.support.source_rig import PrivateWorld, Reader, numbered
 
 def asking(reader: Reader) -> Callable[[], bool]:
     """Return what asks for the lag, as the processor does now and then, and says whether there was an answer."""
-    return lambda: bool(reader.member.lags())
+    return lambda: bool(reader.member.progress())
 
 
 def test_brokers_that_crash_and_come_back_cost_nothing_but_time(private_world: PrivateWorld) -> None:

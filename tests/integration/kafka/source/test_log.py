@@ -131,7 +131,7 @@ def test_a_topic_that_is_deleted_is_named_and_read_from_its_start_when_it_is_the
         admin.delete_topics([world.topic])
 
     def named() -> bool:
-        reader.member.lags()
+        reader.member.progress()
         return "topics" in reader.member.troubles
 
     reader.until(named)
@@ -213,7 +213,7 @@ def test_lost_offsets_that_were_reported_are_committed_although_no_record_follow
     lose(world, kafka_admin, 3, 10)
     reader = world.assigned()
     reader.until(lambda: bool(reader.reported(OffsetsLost)))
-    reader.until(lambda: bool(reader.member.lags()) and world.committed() == 10)
+    reader.until(lambda: bool(reader.member.progress()) and world.committed() == 10)
     reader.member.close()
     other = world.assigned()
     world.produce(b"next")
@@ -272,7 +272,7 @@ def until_passed(reader: Reader, world: World, offset: int) -> None:
         return position is not None and position.offset == offset
 
     reader.until(passed)
-    reader.until(lambda: bool(reader.member.lags()))
+    reader.until(lambda: bool(reader.member.progress()))
 
 
 def test_other_tools_offsets_are_believed(world: World, kafka_admin: KafkaAdminClient) -> None:
