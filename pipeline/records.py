@@ -63,6 +63,20 @@ class UnreadRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes]] = ()
 
 
+FUTURE_TOLERANCE_MS: Final = 3_600_000
+"""How far a stamp may lie after the record's own before it is doubted: clocks differ, by less than an hour."""
+
+EARLIEST_STAMP_MS: Final = 1_420_070_400_000
+"""2015-01-01: Kafka gave records no timestamps before, so nothing is measured by an earlier one."""
+
+_LATEST_AHEAD_MS: Final = 86_400_000
+
+
+def plausible(timestamp: int, now: int) -> bool:
+    """Return whether a record's timestamp can be true: neither before 2015 nor more than a day after `now` (ms)."""
+    return EARLIEST_STAMP_MS <= timestamp <= now + _LATEST_AHEAD_MS
+
+
 class Outcome(StrEnum):
     """What became of a record; together they account for every offset."""
 

@@ -116,8 +116,8 @@ COLUMN_MEANINGS: Final = {
     "run_id": "run of the step",
     "step_id": "id of the step",
     "assistant_id": "assistant (agent) of the step; may be empty",
-    "type": "`message_creation`, `tool_calls`, `activities`, or another as sent",
-    "status": "`in_progress`, `completed`, `failed`, `cancelled`, `expired`, or another as sent",
+    "type": "`message_creation`, `tool_calls`, `activities`, or another as sent; 128 characters are kept",
+    "status": "`in_progress`, `completed`, `failed`, `cancelled`, `expired`, or another; 128 characters are kept",
     "dialect": "form of the event: `snake_case`, `camel_case` or `envelope`",
     "created_at": "when the step was created; never substituted",
     "completed_at": "when it completed",
@@ -125,7 +125,7 @@ COLUMN_MEANINGS: Final = {
     "cancelled_at": "when it was cancelled",
     "expired_at": "when it expired",
     "expires_at": "its deadline",
-    "ended_at": "when it ended: the one of the four times that its status names",
+    "ended_at": "when it ended: the time that its status names; NULL where that is unknown or a `future_timestamp`",
     "duration_ms": "`ended_at` minus `created_at`; NULL where that is unknown or negative",
     "error_code": "code of the error, as sent",
     "error_category": "what kind of error, one of a closed list",
@@ -146,6 +146,7 @@ COLUMN_MEANINGS: Final = {
     "metadata": "as sent; values that are not strings become JSON text",
     "extra_fields": "JSON of the top-level fields that no known form has",
     "anomalies": "what was doubtful or repaired",
-    "version": "decides which event of a step is current: ended before not ended, then later time, then higher offset",
+    "version": "decides which event of a step is current: ended before not ended, then later time, then higher offset;"
+    " a time that lies more than an hour after the record's own counts as the record's",
 }
 """What each column holds, for the people who query it."""

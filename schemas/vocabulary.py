@@ -65,14 +65,14 @@ RETRYABLE: Final[dict[str, bool | None]] = {
 
 ANOMALY_MEANINGS: Final = {
     "event_ahead_of_status": "the event's name says that the step ended, its body does not (DashScope)",
-    "future_timestamp": "a time lies more than an hour after the record's own",
+    "future_timestamp": "a time lies more than an hour after the record's own; the end and the duration are NULL",
     "id_repaired": "`thread_id`, `assistant_id` or the message id was not a string",
     "metadata_repaired": "`metadata` was not a map, or one of its values was not a string",
     "negative_duration": "the step ended before it was created; `duration_ms` is NULL",
     "stamp_without_terminal_status": "an end time on a step that has not ended",
     "terminal_without_timestamp": "the step ended, and the event does not say when",
     "text_truncated": "a text was longer than is kept, and was cut",
-    "token_count_unreadable": "a token count was negative, fractional, or larger than 64 bits",
+    "token_count_unreadable": "a token count was negative, fractional, or above 10^12",
     "type_inferred": "`type` was missing and was taken from `step_details`",
     "type_mismatch": "`type` and `step_details.type` disagree",
     "unit_repaired": "a date of January 1970 or of the year 56000, which known SDKs produce, was repaired",

@@ -151,8 +151,9 @@ _ENCODING = (DataError, TypeError, ValueError, AttributeError, OverflowError, st
 
 _MAX_TEXT_CHARS: Final = 300
 _SERVER_TEXT = re.compile(r"DB::Exception:\s*(?P<text>[^\n]*)")
-_TRAILER = re.compile(r"\s*(\([A-Z][A-Z0-9_]+\)|\(version .*|\(for url .*|Stack trace:.*|[Ii]n scope .*)\s*$")
-_VALUES = re.compile(r"\s*(Column values:|before:|While executing|while converting source).*$", re.DOTALL)
+# Blanks are taken from the first of them only, and at once: a search that tries each of them is quadratic.
+_TRAILER = re.compile(r"(?<!\s)\s*+(\([A-Z][A-Z0-9_]+\)|\(version .*|\(for url .*|Stack trace:.*|[Ii]n scope .*)\s*$")
+_VALUES = re.compile(r"(?<!\s)\s*+(Column values:|before:|While executing|while converting source).*$", re.DOTALL)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$)")
 _STATUS = re.compile(r"HTTP driver received HTTP status (\d{3})")
 

@@ -19,7 +19,7 @@ from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
-from pipeline.records import Outcome, Partition
+from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Outcome, Partition
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
 
@@ -69,12 +69,18 @@ SELECT thread_id, run_id, step_id
 FROM {database:Identifier}.{table:Identifier}
 WHERE kafka_topic = {topic:String} AND kafka_partition = {partition:Int32} AND kafka_offset < {below:Int64}
   AND outcome = {outcome:String} AND status IN {statuses:Array(String)}
+  AND NOT (
+    toUnixTimestamp64Milli(kafka_timestamp) >= {earliest:Int64}
+    AND ifNull(toUnixTimestamp64Milli(occurred_at) - toUnixTimestamp64Milli(kafka_timestamp) > {tolerance:Int64}, false)
+  )
 ORDER BY kafka_offset DESC
 LIMIT 1 BY thread_id, run_id, step_id
 LIMIT {limit:UInt64}
 SETTINGS optimize_read_in_order = 1
 """
-"""Read backwards in the table's own order, so that it ends once there are enough. Repeats are one step: no FINAL."""
+"""Read backwards in the table's own order, so that it ends once there are enough. Repeats are one step: no FINAL.
+
+Ends that lie ahead of their record were not counted."""
 
 
 def insert_settings(settings: ClickHouseSettings, client: Client) -> dict[str, Any]:
@@ -140,6 +146,8 @@ class ClickHouseSink:
             "below": below,
             "outcome": Outcome.STORED.value,
             "statuses": sorted(TERMINAL_STATUSES),
+            "earliest": EARLIEST_STAMP_MS,
+            "tolerance": FUTURE_TOLERANCE_MS,
             "limit": limit,
         }
         rows: Sequence[StepKey] = self._rows(_COUNTED_STEPS, parameters)

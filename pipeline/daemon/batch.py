@@ -13,7 +13,17 @@ from typing import Any, Final
 from pipeline.daemon.rejection_limits import Excess, RejectionLimits
 from pipeline.metrics.counts import CountedSteps
 from pipeline.normalize.normalize import Normalized
-from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, Unstored, ledger_row, set_aside
+from pipeline.records import (
+    EARLIEST_STAMP_MS,
+    InvalidRecord,
+    Partition,
+    Reason,
+    Record,
+    Stage,
+    Unstored,
+    ledger_row,
+    set_aside,
+)
 from schemas.row import INDEX, INGEST_COLUMNS
 
 _WIDTH: Final = len(INGEST_COLUMNS)
@@ -172,9 +182,9 @@ class Batch:
         return sum(part.rows() for part in list(self.parts.values()))
 
     def oldest_timestamp(self) -> float:
-        """Return the earliest record timestamp in seconds since the epoch, 0 if there is none."""
+        """Return the earliest record timestamp since 2015 in seconds since the epoch, 0 if there is none."""
         firsts = [part.records[0].timestamp for part in self.parts.values() if part.records]
-        return min((first for first in firsts if first > 0), default=0) / 1000
+        return min((first for first in firsts if first >= EARLIEST_STAMP_MS), default=0) / 1000
 
     def seal(self, now: float) -> None:
         """Fix the content at `now` (seconds since the epoch) and name it.

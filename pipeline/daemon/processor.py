@@ -23,7 +23,7 @@ from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.metrics.counts import tally
 from pipeline.normalize.normalize import Rules, normalize, unreadable
-from pipeline.records import Partition, Record, UnreadRecord
+from pipeline.records import Partition, Record, UnreadRecord, plausible
 
 log = structlog.get_logger(__name__)
 
@@ -174,7 +174,9 @@ class Processor:
         assignment = part.assignment
         if assignment.counted is not None:
             self._metrics.publish(tally(part.columns, assignment.counted, acknowledged_at, self._backfill_ms))
-        self._metrics.position(assignment.partition, part.records[-1].timestamp / 1000)
+        now = int(acknowledged_at * 1000)
+        stamps = (record.timestamp for record in reversed(part.records))
+        self._metrics.position(assignment.partition, next((at for at in stamps if plausible(at, now)), -1) / 1000)
         assignment.committed = part.next_offset
 
     def _give_up(self, part: Part, cause: str) -> None:

@@ -5,13 +5,13 @@ columns and the set of steps already counted, and touches no metric.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any, Final
 
 from pipeline.contracts import Columns, StepKey
-from pipeline.records import Outcome
+from pipeline.records import FUTURE_TOLERANCE_MS, Outcome, plausible
 from schemas.row import INDEX
 from schemas.vocabulary import FAILURE_STATUSES, OTHER, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES, label
 
@@ -46,7 +46,7 @@ class Counts:
     durations: dict[tuple[str, str], list[Duration]] = field(default_factory=dict)
     """(type, status) to the durations of steps that ended."""
     delays: list[float] = field(default_factory=list)
-    """Seconds from the record's timestamp to the acknowledged insert, one a record."""
+    """Seconds from the record's timestamp to the acknowledged insert, one a record whose timestamp can be true."""
 
 
 class CountedSteps:
@@ -113,7 +113,8 @@ def _tally_records(columns: Columns, acknowledged_at: float, counts: Counts) -> 
     unstored = Counter((outcomes[row], reason) for row, reason in enumerate(reasons) if reason)
     counts.records.update(unstored)
     counts.records[Outcome.STORED.value, ""] += len(outcomes) - unstored.total()
-    counts.delays.extend([max(acknowledged_at - stamp / 1000, 0.0) for stamp in timestamps if stamp])
+    now = int(acknowledged_at * 1000)
+    counts.delays.extend([max(acknowledged_at - at / 1000, 0.0) for at in timestamps if plausible(at, now)])
 
 
 _COUNTED: Final = tuple(
@@ -132,6 +133,8 @@ _COUNTED: Final = tuple(
         "prompt_tokens",
         "completion_tokens",
         "tool_types",
+        "anomalies",
+        "kafka_timestamp",
     )
 )
 
@@ -139,7 +142,9 @@ _COUNTED: Final = tuple(
 def _tally_step(step: tuple[Any, ...], counted: CountedSteps, backfill_ms: int, counts: Counts) -> None:
     """Count a step that ended (the values of `_COUNTED`), once; an old one as backfill only."""
     thread_id, run_id, step_id, sent, status, read_at, created_at, ended_at, duration, category, *rest = step
-    if not counted.first_time((thread_id, run_id, step_id)):
+    prompt, completion, tools, anomalies, stamp = rest
+    ahead = _lies_ahead(ended_at or created_at, anomalies, stamp, read_at)
+    if ahead or not counted.first_time((thread_id, run_id, step_id)):
         return
     kind = sent if sent in STEP_TYPES else OTHER
     key = (kind, status)
@@ -151,10 +156,19 @@ def _tally_step(step: tuple[Any, ...], counted: CountedSteps, backfill_ms: int, 
         counts.failures[kind, category] += 1
     if duration is not None:
         counts.durations.setdefault(key, []).append(Duration(duration / 1000, run_id, step_id))
-    prompt, completion, tools = rest
     if prompt:
         counts.tokens["input"] += prompt
     if completion:
         counts.tokens["output"] += completion
     for tool in tools:
         counts.tool_calls[label(tool, TOOL_TYPES)] += 1
+
+
+def _lies_ahead(instant: int, anomalies: Sequence[str], stamp: int, read_at: int) -> bool:
+    """Return whether a step ends in the future: by its record's timestamp, or by the clock where that cannot be true.
+
+    Such a step is in no metric of steps, and not remembered: a true end that comes later counts.
+    """
+    if "future_timestamp" in anomalies:
+        return True
+    return instant > read_at + FUTURE_TOLERANCE_MS and not plausible(stamp, read_at)

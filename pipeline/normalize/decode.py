@@ -179,7 +179,8 @@ def _with_text_ids(value: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
     wrong = [
         key
         for key in ("thread_id", "threadId", "assistant_id", "assistantId", "type", "status")
-        if not isinstance(value.get(key), str | None) or len(value.get(key) or "") > MAX_ID
+        if not isinstance(value.get(key), str | None)
+        or (len(value.get(key) or "") > MAX_ID and key not in {"type", "status"})
     ]
     if not wrong:
         return value, ()

@@ -31,8 +31,10 @@ _id: Final = re.compile(
     r"|\b(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}\b"
 ).sub
 _host: Final = re.compile(
-    r"\b(?:[a-z0-9-]{1,63}\.){1,8}(?:com|net|org|io|ai|dev|app|cloud|local|internal|svc|lan|cn|eu|us|uk|de)\b(?::\d+)?"
-    r"|\b(?:[a-z0-9-]{1,63}\.){1,8}[a-z][a-z0-9-]{0,62}:\d{2,5}\b|\blocalhost(?::\d+)?\b"
+    # One start in a row of labels, and each label is taken whole: else every hyphen and every dot would begin anew.
+    r"(?<![\w-])(?<![\w-]\.)(?:[\w-]++\.)*[a-z0-9-]++\."
+    r"(?:(?:com|net|org|io|ai|dev|app|cloud|local|internal|svc|lan|cn|eu|us|uk|de)\b(?::\d+)?"
+    r"|[a-z][a-z0-9-]*+:\d{2,5}\b)|\blocalhost(?::\d+)?\b"
     r"|\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b(?::\d+)?",
     re.IGNORECASE,
 ).sub
@@ -52,9 +54,11 @@ _is_quantity: Final = re.compile(
     r"(?:\d[\d,]*+(?:\.\d++)*+(?:ms|us|ns|[smhdkKMx%]|[KMG]i?B|st|nd|rd|th)?+)++|[\d.,:TZ-]+"
 ).fullmatch
 _is_status: Final = re.compile(r"[1-5]\d\d").fullmatch
-_before_status: Final = re.compile(
-    r"(?:(?:http|status|code|error)[ :=]{1,3}|: |\(|^|status code[^.\d]{1,40})\Z", re.IGNORECASE
-).search
+_before_status_backwards: Final = re.compile(
+    # From the number to the left, so that a look ends where the words do: a search would start at each character.
+    r"[ :=]{1,3}(?:ptth|sutats|edoc|rorre)| :|\(|\Z|[^.\d]{1,40}edoc sutats",
+    re.IGNORECASE,
+).match
 _after_status: Final = re.compile(r"\s?\(|\)|\s?:|[.,;]?$|[.,;]? [A-Z]|\s[a-z]*\s?error").match
 _before_version: Final = re.compile(r"version[ :=]{1,3}\Z", re.IGNORECASE).search
 _is_date: Final = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
@@ -117,7 +121,7 @@ def _masked_quote(found: re.Match[str]) -> str:
 def _masked_number(found: re.Match[str]) -> str:
     token, text = found[0], found.string
     before = text[max(0, found.start() - 64) : found.start()]
-    if _is_status(token) and _before_status(before) and _after_status(text, found.end()):
+    if _is_status(token) and _before_status_backwards(before[::-1]) and _after_status(text, found.end()):
         return token
     if _is_date(token) and _before_version(before):
         return token

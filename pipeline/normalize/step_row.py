@@ -13,14 +13,20 @@ from pipeline.normalize.decode import announced_status
 from pipeline.normalize.step_details import read_details
 from pipeline.normalize.step_errors import read_error
 from pipeline.normalize.timestamps import millis
-from pipeline.records import Outcome, Reason, Record, RunStepEvent, Stage, Unstored
+from pipeline.records import (
+    EARLIEST_STAMP_MS,
+    FUTURE_TOLERANCE_MS,
+    Outcome,
+    Reason,
+    Record,
+    RunStepEvent,
+    Stage,
+    Unstored,
+)
 from pipeline.redaction import redact
 from schemas.row import Row
 from schemas.vocabulary import STATUSES, STEP_TYPES, TERMINAL_STATUSES
 from schemas.wire import KNOWN_FIELDS
-
-FUTURE_TOLERANCE_MS: Final = 3_600_000
-"""How far a stamp may lie after the record's own before it is doubted: clocks differ, by less than an hour."""
 
 _VERSION_EPOCH_MS: Final = 946_684_800_000
 _VERSION_TIME_BITS: Final = 41
@@ -29,7 +35,12 @@ _VERSION_TIME_MAX: Final = (1 << _VERSION_TIME_BITS) - 1
 _VERSION_OFFSET_MASK: Final = (1 << _VERSION_OFFSET_BITS) - 1
 _TERMINAL_BIT: Final = 1 << (_VERSION_TIME_BITS + _VERSION_OFFSET_BITS)
 
-_UINT64_MAX: Final = (1 << 64) - 1
+_MAX_TOKENS: Final = 10**12
+"""More than any step can use; sums of such counts stay within 64 bits, and within what a float holds exactly."""
+
+_MAX_WORD_CHARS: Final = 128
+"""Of a type and of a status: reports and panels are grouped by them, and carry each of them whole."""
+
 _NO_METADATA: Final[dict[str, str]] = {}
 _NO_ANOMALIES: Final[list[str]] = []
 """Both shared by most rows, and never changed: a batch holds fewer objects for the garbage collector to walk."""
@@ -79,12 +90,16 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
     else:
         ended_at = None
         if status != "in_progress" or completed_at or failed_at or cancelled_at or expired_at:
-            _doubt_open(status, (completed_at, failed_at, cancelled_at, expired_at), anomalies)
+            status = _doubt_open(status, (completed_at, failed_at, cancelled_at, expired_at), anomalies)
     terminal = status in TERMINAL_STATUSES
     duration = _duration(created_at, ended_at, anomalies) if terminal else None
     topic, partition, offset, timestamp = record.topic, record.partition, record.offset, record.timestamp
-    if 0 < timestamp < max(created_at, ended_at or 0) - FUTURE_TOLERANCE_MS:
+    instant = ended_at or created_at
+    occurred_at = ended_at if terminal else created_at
+    if EARLIEST_STAMP_MS <= timestamp < max(created_at, instant) - FUTURE_TOLERANCE_MS:
         anomalies.append("future_timestamp")
+        # No end that lies ahead is measured, and none wins against what a later record says.
+        instant, ended_at, duration = min(instant, timestamp), None, None
     details = read_details(get("step_details"), rules.content, anomalies)
     kind = get("type") or ""
     if kind != details.kind or kind not in STEP_TYPES:
@@ -102,7 +117,7 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         index,
         _STORED,
         "",
-        ended_at if terminal else created_at,
+        occurred_at,
         get("thread_id") or "",
         step["run_id"],
         step["id"],
@@ -133,16 +148,17 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         _metadata(metadata, rules, anomalies) if metadata else _NO_METADATA,
         "" if KNOWN_FIELDS.issuperset(step) else _extra(step, rules, anomalies),
         list(dict.fromkeys(anomalies)) if anomalies else _NO_ANOMALIES,
-        version_of(terminal, ended_at or created_at, offset),
+        version_of(terminal, instant, offset),
     )
 
 
-def _doubt_open(status: str, stamps: Sequence[int | None], anomalies: list[str]) -> None:
-    """Flag what is odd about a step that has not ended: the status decides, so its stamps do not count."""
+def _doubt_open(status: str, stamps: Sequence[int | None], anomalies: list[str]) -> str:
+    """Return the status, flagging what is odd about a step that has not ended: its stamps do not count."""
     if any(stamp is not None for stamp in stamps):
         anomalies.append("stamp_without_terminal_status")
     if status and status not in STATUSES:
         anomalies.append("unknown_status")
+    return _bounded(status, _MAX_WORD_CHARS, anomalies)
 
 
 def _duration(created_at: int, ended_at: int | None, anomalies: list[str]) -> int | None:
@@ -193,7 +209,7 @@ def _kind(sent: str, inferred: str, anomalies: list[str]) -> str:
         anomalies.append("type_mismatch")
     if kind and kind not in STEP_TYPES:
         anomalies.append("unknown_type")
-    return kind
+    return _bounded(kind, _MAX_WORD_CHARS, anomalies)
 
 
 _TOKEN_FIELDS: Final = (
@@ -233,9 +249,9 @@ def _first(values: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _count(value: Any, anomalies: list[str]) -> int | None:
-    if value is None or (type(value) is int and 0 <= value <= _UINT64_MAX):
+    if value is None or (type(value) is int and 0 <= value <= _MAX_TOKENS):
         return value
-    if isinstance(value, float) and value.is_integer() and 0 <= value <= _UINT64_MAX:
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= _MAX_TOKENS:
         return int(value)
     anomalies.append("token_count_unreadable")
     return None
@@ -252,7 +268,7 @@ def _metadata(metadata: Any, rules: Rules, anomalies: list[str]) -> dict[str, st
         if type(value) is not str:
             text = _json(value)
             anomalies.append("metadata_repaired")
-        texts[key] = _bounded(redact(text), rules, anomalies)
+        texts[key] = _bounded(redact(text), rules.max_text, anomalies)
     return texts
 
 
@@ -263,7 +279,7 @@ def _extra(step: dict[str, Any], rules: Rules, anomalies: list[str]) -> str:
         return ""
     unknown = {key: value for key, value in step.items() if key not in KNOWN_FIELDS}
     if rules.content == _FULL:
-        return _bounded(redact(_json(unknown)), rules, anomalies)
+        return _bounded(redact(_json(unknown)), rules.max_text, anomalies)
     return _json(sorted(unknown))
 
 
@@ -271,8 +287,8 @@ def _json(value: Any) -> str:
     return to_json(value, inf_nan_mode="strings").decode()
 
 
-def _bounded(text: str, rules: Rules, anomalies: list[str]) -> str:
-    if len(text) <= rules.max_text:
+def _bounded(text: str, most: int, anomalies: list[str]) -> str:
+    if len(text) <= most:
         return text
     anomalies.append("text_truncated")
-    return text[: rules.max_text]
+    return text[:most]

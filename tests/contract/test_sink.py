@@ -206,6 +206,20 @@ def test_counted_steps_are_those_that_ended_below_the_offset_latest_first(store:
     ]
 
 
+def test_an_end_that_lies_ahead_of_its_record_was_not_counted(store: Embodied | Faked) -> None:
+    forged = 10_382_256_000_000
+    rows = [
+        step_row(0, occurred_at=forged),
+        step_row(1, occurred_at=forged, kafka_timestamp=forged),
+        step_row(2, kafka_timestamp=1),
+        step_row(3, occurred_at=None),
+        step_row(4, occurred_at=CREATED + 3_600_000, kafka_timestamp=CREATED),
+        step_row(5, occurred_at=CREATED + 3_600_001, kafka_timestamp=CREATED),
+    ]
+    store.sink.insert(columns_of(rows), "a")
+    assert [key[2] for key in store.sink.counted_steps(P0, 9, 9)] == ["step_4", "step_3", "step_2", "step_1"]
+
+
 def test_steps_of_hundreds_of_months_pass_in_one_insert(store: Embodied | Faked) -> None:
     month = 2_629_800_000
     rows = [step_row(offset, created_at=CREATED - offset * month) for offset in range(150)]

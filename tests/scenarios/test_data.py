@@ -246,12 +246,12 @@ def test_60_clocks_that_are_wrong_are_flagged_and_stay_out_of_the_histogram(kafk
         rows = s.sql(
             "SELECT arraySort(anomalies), duration_ms FROM {db}.run_steps_current ORDER BY created_at FORMAT TSV"
         )
-        assert rows.splitlines() == ["['negative_duration']\t\\N", "['future_timestamp']\t5000"]
+        assert rows.splitlines() == ["['negative_duration']\t\\N", "['future_timestamp']\t\\N"]
         assert s.metric("runstep_anomalies_total", anomaly="negative_duration") == 1
         durations = [
             value for (name, _), value in s.daemon.metrics().items() if name == "runstep_step_duration_seconds_count"
         ]
-        assert sum(durations) == 1
+        assert sum(durations) == 0
 
 
 def test_61_secrets_in_error_texts_reach_neither_the_tables_nor_the_log_nor_the_headers(kafka, clickhouse):

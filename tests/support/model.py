@@ -45,7 +45,10 @@ class _Sighting(NamedTuple):
     offset: int
 
     def rank(self) -> tuple[bool, int, int]:
-        """Return what decides which of two states of a step is the current one; the greater wins."""
+        """Return what decides which of two states of a step is the current one; the greater wins.
+
+        Where a time lies ahead of its record, the record's decides, which is not known here: not for such steps.
+        """
         ended = self.step.status in TERMINAL
         occurred_at = self.step.ended_at if ended and self.step.ended_at is not None else self.step.created_at
         return ended, occurred_at, self.offset
@@ -113,7 +116,7 @@ class Model:
         seen = set()
         for sighting in sorted(self._sightings, key=lambda sighting: sighting.offset):
             key = sighting.partition, _key(sighting.step)
-            if sighting.step.status in TERMINAL and key not in seen:
+            if sighting.step.status in TERMINAL and key not in seen and not _lies_ahead(sighting.step):
                 seen.add(key)
                 yield sighting.step
 
@@ -139,8 +142,13 @@ def _key(step: Step) -> StepKey:
     return step.thread_id, step.run_id, step.step_id
 
 
+def _lies_ahead(step: Step) -> bool:
+    """Return whether a time of the step lies so far after its record's own that its end is believed nowhere."""
+    return "future_timestamp" in step.anomalies
+
+
 def _duration(step: Step) -> int | None:
-    if step.ended_at is None or step.ended_at < step.created_at:
+    if step.ended_at is None or step.ended_at < step.created_at or _lies_ahead(step):
         return None
     return step.ended_at - step.created_at
 
@@ -156,7 +164,7 @@ def _columns(sighting: _Sighting) -> dict[str, Any]:
         "created_at": step.created_at,
         **ends,
         "expires_at": step.expires_at,
-        "ended_at": step.ended_at,
+        "ended_at": None if _lies_ahead(step) else step.ended_at,
         "duration_ms": _duration(step),
         "error_code": step.error_code,
         "error_category": step.error_category,

@@ -19,7 +19,12 @@ SELECT
     round(duration_ms / 1000, 3) AS seconds,
     max(toNullable(ifNull(ended_at, created_at))) OVER earlier AS ended_before,
     round(dateDiff('millisecond', ended_before, created_at) / 1000, 3) AS gap_s,
-    has(run.critical_path, step_id) AS is_critical,
+    -- As a set: joined to each step, the path would be there as often as the run has steps.
+    (thread_id, run_id, step_id) IN
+    (
+        SELECT thread_id, run_id, arrayJoin(critical_path) FROM runs
+        WHERE run_id = if({run:String} = '', latest_run.2, {run:String})
+    ) AS is_critical,
     type,
     status,
     tool_names,
@@ -31,7 +36,7 @@ SELECT
 FROM run_steps_current
 INNER JOIN
 (
-    SELECT thread_id, run_id, started_at, critical_path FROM runs
+    SELECT thread_id, run_id, started_at FROM runs
     WHERE run_id = if({run:String} = '', latest_run.2, {run:String})
 ) AS run USING (thread_id, run_id)
 WHERE run_id = if({run:String} = '', latest_run.2, {run:String})

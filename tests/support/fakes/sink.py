@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkRefused
-from pipeline.records import Outcome, Partition
+from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Outcome, Partition
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
 
@@ -131,6 +131,10 @@ class FakeSink:
                 and row["kafka_offset"] < below
                 and row["outcome"] == Outcome.STORED
                 and row["status"] in TERMINAL_STATUSES
+                and not (
+                    row["kafka_timestamp"] >= EARLIEST_STAMP_MS
+                    and (row["occurred_at"] or 0) - row["kafka_timestamp"] > FUTURE_TOLERANCE_MS
+                )
             ]
         rows.sort(key=lambda row: row["kafka_offset"], reverse=True)
         return list(dict.fromkeys(_id(row) for row in rows))[:limit]

@@ -1,11 +1,22 @@
 """Batches: what a token covers, what a rejected row becomes, what a slice of rows is, what an old assignment leaves."""
 
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 
 from pipeline.daemon.batch import Assignment, Batch, Weight
-from pipeline.records import InvalidRecord, Partition, Reason, Record, Stage, Unstored, ledger_row, set_aside
+from pipeline.records import (
+    EARLIEST_STAMP_MS,
+    InvalidRecord,
+    Partition,
+    Reason,
+    Record,
+    Stage,
+    Unstored,
+    ledger_row,
+    set_aside,
+)
 from schemas.row import INDEX, Row
 from tests.support.fakes.kafka import FakeRecord
 from tests.support.fakes.rows import normalized, step_row
@@ -120,7 +131,19 @@ def test_a_batch_whose_partitions_are_gone_has_nothing_to_write() -> None:
     assert batch.oldest_timestamp() == 0
 
 
-@pytest.mark.parametrize(("stamps", "oldest"), [((5_000, 2_000), 2.0), ((-1, 5_000), 5.0), ((-1, -1), 0.0)])
+STAMP: Final = 1_764_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("stamps", "oldest"),
+    [
+        ((STAMP + 3_000, STAMP), STAMP / 1000),
+        ((-1, STAMP), STAMP / 1000),
+        ((1, STAMP), STAMP / 1000),
+        ((-1, -1), 0.0),
+        ((EARLIEST_STAMP_MS - 1, 1), 0.0),
+    ],
+)
 def test_the_oldest_timestamp_is_that_of_the_parts_first_records(stamps: tuple[int, int], oldest: float) -> None:
     batch = sealed(record(0, 0, stamps[0]), record(0, 1, stamps[1]))
     assert batch.oldest_timestamp() == oldest

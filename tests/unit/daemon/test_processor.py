@@ -34,6 +34,20 @@ def test_stores_counts_and_commits_a_step(rigs: Callable[..., Rig]) -> None:
     assert rig.value("runstep_tokens_total", token_type="input") == 100  # noqa: S106 - a label
 
 
+@pytest.mark.parametrize("stamp", [-1, 1, 10_382_256_000_000])
+def test_a_timestamp_that_cannot_be_true_spoils_no_position_and_no_delay(rigs: Callable[..., Rig], stamp: int) -> None:
+    broker = FakeBroker()
+    broker.produce(wire(step()))
+    broker.produce(wire(completed()), timestamp=stamp)
+    rig = rigs(broker)
+    rig.turn(lambda: rig.committed() == 2)
+    place = {"topic": broker.topic, "partition": "0"}
+    assert rig.value("runstep_consumer_position_timestamp_seconds", **place) == 1_764_000_000
+    assert rig.value("runstep_ingest_delay_seconds_count") == 1
+    assert rig.value("runstep_ingest_delay_seconds_sum") < 60
+    assert rig.value("runstep_steps_total", type="message_creation", status="completed") == 1
+
+
 def test_accounts_for_what_is_no_run_step(rigs: Callable[..., Rig]) -> None:
     broker = FakeBroker()
     broker.produce(b"{broken")

@@ -1,5 +1,6 @@
 """What a committed part adds to the metrics: once a step, once a record, old ones as backfill, labels bounded."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -99,6 +100,39 @@ def test_delays_need_a_timestamp_and_are_never_negative() -> None:
         step_row(3, kafka_timestamp=CREATED + 60_000),
     )
     assert counts.delays == [pytest.approx(1.0), 0.0]
+
+
+@pytest.mark.parametrize("stamp", [1, 1_420_070_399_999, CREATED + 3 * DAY_MS])
+def test_a_timestamp_that_cannot_be_true_is_no_delay(stamp: int) -> None:
+    assert counted(step_row(1, kafka_timestamp=stamp)).delays == []
+
+
+YEAR_2299 = 10_382_256_000_000
+
+
+@pytest.mark.parametrize(
+    "doubted",
+    [
+        {"anomalies": ["future_timestamp"]},
+        {"ended_at": None, "duration_ms": None, "anomalies": ["unknown_field", "future_timestamp"]},
+        *({"ended_at": YEAR_2299, "kafka_timestamp": stamp, "anomalies": []} for stamp in (0, 1, YEAR_2299)),
+        {"created_at": YEAR_2299, "ended_at": None, "kafka_timestamp": YEAR_2299},
+    ],
+)
+def test_an_end_that_lies_ahead_is_in_no_step_metric_and_a_true_one_later_is(doubted: dict[str, Any]) -> None:
+    known = CountedSteps(1_000)
+    counts = counted(failed(1, **doubted), known=known)
+    measured = (counts.steps, counts.failures, counts.durations, counts.tokens, counts.tool_calls, counts.backfilled)
+    assert not any(measured)
+    assert +counts.records == {("stored", ""): 1}
+    assert counts.anomalies == Counter(doubted.get("anomalies", ["type_inferred"]))
+    assert counted(step_row(2, step_id="step_1"), known=known).steps == {("tool_calls", "completed"): 1}
+
+
+@pytest.mark.parametrize("stamp", [0, CREATED])
+def test_a_clock_a_little_behind_doubts_no_step(stamp: int) -> None:
+    row = step_row(1, kafka_timestamp=stamp, ingested_at=CREATED + 4_000 - 3_600_000)
+    assert counted(row).steps == {("tool_calls", "completed"): 1}
 
 
 def test_the_oldest_counted_step_is_forgotten_first() -> None:

@@ -33,7 +33,10 @@ FAMILIES = {
     ],
     "hosts with ports": [
         f"Cannot connect to host {host} ssl:default"
-        for host in ("azureaiservice.search.windows.net:443", "10.0.0.12:8080", "localhost:9000", "db-1.prod.svc")
+        for host in (
+            *("azureaiservice.search.windows.net:443", "10.0.0.12:8080", "localhost:9000", "db-1.prod.svc"),
+            *("my_app-1.prod.example.com:443", "a.b.c.d.e.f.g.h.i.j.k.internal"),
+        )
     ],
     "resource paths": [
         "The ID '/subscriptions/5b742c40-bc2b-4a4f-902f-ee9f644d8844/resourcegroups/x/connections/y' was not found",

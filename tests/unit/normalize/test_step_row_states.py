@@ -1,14 +1,14 @@
 """Rows: which of two states of a step is the current one, when a step lived, and what an event's name adds."""
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.normalize.decode import decode
-from pipeline.normalize.step_row import FUTURE_TOLERANCE_MS, Rules, step_row
-from pipeline.records import Reason, RunStepEvent, Stage, Unstored
+from pipeline.normalize.step_row import Rules, step_row
+from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Reason, RunStepEvent, Stage, Unstored
 from tests.support.events import CREATED, completed, step, wire
 from tests.support.fakes.kafka import FakeRecord
 from tests.support.rows_of_events import CREATED_MS, ENDED, STATUSES, TIMESTAMP, row_of
@@ -22,16 +22,20 @@ def stamped(status: str, **seconds: int) -> dict[str, Any]:
 # Which state is the current one
 
 
+MOST_MS: Final = 10_000_000_000
+
+
 def version(status: str, after_ms: int, offset: int) -> int:
     """Return the version of a state that was reached so many milliseconds after the creation."""
     stamps = {} if status == "in_progress" else {f"{status}_at": CREATED_MS + after_ms}
     created = CREATED_MS + after_ms if status == "in_progress" else CREATED_MS
-    number = row_of(step(status=status, created_at=created, **stamps), offset=offset)["version"]
+    event = step(status=status, created_at=created, **stamps)
+    number = row_of(event, offset=offset, timestamp=CREATED_MS + MOST_MS)["version"]
     assert isinstance(number, int)
     return number
 
 
-STATES = st.tuples(st.sampled_from(STATUSES), st.integers(0, 10_000_000_000), st.integers(0, (1 << 22) - 1))
+STATES = st.tuples(st.sampled_from(STATUSES), st.integers(0, MOST_MS), st.integers(0, (1 << 22) - 1))
 
 
 def rank(state: tuple[str, int, int]) -> tuple[bool, int, int]:
@@ -40,7 +44,7 @@ def rank(state: tuple[str, int, int]) -> tuple[bool, int, int]:
 
 
 @settings(deadline=None)
-@example(("completed", 0, 0), ("in_progress", 10_000_000_000, (1 << 22) - 1))
+@example(("completed", 0, 0), ("in_progress", MOST_MS, (1 << 22) - 1))
 @example(("failed", 5, 0), ("completed", 4, (1 << 22) - 1))
 @example(("completed", 5, 1), ("completed", 5, 2))
 @given(STATES, STATES)
@@ -57,6 +61,20 @@ def test_an_end_without_a_stamp_still_beats_the_creation() -> None:
 
 def test_an_end_with_a_stamp_beats_one_without() -> None:
     assert row_of(completed(), offset=1)["version"] > row_of(step(status="completed"), offset=2)["version"]
+
+
+FORGED: Final = "2299-12-31T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "forged", [{"created_at": FORGED}, {"failed_at": FORGED}, {"created_at": FORGED, "failed_at": 1}]
+)
+def test_an_end_in_the_far_future_does_not_win_for_ever(forged: dict[str, Any]) -> None:
+    first = row_of(step(**{"status": "failed", "failed_at": CREATED + 2, **forged}), offset=1)
+    later = row_of(completed(seconds=(TIMESTAMP - CREATED_MS) // 1000 + 1), offset=2, timestamp=TIMESTAMP + 2_000)
+    assert later["anomalies"] == []
+    assert first["version"] < later["version"]
+    assert first["version"] > row_of(step(), offset=3, timestamp=TIMESTAMP + 3_000)["version"]
 
 
 @pytest.mark.parametrize("created", [1, "2299-12-31T23:59:59Z"])
@@ -154,6 +172,22 @@ def test_a_step_without_a_readable_creation_is_rejected_and_never_given_another(
 )
 def test_a_stamp_more_than_an_hour_after_the_record_is_doubted(fields: dict[str, Any], doubted: bool) -> None:
     assert ("future_timestamp" in row_of(step(**fields))["anomalies"]) is doubted
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_an_end_that_lies_ahead_is_kept_as_sent_but_is_neither_end_nor_duration(status: str) -> None:
+    end: dict[str, Any] = {f"{status}_at": "2299-01-01T00:00:00Z"}
+    row = row_of(step(status=status, **end))
+    assert row[f"{status}_at"] == row["occurred_at"] == 10_382_256_000_000
+    assert (row["ended_at"], row["duration_ms"]) == (None, None)
+    assert row["anomalies"] == ["future_timestamp"]
+
+
+@pytest.mark.parametrize("timestamp", [-1, 0, 1, EARLIEST_STAMP_MS - 1])
+def test_a_record_whose_own_timestamp_cannot_be_true_casts_no_doubt(timestamp: int) -> None:
+    row = row_of(completed(seconds=5), timestamp=timestamp)
+    assert (row["duration_ms"], row["anomalies"]) == (5_000, [])
+    assert row["version"] == row_of(completed(seconds=5))["version"]
 
 
 # What the event's name says

@@ -37,6 +37,30 @@ def test_the_type_is_as_sent_and_only_inferred_where_none_was(
     assert (row["type"], row["anomalies"]) == (kept, anomalies)
 
 
+@pytest.mark.parametrize("name", ["", "thread.run.step.in_progress"])
+@pytest.mark.parametrize("key", ["type", "status"])
+def test_a_long_word_is_cut(key: str, name: str) -> None:
+    for length, kept in ((128, 128), (129, 128), (5_000, 128)):
+        event: dict[str, Any] = {key: "x" * length}
+        row = row_of(step(**event), name=name)
+        assert row[key] == "x" * kept
+        assert ("text_truncated" in row["anomalies"]) is (length > kept)
+        assert f"unknown_{key}" in row["anomalies"]
+        assert "id_repaired" not in row["anomalies"]
+
+
+def test_a_long_word_of_the_details_is_cut_like_a_type_that_was_sent() -> None:
+    row = row_of(step(type=None, step_details={"type": "x" * 200}))
+    assert row["type"] == "x" * 128
+    assert {"type_inferred", "text_truncated"} <= set(row["anomalies"])
+
+
+def test_long_words_of_an_event_with_a_repaired_id_are_cut_and_not_repaired() -> None:
+    row = row_of(step(thread_id=5, type="x" * 600, status="y" * 600))
+    assert (row["type"], row["status"]) == ("x" * 128, "y" * 128)
+    assert {"id_repaired", "text_truncated"} <= set(row["anomalies"])
+
+
 def test_ids_of_the_second_rank_may_be_missing() -> None:
     row = row_of(step(thread_id=None, assistant_id=None))
     assert (row["thread_id"], row["assistant_id"], row["anomalies"]) == ("", "", [])
@@ -59,7 +83,7 @@ def tokens(usage: object) -> tuple[list[int | None], list[str]]:
         ({}, [None] * 5),
         ({"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}, [None] * 5),
         ({"prompt_tokens": 0, "completion_tokens": 16, "total_tokens": 16}, [0, 16, 16, None, None]),
-        ({"prompt_tokens": 2**64 - 1}, [2**64 - 1, None, None, None, None]),
+        ({"prompt_tokens": 10**12}, [10**12, None, None, None, None]),
         ({"prompt_tokens": 12.0}, [12, None, None, None, None]),
         ({"promptTokens": 1, "completionTokens": 2, "totalTokens": 3}, [1, 2, 3, None, None]),
         ({"input_tokens": 1, "output_tokens": 2}, [1, 2, None, None, None]),
@@ -75,7 +99,9 @@ def test_token_counts_are_read_by_all_their_names(usage: object, counts: list[in
     assert tokens(usage) == (counts, [])
 
 
-@pytest.mark.parametrize("count", [2**70, 2**64, -1, 1.5, float("nan"), float("inf"), 1e300, "7", True, [], {}])
+@pytest.mark.parametrize(
+    "count", [2**70, 2**64, 2**64 - 1, 10**12 + 1, 1e13, -1, 1.5, float("nan"), float("inf"), 1e300, "7", True, [], {}]
+)
 def test_a_count_that_is_none_is_null_and_flagged_and_the_others_stay(count: object) -> None:
     assert tokens({"prompt_tokens": count, "total_tokens": 3}) == (
         [None, None, 3, None, None],
