@@ -56,6 +56,11 @@ class ServerProcess:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._server, number)
 
+    def freeze(self) -> None:
+        """Stop the server where it is (SIGSTOP); return when none of its threads runs any more."""
+        self.send(signal.SIGSTOP)
+        self.wait_until(lambda: _thread_states(self.pid) <= {"T"}, "a server that is to be frozen")
+
     def end(self, number: signal.Signals, timeout: float = 20.0) -> None:
         """End the server by a signal and wait for it and its guard; by SIGKILL when it takes more than `timeout` s."""
         if self._server < 0:
@@ -85,6 +90,15 @@ class ServerProcess:
             if time.monotonic() > deadline:
                 raise ServerUnavailable(f"{what} did not start within {timeout:.0f} s:\n{self.tail()}")
             time.sleep(0.02)
+
+
+def _thread_states(pid: int) -> set[str]:
+    """Return the states that the threads of a process are in, as `ps` names them."""
+    states = set()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            states.add(stat.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 def _ended(handle: int, timeout: float) -> bool:

@@ -88,7 +88,7 @@ class Server:
 
     def pause(self) -> None:
         """Freeze the server (SIGSTOP): connections stay open and nothing answers."""
-        self.process.send(signal.SIGSTOP)
+        self.process.freeze()
 
     def resume(self) -> None:
         """Let a frozen server continue (SIGCONT)."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -156,24 +157,22 @@ def test_frozen_brokers_are_named_waited_for_and_never_hang_us(kafka_factory: Ca
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
     admin.create_topics([NewTopic("frozen", 2, 1)])
     admin.close()
-    world = World(broker.bootstrap, "frozen")
-    reader = world.assigned(session_timeout=30.0)
-    world.produce(b"a")
-    reader.read(b"a")
-    broker.pause()
-    assert reader.member.commit({world.partition(0): 1}) is None
-    assert reader.member.progress() == reader.member.progress() == {}
-    reader.poll()
-    assert set(reader.member.troubles) == {"commit", "brokers"}
-    broker.resume()
-    reader.commit({world.partition(0): 1})
-    reader.until(lambda: bool(reader.member.progress()))
-    assert not reader.member.troubles
-    world.produce(b"b")
-    reader.read(b"b")
-    broker.kill()
-    reader.member.close()
-    world.close()
+    with closing(World(broker.bootstrap, "frozen")) as world:
+        reader = world.assigned(session_timeout=30.0)
+        world.produce(b"a")
+        reader.read(b"a")
+        broker.pause()
+        assert reader.member.commit({world.partition(0): 1}) is None
+        assert reader.member.progress() == reader.member.progress() == {}
+        reader.poll()
+        assert set(reader.member.troubles) == {"commit", "brokers"}
+        broker.resume()
+        reader.commit({world.partition(0): 1})
+        reader.until(lambda: bool(reader.member.progress()))
+        assert not reader.member.troubles
+        world.produce(b"b")
+        reader.read(b"b")
+        broker.kill()
 
 
 def test_frozen_brokers_show_in_readyz_and_are_forgiven(
