@@ -25,7 +25,7 @@ _CREDENTIAL: Final = re.compile(
     r"(?i)(^|_)(password|passwd|passphrase|pwd|secret|token|api_?key|private_?key|authorization|credentials?|cookie)$"
 )
 _USER_PASSWORD: Final = re.compile(r"(//[^\s/@:<\[]{0,256}):(?!\d{1,5}[/?#]|//)(?:[^\s@<]{0,256}@){1,3}")
-_QUERY_SECRET: Final = re.compile(r"(?i)([?&][^=&\s]{0,64}(?:password|token|secret|key)[^=&\s]{0,64})=[^&\s\"'<>]+")
+_QUERY_SECRET: Final = re.compile(r"(?i)([?&][^?=&\s]{0,64}?(?:password|token|secret|key)[^?=&\s]{0,64})=[^&\s\"'<>]+")
 _OWN_WORDS: Final = re.compile(
     r"(?<=\w): (?=(?:(?:[a-z_]{2,20}\.[a-z_]{2,40} )?(?:cannot|is|must|unknown|no|there) )|Input )|(?<=_file): "
 )
