@@ -13,6 +13,7 @@ from kafka.structs import OffsetAndMetadata
 from pipeline.clickhouse.migrations.applied import TABLE
 from tests.support.daemon import running_daemon
 from tests.support.faulty_proxy import FaultyProxy, never_confirms
+from tests.support.group_offsets import group_offsets
 from tests.support.oracle import (
     Load,
     Place,
@@ -116,7 +117,7 @@ def set_offsets(there: Place, group: str, change: Callable[[OffsetAndMetadata], 
     """Change what the group has committed, as soon as it has no members any more."""
 
     def done() -> bool:
-        found = admin.list_group_offsets([group])[group]
+        found = group_offsets(admin, group)
         try:
             answers = admin.alter_group_offsets(group, {place: change(offset) for place, offset in found.items()})
         except KafkaError:

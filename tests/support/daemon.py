@@ -35,6 +35,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.process import free_port
+from tests.support.group_offsets import group_offsets
 from tests.support.paths import ROOT
 
 PR_SET_PDEATHSIG: Final = 1
@@ -135,7 +136,7 @@ class Daemon:
             missing: dict[TopicPartition, int] = {p: found.offset for p, found in latest.items() if found.offset}
 
             def committed() -> bool:
-                found = admin.list_group_offsets({self.group: partitions})[self.group]
+                found = group_offsets(admin, self.group)
                 for partition in [p for p in missing if p in found and found[p].offset >= missing[p]]:
                     del missing[partition]
                 return not missing

@@ -37,6 +37,7 @@ from pipeline.tools.simulation import SimulatedEvent, Traffic, events
 from pipeline.tools.simulation.producer import EventProducer
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import HTTP_OK, Daemon, migrate
+from tests.support.group_offsets import group_offsets
 from tests.support.model import TERMINAL, Model, difference, read_current, read_ledger, read_samples
 
 WAIT: Final = 60.0
@@ -250,7 +251,7 @@ def read_topic(kafka: KafkaAddress, topic: str) -> list[Any]:
 def committed(there: Place, group: str) -> dict[int, int]:
     """Return the group's committed offsets by partition."""
     with closing(KafkaAdminClient(bootstrap_servers=there.kafka.bootstrap)) as admin:
-        offsets = admin.list_group_offsets([group])[group]
+        offsets = group_offsets(admin, group)
     return {partition.partition: found.offset for partition, found in offsets.items() if found.offset > 0}
 
 

@@ -16,6 +16,7 @@ from pipeline.errors import SourceUnavailable
 from pipeline.kafka.client import connect
 from tests.servers.addresses import ClickHouseRefused
 from tests.support.daemon import HTTP_OK, Daemon
+from tests.support.group_offsets import group_offsets
 from tests.support.oracle import Origin, Place, status
 
 INTERVAL: Final = 0.2
@@ -102,7 +103,7 @@ class Watch:
 
     def _look_at_commits(self, admin: KafkaAdminClient) -> None:
         for group in {member.group for member in self._members}:
-            found = admin.list_group_offsets([group])[group]
+            found = group_offsets(admin, group)
             committed = {place.partition: offset.offset for place, offset in found.items() if offset.offset > 0}
             if committed:
                 self.commits += self._beside_ledger(committed)

@@ -27,6 +27,7 @@ from kafka.structs import OffsetAndMetadata
 from pipeline.tools.simulation import SimulatedEvent
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import HTTP_OK, Daemon, running_daemon
+from tests.support.group_offsets import group_offsets
 from tests.support.oracle import Load, Place, Truth, drained, place, repeating, summed, traffic
 from tests.support.outside_view import MEGABYTE, Watch
 
@@ -92,7 +93,7 @@ class Scenario:
         What is read again is counted again, so only what is counted from now on is compared.
         """
         with closing(KafkaAdminClient(bootstrap_servers=self.there.kafka.bootstrap)) as admin:
-            places = admin.list_group_offsets([self.daemon.group])[self.daemon.group]
+            places = group_offsets(admin, self.daemon.group)
             done = admin.alter_group_offsets(
                 self.daemon.group, {place: OffsetAndMetadata(0, "", -1) for place in places}
             )

@@ -16,6 +16,7 @@ from pipeline.errors import SourceUnavailable
 from pipeline.kafka.source import KafkaSource
 from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS
 from pipeline.records import Partition
+from tests.support.group_offsets import group_offsets
 from tests.support.member_reader import MemberReader
 
 
@@ -96,7 +97,7 @@ class World:
     def committed(self, number: int = 0) -> int | None:
         """Return what other tools see as the group's offset."""
         with self.admin() as admin:
-            offsets = admin.list_group_offsets(f"group-{self.topic}")[f"group-{self.topic}"]
+            offsets = group_offsets(admin, f"group-{self.topic}")
         mark = offsets.get(TopicPartition(self.topic, number))
         return None if mark is None else mark.offset
 
