@@ -36,6 +36,18 @@ OF_A_PATTERN: Final = 100
 """Times what a plain search takes for a character, about 10 ns: the dearest honest pattern takes 30."""
 OF_ALL: Final = 200
 """About 2 us a character, for everything that is done with a text."""
+MEASURES: Final = 6
+
+
+def assert_within(relative: float, use: Callable[[str], Any], candidates: list[Fill]) -> None:
+    """Measure again what seems too dear: other work on the machine makes a measure larger, never smaller."""
+    costs = dearest(use, candidates)
+    for _ in range(MEASURES - 1):
+        if costs.growth <= GROWTH and costs.relative <= relative:
+            return
+        costs = dearest(use, candidates)
+    assert costs.growth <= GROWTH, costs
+    assert costs.relative <= relative, costs
 
 
 def test_patterns_are_found_where_they_are() -> None:
@@ -48,9 +60,7 @@ def test_patterns_are_found_where_they_are() -> None:
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_pattern_is_linear_on_what_it_likes_least(name: str) -> None:
     pattern, use = SEARCHES[name]
-    costs = dearest(use, fills(pattern))
-    assert costs.growth <= GROWTH, costs
-    assert costs.relative <= OF_A_PATTERN, costs
+    assert_within(OF_A_PATTERN, use, fills(pattern))
 
 
 LABELS: Final = "a-" * 31 + "a."
@@ -94,6 +104,4 @@ WAYS: Final[dict[str, Callable[[str], Any]]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_done_with_a_text_is_linear_on_mixtures(way: str) -> None:
-    costs = dearest(WAYS[way], KNOWN + mixtures(200))
-    assert costs.growth <= GROWTH, costs
-    assert costs.relative <= OF_ALL, costs
+    assert_within(OF_ALL, WAYS[way], KNOWN + mixtures(200))
