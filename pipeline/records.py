@@ -72,9 +72,15 @@ EARLIEST_STAMP_MS: Final = 1_420_070_400_000
 _LATEST_AHEAD_MS: Final = 86_400_000
 
 
+def plausible_stamps(now: int) -> tuple[int, int]:
+    """Return the earliest and the latest timestamp of a record that can be true at `now`, all in milliseconds."""
+    return EARLIEST_STAMP_MS, now + _LATEST_AHEAD_MS
+
+
 def plausible(timestamp: int, now: int) -> bool:
     """Return whether a record's timestamp can be true: neither before 2015 nor more than a day after `now` (ms)."""
-    return EARLIEST_STAMP_MS <= timestamp <= now + _LATEST_AHEAD_MS
+    earliest, latest = plausible_stamps(now)
+    return earliest <= timestamp <= latest
 
 
 class Outcome(StrEnum):

@@ -11,7 +11,7 @@ from itertools import compress
 from typing import Any, Final
 
 from pipeline.contracts import Columns, StepKey
-from pipeline.records import FUTURE_TOLERANCE_MS, Outcome, plausible
+from pipeline.records import FUTURE_TOLERANCE_MS, Outcome, plausible, plausible_stamps
 from schemas.row import INDEX
 from schemas.vocabulary import FAILURE_STATUSES, OTHER, STEP_TYPES, TERMINAL_STATUSES, TOOL_TYPES, label
 
@@ -113,8 +113,8 @@ def _tally_records(columns: Columns, acknowledged_at: float, counts: Counts) -> 
     unstored = Counter((outcomes[row], reason) for row, reason in enumerate(reasons) if reason)
     counts.records.update(unstored)
     counts.records[Outcome.STORED.value, ""] += len(outcomes) - unstored.total()
-    now = int(acknowledged_at * 1000)
-    counts.delays.extend([max(acknowledged_at - at / 1000, 0.0) for at in timestamps if plausible(at, now)])
+    earliest, latest = plausible_stamps(int(acknowledged_at * 1000))
+    counts.delays.extend([max(acknowledged_at - at / 1000, 0.0) for at in timestamps if earliest <= at <= latest])
 
 
 _COUNTED: Final = tuple(
