@@ -68,7 +68,9 @@ class Progress(NamedTuple):
     committed: int
     """Where its next owner starts."""
     end: int
-    """The watermark; never below the position."""
+    """Behind the last record that can be read: the last stable offset; never below the position."""
+    unstable: int = 0
+    """Offsets behind the end, which wait until a producer's transaction ends."""
 
     @property
     def lag(self) -> int:

@@ -102,6 +102,10 @@ def _last_line(account: Account) -> Text:
     if account.unverified:
         numbers = f"{account.accounted:,} offsets are accounted for, {account.unverified:,} were not looked up in Kafka"
         return Text(numbers, style="yellow")
+    if account.unstable:
+        waits = f"{account.unstable:,} more wait behind a transaction that a producer has left open"
+        fix = "run `runstep doctor`, which names the producer and the command that ends it"
+        return Text(f"{account.accounted:,} offsets are accounted for, {waits}; {fix}", style="yellow")
     return Text(f"all {account.accounted:,} offsets are accounted for", style="green")
 
 

@@ -61,6 +61,9 @@ class KafkaSettings(Section):
     """Most bytes that one broker returns at once."""
     max_partition_fetch_bytes: Bytes = 4_194_304
     """Most bytes of one partition that a broker returns at once."""
+    max_open_transaction: Seconds = 60.0
+    """Seconds that a producer may leave a transaction open before /readyz names it as the cause of what waits behind
+    it. Not below the producers' `transaction.timeout.ms`."""
     metadata_max_age: Seconds = 30.0
     """Seconds after which new partitions, and moved or recreated topics, are noticed."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"

@@ -134,7 +134,9 @@ class Pipeline:
             causes.append(f"not yet a member of group {self._settings.kafka.group_id!r}")
         causes += list(self._source.troubles.values())
         halted = list(self._source.halted.items())
-        return causes + [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
+        causes += [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
+        held_back = self._source.transactions.held_back.items()
+        return causes + [f"{partition.topic}/{partition.number}: {cause}" for partition, cause in held_back]
 
     def status(self) -> ProcessStatus:
         """Return what /status shows."""

@@ -67,7 +67,7 @@ NEEDED: Final = (
     Need(KafkaConnectionManager, "call_soon cluster run wait_for", {"wait_for": (2, ()), "run": (1, ())}),
     Need(KafkaNetClient, "close"),
     Need(SubscriptionState, "assignment seek", {"seek": (2, ())}),
-    Need(TopicPartitionState, "position"),
+    Need(TopicPartitionState, "highwater position"),
 )
 """What the daemon cannot do without."""
 
@@ -211,6 +211,15 @@ def position_with_epoch(consumer: Any, partition: TopicPartition) -> OffsetAndMe
     """
     state = consumer._subscription.assignment.get(partition)  # noqa: SLF001
     return None if state is None else state.position
+
+
+def high_watermark(consumer: Any, partition: TopicPartition) -> int | None:
+    """Return where the log ends, uncommitted records included, as the last fetch said; None where it is not known.
+
+    The public method raises for a partition that was withdrawn meanwhile.
+    """
+    state = consumer._subscription.assignment.get(partition)  # noqa: SLF001
+    return None if state is None else state.highwater
 
 
 def committed_offsets(

@@ -200,6 +200,12 @@ LAG: Final = Spec(
     "Records from the position to the end; of a halted partition, from its committed offset. Absent while unknown.",
     _PARTITION,
 )
+UNSTABLE: Final = Spec(
+    "gauge",
+    "runstep_unstable_records",
+    "Offsets behind the last stable one, which wait until a producer's transaction ends. Absent while unknown.",
+    _PARTITION,
+)
 POSITION: Final = Spec(
     "gauge",
     "runstep_consumer_position_timestamp_seconds",
@@ -269,6 +275,7 @@ SPECS: Final = (
     SINK_AVAILABLE,
     SOURCE_AVAILABLE,
     LAG,
+    UNSTABLE,
     POSITION,
     LAST_POLL,
     LAST_INSERT,

@@ -29,6 +29,7 @@ from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, c
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS, Recovery
+from pipeline.kafka.source.transactions import OpenTransactions
 from pipeline.records import Partition, Record
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class KafkaSource:
     Attributes:
         halted: partitions that are not read on, with the cause.
         troubles: what does not work (`commit`, `start`, `brokers`, `topics`), with the cause; poll shows none of it.
+        transactions: what waits for a producer, in partitions that look read to their end.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class KafkaSource:
         self._troubles = Troubles()
         self.troubles = self._troubles.causes
         self._brokers = BrokerHealth(self._troubles)
+        self.transactions = OpenTransactions(self._settings)
 
     def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Return what arrived; see `contracts.Source`."""
@@ -168,8 +171,9 @@ class KafkaSource:
         elif not self._positions.waiting(started):
             # What could not be committed is another member's by now.
             self._troubles.clear("commit")
+        behind = self.transactions.look(consumer, ends)
         read = {p: self._positions.progress(consumer, p, end, name(p) in self.halted) for p, end in ends.items()}
-        return {name(partition): progress for partition, progress in read.items() if progress is not None}
+        return {name(p): found._replace(unstable=behind[p]) for p, found in read.items() if found is not None}
 
     def close(self) -> None:
         """Leave the group."""
@@ -285,5 +289,6 @@ class KafkaSource:
         self._inbox = Inbox()
         self._partitions.withdraw_all()
         self._brokers.answered()
+        self.transactions.forget()
         self._troubles.clear_all()
         self._outdated = False

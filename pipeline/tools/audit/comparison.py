@@ -85,7 +85,7 @@ def _first(known: int | None, log: Log, scope: Scope) -> int:
 
 
 def _partition(source: KafkaSide, store: LedgerSide, partition: Partition, log: Log, scope: Scope) -> PartitionAccount:
-    part = PartitionAccount(partition, log.start, log.end, log.committed)
+    part = PartitionAccount(partition, log.start, log.end, log.committed, log.unstable)
     if log.committed is None:
         part.in_flight = store.beyond(partition, 0)
         return part
