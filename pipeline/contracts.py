@@ -133,6 +133,9 @@ class Source(Protocol):
         What cannot be known now is left out; while Kafka is away that is everything.
         """
 
+    def throttled(self) -> float:
+        """Return for how many seconds brokers have told the daemon to wait, by their quotas, since it started."""
+
     def close(self) -> None:
         """Leave the group. Bounded in time."""
 

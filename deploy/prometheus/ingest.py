@@ -138,9 +138,9 @@ def _no_progress() -> list[Rule]:
             """,
             "page",
             "{{ $value }} records of {{ $labels.topic }}/{{ $labels.partition }} wait behind an open transaction",
-            "For 15 minutes no reader could read on in {{ $labels.topic }}/{{ $labels.partition }}: a producer has left "
-            "a transaction open, and {{ $value }} offsets lie behind its first record. Their lag is 0. `runstep doctor` "
-            "names the producer and the command that ends its transaction.",
+            "For 15 minutes no reader could read on in {{ $labels.topic }}/{{ $labels.partition }}: a producer has "
+            "left a transaction open, and {{ $value }} offsets lie behind its first record. Their lag is 0. `runstep "
+            "doctor` names the producer and the command that ends its transaction.",
             why="Transactions that follow one another are open at every scrape, too, but the position moves on. Kafka "
             "ends a transaction after 15 minutes at most (transaction.max.timeout.ms) where it knows of it.",
             wait="5m",

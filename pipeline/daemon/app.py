@@ -135,7 +135,7 @@ class Pipeline:
         causes += list(self._source.troubles.values())
         halted = list(self._source.halted.items())
         causes += [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
-        held_back = self._source.transactions.held_back.items()
+        held_back = self._source.brokers.transactions.held_back.items()
         return causes + [f"{partition.topic}/{partition.number}: {cause}" for partition, cause in held_back]
 
     def status(self) -> ProcessStatus:
@@ -144,6 +144,7 @@ class Pipeline:
         return ProcessStatus(
             state="waiting" if self._state == "running" and causes else self._state,
             causes=causes,
+            remarks=self._remarks(),
             partitions={name: PartitionStatus(**place) for name, place in self._processor.status().items()},
             buffer=BufferStatus(rows=self._processor.buffered(), writing=self._writer.busy),
             sink=SinkStatus(
@@ -157,6 +158,10 @@ class Pipeline:
             last_error=self._last_errors(),
             counts=self.metrics.totals(),
         )
+
+    def _remarks(self) -> list[str]:
+        throttled = self._source.brokers.throttling.remark
+        return [] if throttled is None else [throttled]
 
     def _last_errors(self) -> dict[str, str]:
         settings = {} if self._reloadable.trouble is None else {"settings": self._reloadable.trouble}

@@ -144,6 +144,7 @@ class Assignments:
         if now - self._measured_at >= LAG_INTERVAL_S:
             self._measured_at = now
             self._progress = dict(self._source.progress())
+            self._metrics.throttled(self._source.throttled())
             for partition in self.current:
                 place = self._place(partition)
                 self._metrics.lag(partition, place["lag"])

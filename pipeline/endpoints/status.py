@@ -63,10 +63,14 @@ class SinkStatus(BaseModel):
 
 
 class ProcessStatus(BaseModel):
-    """State of one process; one that has just started has only `state`."""
+    """State of one process; one that has just started has only `state`.
+
+    While there are `causes`, records are not read and stored. With `remarks` they are, but not as they should be.
+    """
 
     state: Text
     causes: list[Text] = []
+    remarks: list[Text] = []
     partitions: dict[Text, PartitionStatus] = {}
     buffer: BufferStatus = BufferStatus()
     sink: SinkStatus | None = None

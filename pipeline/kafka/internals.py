@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import kafka
 from kafka import KafkaConsumer, TopicPartition
+from kafka.metrics.stats import Total
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.errors import ConfigError
@@ -54,8 +55,8 @@ class Need(NamedTuple):
 
 
 NEEDED: Final = (
-    Need(KafkaConsumer, "_cluster _coordinator _fetcher _manager _subscription"),
-    Need(ClusterMetadata, "brokers partitions_for_topic request_update topic_id"),
+    Need(KafkaConsumer, "_cluster _coordinator _fetcher _manager _metrics _subscription"),
+    Need(ClusterMetadata, "_last_successful_refresh_ms brokers partitions_for_topic request_update topic_id"),
     Need(
         ConsumerCoordinator,
         "_join_task _manager fetch_committed_offsets join_group_async need_rejoin rebalance_in_progress rejoining "
@@ -72,13 +73,13 @@ NEEDED: Final = (
 """What the daemon cannot do without."""
 
 
-def require() -> None:
+def require(needed: Sequence[Need]) -> None:
     """Refuse a client that lacks a part which the daemon cannot do without. For any thread, before it connects.
 
     Raises:
         ConfigError: it names the missing parts.
     """
-    if parts := missing(NEEDED):
+    if parts := missing(needed):
         raise ConfigError(lacks(parts))
 
 
@@ -149,6 +150,7 @@ class Consumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python is not type
         super().__init__(**options)
         _keep_joins(self._coordinator)
         _report_lost(self._coordinator)
+        self.throttled = _total_throttling(self._metrics)
 
     def poll(self, *arguments: Any, **options: Any) -> Any:
         """Poll; take up what was put aside, and leave an unfinished join to the next poll."""
@@ -197,6 +199,20 @@ def _report_lost(coordinator: Any) -> None:
         coordinator.rejoining = False
 
     coordinator.reset_generation = reset_generation
+
+
+def _total_throttling(metrics: Any) -> Total:
+    """Let the client add up the milliseconds for which brokers pause it; it only has their average and their peak."""
+    total = Total()
+    name = metrics.metric_name("throttle-time-total", "consumer-metrics", "Milliseconds of all pauses.")
+    metrics.sensor("throttle-time").add(name, total)
+    return total
+
+
+def throttled_seconds(consumer: Any) -> float:
+    """Return for how long brokers have told this client to pause, by their quotas, since it was made."""
+    milliseconds: float = consumer.throttled.measure(None, 0)
+    return milliseconds / 1000
 
 
 def seek_with_epoch(consumer: Any, partition: TopicPartition, offset: int, epoch: int) -> None:
@@ -249,6 +265,12 @@ def partitions_of(consumer: Any, topic: str) -> Collection[int]:
 def knows_brokers(consumer: Any) -> bool:
     """Return whether the client knows any broker."""
     return bool(consumer._cluster.brokers())  # noqa: SLF001
+
+
+def last_answer(consumer: Any) -> float:
+    """Return when brokers last told about the topics, by a clock of the client's own."""
+    answered: float = consumer._cluster._last_successful_refresh_ms  # noqa: SLF001
+    return answered
 
 
 def refresh_metadata(consumer: Any, timeout_ms: int) -> None:

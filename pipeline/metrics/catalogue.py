@@ -194,6 +194,12 @@ SOURCE_AVAILABLE: Final = Spec(
     "1 if the daemon can read Kafka; 0 if it cannot, or could not yet.",
     _UNLABELLED,
 )
+THROTTLED: Final = Spec(
+    "counter",
+    "runstep_throttled_seconds_total",
+    "Pauses that brokers ordered by their quotas, in seconds; those of several brokers at a time are added.",
+    _UNLABELLED,
+)
 LAG: Final = Spec(
     "gauge",
     "runstep_consumer_lag_records",
@@ -274,6 +280,7 @@ SPECS: Final = (
     BUFFER_OLDEST,
     SINK_AVAILABLE,
     SOURCE_AVAILABLE,
+    THROTTLED,
     LAG,
     UNSTABLE,
     POSITION,

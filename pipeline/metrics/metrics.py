@@ -105,6 +105,10 @@ class Metrics(Collector):
         """Set whether the daemon can read Kafka."""
         self._set(catalogue.SOURCE_AVAILABLE, (), int(up))
 
+    def throttled(self, seconds: float) -> None:
+        """Set for how long brokers have told the daemon to wait since it started."""
+        self._set(catalogue.THROTTLED, (), seconds)
+
     def polled(self, now: float) -> None:
         """Set the time of the last successful poll, in seconds since the epoch."""
         self._set(catalogue.LAST_POLL, (), now)

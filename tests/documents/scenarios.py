@@ -97,6 +97,7 @@ SCENARIOS: Final = {
     71: "An upgrade and a rollback with written but uncommitted rows: the other version finishes them.",
     72: "The group's committed offsets are lost or nonsense: rows are read again, none is doubled.",
     79: "A producer's transaction hangs: it is named by all, and what waits behind it flows after its abort.",
+    80: "A broker's quota slows reading: the daemon is ready while data flows, and says how long it was made to wait.",
 }
 
 NOT_COVERED: Final = {

@@ -1,14 +1,17 @@
 """Kafka is well and hands out less than it holds: behind a producer's open transaction, and under a quota."""
 
 import json
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient
 
 from pipeline.cli import execute
 from tests.support.kafka_logs import LogTruth, further, sent_once
-from tests.support.oracle import status, until
+from tests.support.oracle import status, traffic, until
+from tests.support.quotas import set_quota
 from tests.support.scenario import Scenario, scenario
 from tests.support.transactions import open_transaction
 
@@ -66,3 +69,42 @@ def test_79_a_transaction_that_hangs_is_named_by_all_and_what_waits_behind_it_fl
         until(lambda: s.metric("runstep_unstable_records", **held_back) == 0, "the gauge does not fall")
         further(s, s.there, islice(events, 200))
         s.judge(truth=LogTruth)
+
+
+def test_80_a_daemon_that_a_quota_slows_down_is_ready_while_data_flows(kafka_factory, clickhouse, capsys, monkeypatch):
+    broker = kafka_factory()
+    slow = {"kafka__client_id": "slow", "kafka__fetch_max_bytes": 65_536, "kafka__max_partition_fetch_bytes": 65_536}
+    with (
+        scenario(broker.address, clickhouse, events=islice(traffic(80), 3_000), rate=0, **slow) as s,
+        closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin,
+    ):
+        s.load.finish()
+        s.daemon.wait_until_accounted()
+        set_quota(admin, "slow", consumer_byte_rate=15_000)
+        further(s, s.there, islice(traffic(801), 2_000))
+        places = [{"topic": s.there.topic, "partition": str(number)} for number in range(4)]
+        answers: set[tuple[int, str]] = set()
+
+        def done() -> bool:
+            answers.add(s.daemon.get("/readyz"))
+            assert s.metric("runstep_source_available") == 1
+            shown = s.daemon.metrics()
+            assert all(("runstep_consumer_lag_records", frozenset(at.items())) in shown for at in places)
+            return sum(status(s.daemon)["counts"].values()) == len(s.load.produced)
+
+        until(done, s.daemon.log)
+        assert answers == {(200, "ok\n")}
+        assert s.metric("runstep_throttled_seconds_total") > 1
+        (remark,) = status(s.daemon)["remarks"]
+        assert "a broker's quota slows reading" in remark
+        asked = Asked(s, capsys, monkeypatch)
+        monkeypatch.setenv("RUNSTEP_KAFKA__CLIENT_ID", "slow")
+        checks = asked.doctor()
+        assert [each["detail"] for each in checks if each["subject"] == "quota of slow"] == [
+            "set to consumer_byte_rate 15,000"
+        ]
+        (warned,) = [each for each in checks if "a broker's quota slows reading" in each["detail"]]
+        assert warned["level"] == "warning"
+        assert warned["fix"].startswith("raise consumer_byte_rate or request_percentage for client id 'slow'")
+        set_quota(admin, "slow", consumer_byte_rate=None)
+        s.judge()

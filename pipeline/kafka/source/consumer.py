@@ -13,7 +13,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import InconsistentGroupProtocolError, KafkaError, KafkaTimeoutError, LeaderNotAvailableError
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka import internals
+from pipeline.kafka import connection_internals, internals
 from pipeline.kafka.client import client_options, connect, milliseconds
 from pipeline.kafka.record_batches import install
 from pipeline.records import Partition
@@ -78,7 +78,7 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox) -> An
         SourceUnavailable: the cluster was not reached.
         ConfigError: kafka-python does not accept the options, or lacks a part that the daemon needs.
     """
-    internals.require()
+    internals.require((*internals.NEEDED, *connection_internals.NEEDED))
     consumer = connect(
         internals.Consumer,
         **client_options(settings),

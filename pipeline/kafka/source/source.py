@@ -29,7 +29,6 @@ from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, c
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS, Recovery
-from pipeline.kafka.source.transactions import OpenTransactions
 from pipeline.records import Partition, Record
 
 log = structlog.get_logger(__name__)
@@ -45,7 +44,7 @@ class KafkaSource:
     Attributes:
         halted: partitions that are not read on, with the cause.
         troubles: what does not work (`commit`, `start`, `brokers`, `topics`), with the cause; poll shows none of it.
-        transactions: what waits for a producer, in partitions that look read to their end.
+        brokers: what else is noticed about them: quotas, producers that leave transactions open.
     """
 
     def __init__(
@@ -76,8 +75,7 @@ class KafkaSource:
         self.halted = self._partitions.halted
         self._troubles = Troubles()
         self.troubles = self._troubles.causes
-        self._brokers = BrokerHealth(self._troubles)
-        self.transactions = OpenTransactions(self._settings)
+        self.brokers = BrokerHealth(self._troubles, self._settings)
 
     def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Return what arrived; see `contracts.Source`."""
@@ -159,10 +157,10 @@ class KafkaSource:
         consumer = self._consumer
         if consumer is None:
             return {}
-        self._brokers.look_for(consumer, self._settings.topics)
+        self.brokers.look_for(consumer, self._settings.topics)
         started = self._partitions.started(consumer)
-        ends = self._brokers.ends(consumer, started)
-        if self._brokers.silent():
+        ends = self.brokers.ends(consumer, started)
+        if self.brokers.silent():
             self._look_for_credentials()
             return {}
         passed = self._positions.passed(consumer, started)
@@ -171,9 +169,12 @@ class KafkaSource:
         elif not self._positions.waiting(started):
             # What could not be committed is another member's by now.
             self._troubles.clear("commit")
-        behind = self.transactions.look(consumer, ends)
         read = {p: self._positions.progress(consumer, p, end, name(p) in self.halted) for p, end in ends.items()}
-        return {name(p): found._replace(unstable=behind[p]) for p, found in read.items() if found is not None}
+        return {name(partition): progress for partition, progress in read.items() if progress is not None}
+
+    def throttled(self) -> float:
+        """Return for how many seconds brokers have told the daemon to wait; see `contracts.Source`."""
+        return self.brokers.throttling.seconds
 
     def close(self) -> None:
         """Leave the group."""
@@ -206,7 +207,7 @@ class KafkaSource:
         except KafkaError as error:
             if isinstance(error, KafkaTimeoutError):
                 self._commit_timeout_ms = min(self._commit_timeout_ms * 2, MAX_COMMIT_TIMEOUT_MS)
-            self._troubles.raise_("commit", f"offsets cannot be committed: {cause_of(error)}")
+            self._troubles.raise_("commit", f"offsets cannot be committed: {self.brokers.why(consumer, error)}")
             return False
         self._commit_timeout_ms = ANSWER_TIMEOUT_MS
         self._positions.committed(marks)
@@ -229,7 +230,8 @@ class KafkaSource:
                 unstarted.discard(waiting.pop(0))
             self._troubles.clear("start")
         except KafkaError as error:
-            self._troubles.raise_("start", f"new partitions wait for their committed offset: {cause_of(error)}")
+            why = self.brokers.why(consumer, error)
+            self._troubles.raise_("start", f"new partitions wait for their committed offset: {why}")
         consumer.resume(*(untimely & self._partitions.flowing(consumer)))
         for partition in waiting:
             consumer.pause(partition)
@@ -284,11 +286,11 @@ class KafkaSource:
     def _recreate_consumer(self, cause: str) -> None:
         """Close this consumer; the next one starts at the committed offsets."""
         log.warning("consumer_recreated", message="the consumer is closed, and another one connects", cause=cause)
+        if self._consumer is not None:
+            self.brokers.leave(self._consumer)
         self.close()
         # The old consumer keeps the old inbox: what it may still report there does not count.
         self._inbox = Inbox()
         self._partitions.withdraw_all()
-        self._brokers.answered()
-        self.transactions.forget()
         self._troubles.clear_all()
         self._outdated = False

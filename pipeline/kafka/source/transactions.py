@@ -5,7 +5,7 @@ the last stable offset. Used by the owner's thread, but for `held_back`.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import structlog
@@ -19,11 +19,14 @@ from pipeline.records import Partition
 log = structlog.get_logger(__name__)
 
 
-class _Standstill(NamedTuple):
-    """A last stable offset with records behind it, and when it was first seen."""
+class End(NamedTuple):
+    """Where a partition ends for readers of committed records, and how many offsets lie behind that."""
 
     offset: int
+    unstable: int
     since: float
+    """When an end with offsets behind it was first seen there."""
+    seen_at: float
 
 
 class OpenTransactions:
@@ -37,35 +40,40 @@ class OpenTransactions:
         self._limit = settings.max_open_transaction
         self._servers = ",".join(settings.bootstrap_servers)
         self._now = now
-        self._standing: dict[TopicPartition, _Standstill] = {}
+        self._ends: Mapping[TopicPartition, End] = {}
         self.held_back: Mapping[Partition, str] = {}
 
-    def look(self, consumer: Any, ends: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
-        """Return how many offsets lie behind the end of each partition, as the fetches of its records said.
+    def look(
+        self, consumer: Any, found: Mapping[TopicPartition, int], wanted: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, End]:
+        """Return the ends of partitions; the others are forgotten.
 
         Args:
-            consumer: the client; a partition that it has not fetched yet has no known high watermark.
-            ends: the last stable offsets. A partition that is left out is forgotten.
+            consumer: the client; where it has fetched nothing yet of a partition, nothing is known to lie behind.
+            found: the last stable offsets, as far as the brokers have just named them.
+            wanted: the partitions; where none was found, the end that was known before is returned.
         """
-        behind = {part: max((high_watermark(consumer, part) or 0) - end, 0) for part, end in ends.items()}
         now = self._now()
-        standing: dict[TopicPartition, _Standstill] = {}
-        for part, offsets in behind.items():
-            if offsets:
-                known = self._standing.get(part)
-                same = known is not None and known.offset == ends[part]
-                standing[part] = known if known is not None and same else _Standstill(ends[part], now)
-        self._standing = standing
-        self._name({p: now - stand.since for p, stand in standing.items() if now - stand.since >= self._limit}, behind)
-        return behind
+        known = self._ends
+        new = {
+            part: self._end(known.get(part), end, high_watermark(consumer, part), now) for part, end in found.items()
+        }
+        self._ends = ends = {part: end for part, end in {**known, **new}.items() if part in wanted}
+        self._name({p: end for p, end in ends.items() if end.unstable and end.seen_at - end.since >= self._limit})
+        return ends
 
     def forget(self) -> None:
         """Begin anew, as with another consumer."""
-        self._standing, self.held_back = {}, {}
+        self._ends, self.held_back = {}, {}
 
-    def _name(self, lasting: Mapping[TopicPartition, float], behind: Mapping[TopicPartition, int]) -> None:
+    @staticmethod
+    def _end(before: End | None, offset: int, high: int | None, now: float) -> End:
+        stands = before is not None and before.unstable and before.offset == offset
+        return End(offset, max((high or 0) - offset, 0), before.since if before is not None and stands else now, now)
+
+    def _name(self, lasting: Mapping[TopicPartition, End]) -> None:
         before = self.held_back
-        self.held_back = {name(p): self._cause(p, seconds, behind[p]) for p, seconds in lasting.items()}
+        self.held_back = {name(part): self._cause(part, end) for part, end in lasting.items()}
         for part in lasting:
             if name(part) not in before:
                 message = "records wait behind a transaction that a producer leaves open"
@@ -74,10 +82,10 @@ class OpenTransactions:
             message = "no open transaction holds records back any more"
             log.info("records_released", message=message, topic=partition.topic, partition=partition.number)
 
-    def _cause(self, part: TopicPartition, seconds: float, offsets: int) -> str:
-        start = self._standing[part].offset
+    def _cause(self, part: TopicPartition, end: End) -> str:
         return (
-            f"{offsets:,} offsets wait behind a transaction that a producer has left open at offset {start} for "
-            f"{seconds:.0f} s or longer; run `kafka-transactions.sh --bootstrap-server {self._servers} find-hanging "
-            f"--topic {part.topic} --partition {part.partition}`, or `runstep doctor`, which names the producer"
+            f"{end.unstable:,} offsets wait behind a transaction that a producer has left open at offset {end.offset} "
+            f"for {end.seen_at - end.since:.0f} s or longer; run `kafka-transactions.sh --bootstrap-server "
+            f"{self._servers} find-hanging --topic {part.topic} --partition {part.partition}`, or `runstep doctor`, "
+            "which names the producer"
         )

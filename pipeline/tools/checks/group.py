@@ -18,6 +18,7 @@ from pipeline.errors import SourceUnavailable
 from pipeline.kafka.client import client_options, connect
 from pipeline.tools.checks.finding import Finding, bad, fine, warning
 from pipeline.tools.checks.kafka_access import cause_of, described_group
+from pipeline.tools.checks.quotas import quota_findings
 from pipeline.tools.checks.topic_settings import topic_findings
 from pipeline.tools.checks.transactions import transaction_findings
 
@@ -48,6 +49,7 @@ def group_findings(settings: Settings) -> Iterator[Finding]:
     with closing(admin):
         yield from _allowed("group", _group(admin, kafka), f"grant READ and DESCRIBE on group {kafka.group_id}")
         yield from _allowed("transactions", transaction_findings(admin, kafka), "grant DESCRIBE and READ on the topics")
+        yield from quota_findings(admin, kafka)
         yield from _allowed("topic settings", topic_findings(admin, settings), "grant DESCRIBE_CONFIGS on the topics")
 
 

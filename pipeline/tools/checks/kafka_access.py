@@ -14,6 +14,8 @@ from kafka.structs import TopicPartition
 
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import SourceUnavailable
+from pipeline.kafka.advertised import FIX as ADVERTISED
+from pipeline.kafka.advertised import unreachable
 from pipeline.kafka.client import client_options, connect
 from pipeline.tools.checks.finding import Finding, away, bad, fine
 
@@ -52,6 +54,10 @@ def kafka_findings(settings: Settings) -> Iterator[Finding]:
             yield described[settings.dead_letter_topic]
             yield _group(admin, kafka.group_id)
         except KafkaError as error:
+            where = unreachable(admin, kafka.bootstrap_servers, kafka.bootstrap_timeout)
+            if where:
+                yield away("kafka", f"{servers} answers, but {where}", ADVERTISED)
+                return
             yield away(
                 "kafka", f"{servers} stopped answering: {cause_of(error)}", "look at the brokers, then check again"
             )

@@ -41,6 +41,7 @@ CONTRACT = {
     "runstep_sink_available": ("gauge", set()),
     "runstep_source_available": ("gauge", set()),
     "runstep_consumer_lag_records": ("gauge", {"topic", "partition"}),
+    "runstep_throttled_seconds_total": ("counter", set()),
     "runstep_unstable_records": ("gauge", {"topic", "partition"}),
     "runstep_consumer_position_timestamp_seconds": ("gauge", {"topic", "partition"}),
     "runstep_last_poll_timestamp_seconds": ("gauge", set()),

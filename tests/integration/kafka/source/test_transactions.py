@@ -18,7 +18,7 @@ def test_records_behind_an_open_transaction_are_not_taken_for_read(world: World)
         world.produce(*numbered(5, 15))
         reader = world.reader(max_open_transaction=0.01)
         reader.read(*numbered(0, 5))
-        held_back = reader.member.transactions
+        held_back = reader.member.brokers.transactions
         reader.until(lambda: progress(reader, world) == Progress(5, 0, 5, unstable=11))
         reader.until(lambda: progress(reader, world) is not None and world.partition() in held_back.held_back)
         cause = held_back.held_back[world.partition()]
@@ -39,12 +39,12 @@ def test_transactions_that_end_are_never_taken_for_one_that_hangs(world: World, 
             reader.until(lambda: (found := progress(reader, world)) is not None and found.unstable == 1)
             producer.abort_transaction() if abort else producer.commit_transaction()
             reader.until(lambda: (found := progress(reader, world)) is not None and found.unstable == 0)
-    assert reader.member.transactions.held_back == {}
+    assert reader.member.brokers.transactions.held_back == {}
 
 
 def test_a_consumer_that_is_made_again_forgets_what_waited(world: World) -> None:
     with open_transaction(world.bootstrap, world.topic, b"open"):
         reader = world.reader(max_open_transaction=0.01)
-        reader.until(lambda: bool(progress(reader, world)) and bool(reader.member.transactions.held_back))
+        reader.until(lambda: bool(progress(reader, world)) and bool(reader.member.brokers.transactions.held_back))
         reader.member._recreate_consumer("a test")
-        assert reader.member.transactions.held_back == {}
+        assert reader.member.brokers.transactions.held_back == {}
