@@ -134,7 +134,7 @@ class Source(Protocol):
         """
 
     def throttled(self) -> float:
-        """Return for how many seconds brokers have told the daemon to wait, by their quotas, since it started."""
+        """Return for how many seconds brokers have made the daemon wait, by their quotas, since it started."""
 
     def close(self) -> None:
         """Leave the group. Bounded in time."""

@@ -70,6 +70,7 @@ def _explanation(cause: str, explanations: Sequence[tuple[str, str]]) -> str:
 
 
 _EXPLANATIONS: Final = (
+    (r"^token issuer ", "{cause}"),
     (r"SaslAuthenticationFailed|Authentication failed", "the broker refused the credentials ({cause})"),
     (r"UnsupportedSaslMechanism", "the broker does not offer this kafka.sasl_mechanism ({cause})"),
     (r"IllegalSaslState", "this port expects no SASL: kafka.security_protocol does not fit the listener"),

@@ -49,12 +49,12 @@ class Broker(NamedTuple):
 
 
 def is_throttled(consumer: Any, partition: TopicPartition) -> bool:
-    """Return whether the leader of a partition has told this client to pause, and the pause is not over."""
+    """Return whether the leader of a partition has ordered a pause that is not over."""
     return bool(consumer._client.throttle_delay(consumer._cluster.leader_for_partition(partition)))  # noqa: SLF001
 
 
 def longest_pause(consumer: Any) -> float:
-    """Return for how many seconds a broker has told this client to send nothing; 0 if none has."""
+    """Return for how many seconds this client is to send nothing to some broker; 0 if to none."""
     client = consumer._client  # noqa: SLF001
     left = [client.throttle_delay(node) for node in list(consumer._manager._conns)]  # noqa: SLF001
     return max(left, default=0.0) / 1000

@@ -210,7 +210,7 @@ def _total_throttling(metrics: Any) -> Total:
 
 
 def throttled_seconds(consumer: Any) -> float:
-    """Return for how long brokers have told this client to pause, by their quotas, since it was made."""
+    """Return for how long brokers have made this client pause, by their quotas, since it was made."""
     milliseconds: float = consumer.throttled.measure(None, 0)
     return milliseconds / 1000
 
@@ -268,7 +268,7 @@ def knows_brokers(consumer: Any) -> bool:
 
 
 def last_answer(consumer: Any) -> float:
-    """Return when brokers last told about the topics, by a clock of the client's own."""
+    """Return when brokers last described the topics, by a clock of the client's own."""
     answered: float = consumer._cluster._last_successful_refresh_ms  # noqa: SLF001
     return answered
 

@@ -106,7 +106,7 @@ class Metrics(Collector):
         self._set(catalogue.SOURCE_AVAILABLE, (), int(up))
 
     def throttled(self, seconds: float) -> None:
-        """Set for how long brokers have told the daemon to wait since it started."""
+        """Set for how long brokers have made the daemon wait since it started."""
         self._set(catalogue.THROTTLED, (), seconds)
 
     def polled(self, now: float) -> None:

@@ -31,7 +31,7 @@ class BrokerHealth:
 
     Attributes:
         transactions: what waits for a producer, in partitions that look read to their end.
-        throttling: for how long brokers have told this member to wait.
+        throttling: for how long brokers have made this member wait.
     """
 
     def __init__(self, troubles: Troubles, settings: KafkaSettings) -> None:

@@ -82,6 +82,7 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox) -> An
     consumer = connect(
         internals.Consumer,
         **client_options(settings),
+        client_rack=settings.client_rack,
         group_id=settings.group_id,
         group_instance_id=settings.group_instance_id,
         partition_assignment_strategy=[CooperativeStickyAssignor],

@@ -173,7 +173,7 @@ class KafkaSource:
         return {name(partition): progress for partition, progress in read.items() if progress is not None}
 
     def throttled(self) -> float:
-        """Return for how many seconds brokers have told the daemon to wait; see `contracts.Source`."""
+        """Return for how many seconds brokers have made the daemon wait; see `contracts.Source`."""
         return self.brokers.throttling.seconds
 
     def close(self) -> None:
