@@ -145,6 +145,8 @@ class PartitionRecords(Decoder):
                     if record is not FULL:
                         self.next_fetch_offset = record.offset + 1
                     yield record
+                    if self._room.left <= 0:
+                        yield FULL
                 self.records_read += batch.records_count
                 self.bytes_read += batch.size_in_bytes
             self.next_fetch_offset = batch.next_offset

@@ -4,7 +4,6 @@ Owns the layout of a record, the window of decompressed bytes that records are r
 that is too large. Pure but for the room of a poll. Format: Kafka protocol guide, record batch v2.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -22,6 +21,10 @@ POLL_BYTES: Final = 16 << 20
 MAX_RECORD_BYTES: Final = 64 << 20
 """Largest record that is read where nothing else is said."""
 
+MAX_HEADERS: Final = 10_000
+"""Most headers of a record that is read; each takes two bytes in Kafka, and a hundred here."""
+
+_HEADER_OBJECTS: Final = 100
 _MORE: Final = 0x80
 _LOG_APPEND_TIME: Final = 1
 _HEAD: Final = 32
@@ -43,8 +46,9 @@ class KafkaRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
 
-FULL: Final = KafkaRecord("", -1, sys.maxsize, -1, None, None, ())
-"""Comes between two records where the poll has no more room. Not a record; its offset lies behind every other."""
+FULL: Final = KafkaRecord("", -1, -1, -1, None, None, ())
+"""Comes between two records where the poll has no more room. By its offset, the client drops it as long as it drops the
+records before the one that it asked for."""
 
 
 @dataclass(slots=True)
@@ -113,7 +117,9 @@ class _Window:
 def unpacked(
     tp: TopicPartition, batch: Any, max_bytes: int = MAX_RECORD_BYTES, room: PollRoom | None = None
 ) -> Iterator[KafkaRecord | UnreadRecord]:
-    """Yield the records of a plain v2 batch; of one larger than `max_bytes` its place. `FULL` where `room` is used up.
+    """Yield the records of a plain v2 batch; of one larger than `max_bytes` its place.
+
+    What it takes is subtracted from `room`. Where that is used up by a record that is passed over, it yields `FULL`.
 
     Raises:
         CorruptRecordError: it cannot be decompressed, or lengths do not add up.
@@ -143,38 +149,39 @@ def _records(tp: TopicPartition, batch: Any, max_bytes: int, room: PollRoom) -> 
         end = start + size
         delta, place = _varint(data, start + 1)
         number, place = _varint(data, place)
-        timestamp = first + delta if appended is None else appended
+        at = (topic, partition, base + number, first + delta if appended is None else appended)
         if size > max_bytes:
-            yield UnreadRecord(topic, partition, base + number, timestamp, verdict=_too_large(size, max_bytes))
+            yield _too_large(at, f"a record of {size} bytes, at most {max_bytes} are read")
             pos = end
             continue
         if end > len(data):
-            if room.left <= 0:
-                yield FULL
             data, place, end = window.after(data, place, end - place), 0, end - place
-        yield KafkaRecord(topic, partition, base + number, timestamp, *_content(data, place, end, base + number))
+        record = _record(at, data, place, end)
+        room.left -= len(record.headers) * _HEADER_OBJECTS
+        yield record
         pos = end
     window.end(data, pos)
 
 
-def _content(
-    data: bytes, pos: int, end: int, offset: int
-) -> tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]:
-    """Return key, value and headers of a record that ends at `end`."""
+def _record(at: tuple[str, int, int, int], data: bytes, pos: int, end: int) -> KafkaRecord | UnreadRecord:
+    """Return the record whose key begins at a position and that ends at another."""
     key, pos = _bytes(data, pos)
     value, pos = _bytes(data, pos)
-    headers: Sequence[tuple[str, bytes]] = ()
-    if data[pos]:
-        headers, pos = _headers(data, pos)
-    else:
+    headers: tuple[tuple[str, bytes], ...] = ()
+    if not data[pos]:
         pos += 1
+    else:
+        count, pos = _varint(data, pos)
+        if count > MAX_HEADERS:
+            return _too_large(at, f"a record with {count} headers, at most {MAX_HEADERS} are read")
+        headers, pos = _headers(data, pos, count)
     if pos != end:
-        raise CorruptRecordError(f"offset {offset}: {pos - end} bytes beyond the record's end")
-    return key, value, headers
+        raise CorruptRecordError(f"offset {at[2]}: {pos - end} bytes beyond the record's end")
+    return KafkaRecord(*at, key, value, headers)
 
 
-def _too_large(size: int, max_bytes: int) -> Unstored:
-    return Unstored(Reason.TOO_LARGE, Stage.FETCH, f"a record of {size} bytes, at most {max_bytes} are read")
+def _too_large(at: tuple[str, int, int, int], detail: str) -> UnreadRecord:
+    return UnreadRecord(*at, verdict=Unstored(Reason.TOO_LARGE, Stage.FETCH, detail))
 
 
 def _varint(data: bytes, pos: int) -> tuple[int, int]:
@@ -201,8 +208,7 @@ def _bytes(data: bytes, pos: int) -> tuple[bytes | None, int]:
     return data[pos:end], end
 
 
-def _headers(data: bytes, pos: int) -> tuple[tuple[tuple[str, bytes], ...], int]:
-    count, pos = _varint(data, pos)
+def _headers(data: bytes, pos: int, count: int) -> tuple[tuple[tuple[str, bytes], ...], int]:
     headers = []
     for _ in range(count):
         name, pos = _bytes(data, pos)
