@@ -117,26 +117,19 @@ class _Window:
 def unpacked(
     tp: TopicPartition, batch: Any, max_bytes: int = MAX_RECORD_BYTES, room: PollRoom | None = None
 ) -> Iterator[KafkaRecord | UnreadRecord]:
-    """Yield the records of a plain v2 batch; of one larger than `max_bytes` its place.
+    """Yield the records of a plain v2 batch; of one larger than `max_bytes` its place. Hot path.
 
     What it takes is subtracted from `room`. Where that is used up by a record that is passed over, it yields `FULL`.
 
     Raises:
         CorruptRecordError: it cannot be decompressed, or lengths do not add up.
+        IndexError: it ends within a record.
         Exception: its codec is not at hand here.
     """
-    try:
-        yield from _records(tp, batch, max_bytes, room or PollRoom())
-    except CorruptRecordError as error:
-        raise CorruptRecordError(f"{tp} at offset {batch.base_offset}: {error.args[0]}") from error
-    except IndexError as error:
-        raise CorruptRecordError(f"{tp} after offset {batch.base_offset}: broken record: {error}") from error
-
-
-def _records(tp: TopicPartition, batch: Any, max_bytes: int, room: PollRoom) -> Iterator[KafkaRecord | UnreadRecord]:
     topic, partition, base = tp.topic, tp.partition, batch.base_offset
     appended = batch.max_timestamp if batch.timestamp_type == _LOG_APPEND_TIME else None
     first = batch.first_timestamp
+    room = room or PollRoom()
     window = _Window(batch, room)
     data, pos = b"", 0
     for _ in range(batch.records_count):
@@ -149,39 +142,31 @@ def _records(tp: TopicPartition, batch: Any, max_bytes: int, room: PollRoom) -> 
         end = start + size
         delta, place = _varint(data, start + 1)
         number, place = _varint(data, place)
-        at = (topic, partition, base + number, first + delta if appended is None else appended)
+        timestamp = first + delta if appended is None else appended
         if size > max_bytes:
-            yield _too_large(at, f"a record of {size} bytes, at most {max_bytes} are read")
+            yield _too_large(tp, base + number, timestamp, f"{size} bytes, at most {max_bytes} are read")
             pos = end
             continue
         if end > len(data):
             data, place, end = window.after(data, place, end - place), 0, end - place
-        record = _record(at, data, place, end)
-        room.left -= len(record.headers) * _HEADER_OBJECTS
-        yield record
-        pos = end
+        key, pos = _bytes(data, place)
+        value, pos = _bytes(data, pos)
+        headers, pos = _headers(data, pos, end) if data[pos] else ((), pos + 1)
+        if headers:
+            room.left -= len(headers) * _HEADER_OBJECTS
+        if pos != end:
+            raise CorruptRecordError(f"offset {base + number}: {pos - end} bytes beyond the record's end")
+        yield (
+            KafkaRecord(topic, partition, base + number, timestamp, key, value, headers)
+            if headers is not None
+            else _too_large(tp, base + number, timestamp, f"more than the {MAX_HEADERS} headers that are read")
+        )
     window.end(data, pos)
 
 
-def _record(at: tuple[str, int, int, int], data: bytes, pos: int, end: int) -> KafkaRecord | UnreadRecord:
-    """Return the record whose key begins at a position and that ends at another."""
-    key, pos = _bytes(data, pos)
-    value, pos = _bytes(data, pos)
-    headers: tuple[tuple[str, bytes], ...] = ()
-    if not data[pos]:
-        pos += 1
-    else:
-        count, pos = _varint(data, pos)
-        if count > MAX_HEADERS:
-            return _too_large(at, f"a record with {count} headers, at most {MAX_HEADERS} are read")
-        headers, pos = _headers(data, pos, count)
-    if pos != end:
-        raise CorruptRecordError(f"offset {at[2]}: {pos - end} bytes beyond the record's end")
-    return KafkaRecord(*at, key, value, headers)
-
-
-def _too_large(at: tuple[str, int, int, int], detail: str) -> UnreadRecord:
-    return UnreadRecord(*at, verdict=Unstored(Reason.TOO_LARGE, Stage.FETCH, detail))
+def _too_large(tp: TopicPartition, offset: int, timestamp: int, detail: str) -> UnreadRecord:
+    verdict = Unstored(Reason.TOO_LARGE, Stage.FETCH, f"the record has {detail}")
+    return UnreadRecord(tp.topic, tp.partition, offset, timestamp, verdict=verdict)
 
 
 def _varint(data: bytes, pos: int) -> tuple[int, int]:
@@ -208,7 +193,11 @@ def _bytes(data: bytes, pos: int) -> tuple[bytes | None, int]:
     return data[pos:end], end
 
 
-def _headers(data: bytes, pos: int, count: int) -> tuple[tuple[tuple[str, bytes], ...], int]:
+def _headers(data: bytes, pos: int, end: int) -> tuple[tuple[tuple[str, bytes], ...] | None, int]:
+    """Return the headers and the position behind them; None where they are too many to be read."""
+    count, pos = _varint(data, pos)
+    if count > MAX_HEADERS:
+        return None, end
     headers = []
     for _ in range(count):
         name, pos = _bytes(data, pos)
