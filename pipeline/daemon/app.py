@@ -83,7 +83,7 @@ class Pipeline:
         self._source = KafkaSource(
             lambda: self._reloadable.current().kafka,
             settings.batch.max_rows,
-            settings.normalize.max_event_bytes + KEY_AND_HEADERS_BYTES,
+            max_record_bytes=settings.normalize.max_event_bytes + KEY_AND_HEADERS_BYTES,
         )
         dead_letters = settings.dead_letter
         sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)
