@@ -150,7 +150,7 @@ class Pipeline:
         return ProcessStatus(
             state="waiting" if self._state == "running" and causes else self._state,
             causes=causes,
-            remarks=self._remarks(),
+            remarks=self._source.brokers.remarks(),
             partitions={name: PartitionStatus(**place) for name, place in self._processor.status().items()},
             buffer=BufferStatus(rows=self._processor.buffered(), writing=self._writer.busy),
             sink=SinkStatus(
@@ -164,10 +164,6 @@ class Pipeline:
             last_error=self._last_errors(),
             counts=self.metrics.totals(),
         )
-
-    def _remarks(self) -> list[str]:
-        throttled = self._source.brokers.throttling.remark
-        return [] if throttled is None else [throttled]
 
     def _last_errors(self) -> dict[str, str]:
         settings = {} if self._reloadable.trouble is None else {"settings": self._reloadable.trouble}

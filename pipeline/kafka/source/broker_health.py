@@ -17,6 +17,7 @@ from pipeline.kafka.advertised import FIX, unreachable
 from pipeline.kafka.connection_internals import is_throttled, longest_pause, reaches_leader
 from pipeline.kafka.internals import knows_brokers, last_answer, partitions_of, throttled_seconds
 from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Troubles, cause_of, offsets
+from pipeline.kafka.source.strangers import Strangers
 from pipeline.kafka.source.throttling import Throttling
 from pipeline.kafka.source.transactions import End, OpenTransactions
 
@@ -32,6 +33,7 @@ class BrokerHealth:
     Attributes:
         transactions: what waits for a producer, in partitions that look read to their end.
         throttling: for how long brokers have made this member wait.
+        strangers: members of other programs in the group.
     """
 
     def __init__(self, troubles: Troubles, settings: KafkaSettings) -> None:
@@ -41,6 +43,7 @@ class BrokerHealth:
         self._servers = settings.bootstrap_servers
         self.transactions = OpenTransactions(settings)
         self.throttling = Throttling(settings.client_id)
+        self.strangers = Strangers(settings)
 
     def silent(self) -> bool:
         """Return whether the brokers count as away."""
@@ -69,6 +72,7 @@ class BrokerHealth:
             found = {}
         self.answered()
         self.throttling.look(consumer)
+        self.strangers.look(consumer)
         return self.transactions.look(consumer, found, wanted)
 
     def _unheard(self, consumer: Any, error: KafkaError) -> None:
@@ -102,6 +106,10 @@ class BrokerHealth:
         self.answered()
         self.throttling.leave(consumer)
         self.transactions.forget()
+
+    def remarks(self) -> list[str]:
+        """Return what is not as it should be and stops nothing. For any thread."""
+        return [remark for remark in (self.throttling.remark, self.strangers.remark) if remark is not None]
 
     def look_for(self, consumer: Any, topics: Iterable[str]) -> None:
         """Name the topics that are not there, where an answer of the brokers between two looks lacked them, too."""

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import structlog
 from kafka import ConsumerRebalanceListener, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import InconsistentGroupProtocolError, KafkaError, KafkaTimeoutError, LeaderNotAvailableError
 
 from pipeline.config import KafkaSettings
 from pipeline.kafka import connection_internals, internals
 from pipeline.kafka.client import client_options, connect, milliseconds
 from pipeline.kafka.record_batches import install
+from pipeline.kafka.source.strangers import assignor
 from pipeline.records import Partition
 
 log = structlog.get_logger(__name__)
@@ -91,7 +91,7 @@ def make_consumer(settings: KafkaSettings, max_records: int, max_record_bytes: i
         client_rack=settings.client_rack,
         group_id=settings.group_id,
         group_instance_id=settings.group_instance_id,
-        partition_assignment_strategy=[CooperativeStickyAssignor],
+        partition_assignment_strategy=[assignor()],
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",

@@ -179,7 +179,7 @@ def test_an_issuer_that_is_away_is_the_cause_that_the_daemon_names() -> None:
 
 def test_the_rack_of_the_settings_goes_with_each_fetch(kafka: Any) -> None:
     chosen = KafkaSettings(bootstrap_servers=(kafka.bootstrap,), client_rack="zone-b")
-    consumer = make_consumer(chosen, 100, Inbox())
+    consumer = make_consumer(chosen, 100, 1_000_000, Inbox())
     try:
         assert consumer.config["client_rack"] == "zone-b"
         assert consumer._fetcher.config["client_rack"] == "zone-b"

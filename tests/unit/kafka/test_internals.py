@@ -24,8 +24,8 @@ from pipeline.kafka.record_batches import PartitionRecords, install
 from pipeline.kafka.source import KafkaSource
 
 PACKAGE = Path(pipeline.__file__).parent
-MODULES = [internals, connection_internals, decoder_internals]
-INTERNALS = {Path(module.__file__) for module in MODULES}
+MODULES = (internals, connection_internals, decoder_internals)
+INTERNALS = {Path(str(module.__file__)) for module in MODULES}
 NEEDED = tuple(need for module in MODULES for need in module.NEEDED)
 OTHERS = sorted(set(PACKAGE.rglob("*.py")) - INTERNALS)
 PUBLIC = {"kafka", "kafka.admin", "kafka.errors", "kafka.structs", "kafka.coordinator.assignors.cooperative_sticky"}
