@@ -164,6 +164,6 @@ class DeadLetterTopic:
         dead_letter = self.dead_letters.get(identity)
         if dead_letter is None or dead_letter.replayed_from is None:
             return None
-        # A topic that was made again has had other records at the same place.
+        # A recreated topic has had other records at the same place.
         replayed = [each for each in self._replayed.get(dead_letter.replayed_from, ()) if each not in known]
         return min(replayed, key=lambda each: abs(requeued.attempt - each.attempt), default=None)
