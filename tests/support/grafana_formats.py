@@ -56,7 +56,7 @@ def without_all(sql: str, values: Mapping[str, Value]) -> str:
     while (at := sql.rfind(_CONDITION)) >= 0:
         condition, variable, end = _arguments(sql, at + len(_CONDITION))
         chosen = values.get(variable.strip().removeprefix("$"), "")
-        sql = sql[:at] + ("1=1" if chosen in ("", [], ["$__all"]) else condition) + sql[end:]
+        sql = sql[:at] + ("1=1" if ",".join(_each(chosen)) in ("", "$__all") else condition) + sql[end:]
     return sql
 
 

@@ -49,7 +49,7 @@ def test_what_is_filled_in_is_not_filled_in_again_but_the_backend_finds_its_macr
 def test_a_condition_is_left_out_before_its_variable_is_filled_in() -> None:
     sql = "$__conditionalAll(f(a, [${x:raw}]), $x) AND $__conditionalAll(b IN (${y:raw}), $y)"
     assert without_all(sql, {"x": ["$__all"], "y": ["1"]}) == "1=1 AND b IN (${y:raw})"
-    assert without_all(sql, {"x": "1", "y": ""}) == "f(a, [${x:raw}]) AND 1=1"
+    assert without_all(sql, {"x": "1", "y": [""]}) == "f(a, [${x:raw}]) AND 1=1"
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, *WITH_COMMAS])
