@@ -16,13 +16,13 @@ _scheme: Final = re.compile(
     r"(?=[A-Za-z]*[0-9._~+/=-]|[a-z]+[A-Z]|[A-Za-z]{20})[A-Za-z0-9._~+/=-]{8,}"
 ).sub
 _authorization: Final = re.compile(
-    r"""([aA](?i:uthorization)(?:\\{0,31}["'])?\s{0,4}[:=]\s{0,4}(?:\\{0,31}["'])?(?:[A-Za-z][A-Za-z0-9-]{1,30} )?)"""
+    r"""([aA](?i:uthorization)(?:\\{0,31}["'])?\s{0,4}[:=]\s{0,4}(?:\\{0,31}["'](?![\s,:}\]]))?(?:[A-Za-z][A-Za-z0-9-]{1,30} )?)"""
     r"""(?!\[redacted:)(?=[^\s"'\\,;<>]{0,64}?[0-9+=/_~$!%^#])[^\s"'\\,;<>]{8,}"""
 ).sub
 
 _may_hold_cookie: Final = gate(r"(?i:cookie)s?[\\'\"]{0,33}[ \t]{0,4}[:=]")
 _cookie: Final = re.compile(
-    r"""([cC](?i:ookie)s?(?:\\{0,31}["'])?\s{0,4}[:=]\s{0,4}(?:\\{0,31}["'])?)"""
+    r"""([cC](?i:ookie)s?(?:\\{0,31}["'])?\s{0,4}[:=]\s{0,4}(?:\\{0,31}["'](?![\s,:}\]]))?)"""
     r"""[\w.%-]{1,64}=[^\s;,"'\\<>]++(?:;\s?[\w.%-]{1,64}=[^\s;,"'\\<>]++)*+""",
     re.ASCII,
 ).sub
@@ -35,16 +35,18 @@ _query: Final = re.compile(
 
 _may_hold_option: Final = gate(r"curl|wget|httpie|mysql|mariadb|sshpass|mongo|docker login|redis-cli|--")
 _user_option: Final = re.compile(
-    r"""(\s(?:-u|--user|--proxy-user|--auth|-a)[ =]?(?:\\{0,31}["'])?[^\s:"'\\]{1,128}:)"""
+    r"""(\s(?:-u|--user|--proxy-user|--auth|-a)[ =]?(?:\\{0,31}["'](?![\s,:}\]]))?[^\s:"'\\]{1,128}:)"""
     r"""(?!\[redacted:)[^\s"'\\]{1,256}"""
 ).sub
-_password_option: Final = re.compile(r"""(\s-[pa] ?(?:\\{0,31}["'])?)(?!\[redacted:)([^\s"'\\-][^\s"'\\]{0,255})""").sub
+_password_option: Final = re.compile(
+    r"""(\s-[pa] ?(?:\\{0,31}["'](?![\s,:}\]]))?)(?!\[redacted:)([^\s"'\\-][^\s"'\\]{0,255})"""
+).sub
 _cookie_option: Final = re.compile(
-    r"""(\s(?:-b|--cookie)[ =]?(?:\\{0,31}["'])?)(?!\[redacted:)[\w.%-]{1,64}=[^"'\\\s]++""", re.ASCII
+    r"""(\s(?:-b|--cookie)[ =]?(?:\\{0,31}["'](?![\s,:}\]]))?)(?!\[redacted:)[\w.%-]{1,64}=[^"'\\\s]++""", re.ASCII
 ).sub
 _long_option: Final = re.compile(
     r"""(--(?:[a-z]{1,16}-){0,3}(?:pass|password|passwd|token|secret|(?:api|access|account|secret)-key) """
-    r"""(?:\\{0,31}["'])?)"""
+    r"""(?:\\{0,31}["'](?![\s,:}\]]))?)"""
     r"""(?!\[redacted:|\$[A-Z({]|<)(?=[^\s"'\\]{0,64}?(?:[0-9+=!$%^&*#@~]|[a-z][A-Z]))[^\s"'\\-][^\s"'\\]{5,}"""
 ).sub
 _CONTEXT_CHARS: Final = 300
