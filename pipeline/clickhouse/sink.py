@@ -1,7 +1,8 @@
 """The `Sink` on ClickHouse: one idempotent insert for each batch, and what is read back.
 
 Owns the settings that make an insert idempotent: the token that the server remembers, and one block for each insert, so
-that the token covers all of it. Every insert carries all of them, since servers' defaults and profiles change.
+that the token covers all of it. Every insert carries all of them, since servers' defaults and profiles change. An OK is
+believed with proof only, see `insert_proof`; without it the insert is ambiguous, and is sent again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +14,25 @@ from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertContext
 
-from pipeline.clickhouse import deduplication
+from pipeline.clickhouse import deduplication, insert_proof
 from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.insert_proof import INGEST, Answer, Answers, Views
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
 from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Outcome, Partition
-from schemas.row import INGEST_COLUMNS
+from schemas.row import INDEX, INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
 
 log = structlog.get_logger(__name__)
 
-INGEST: Final = "run_step_ingest"
 LEDGER: Final = "run_step_ledger"
+LOOK_INTERVAL_S: Final = 60.0
+"""Between two looks at the views; the answer of each insert is looked at as well."""
 
+_OUTCOME: Final = INDEX["outcome"]
+_STORED: Final = Outcome.STORED.value
 _NAMES: Final = tuple(column.name for column in INGEST_COLUMNS)
 _TYPES: Final = tuple(get_from_name(column.type) for column in INGEST_COLUMNS)
 
@@ -107,6 +112,10 @@ class ClickHouseSink:
         self._client: Client | None = None
         self._insert_settings: dict[str, Any] = {}
         self._doubt: str | None = None
+        self._answers: Answers
+        self._views: Views
+        self._looked_at = 0.0
+        self._counts_copies = False
         self.last_heartbeat = monotonic()
 
     def insert(self, columns: Columns, token: str) -> None:
@@ -115,6 +124,8 @@ class ClickHouseSink:
         The columns stay the caller's and are not changed. Their types are known, so the server is not asked for them.
         """
         client = self._connected()
+        if monotonic() - self._looked_at >= LOOK_INTERVAL_S:
+            self._look_at_views()
         context = InsertContext(
             f"`{self._settings.database}`.{INGEST}",
             _NAMES,
@@ -129,12 +140,8 @@ class ClickHouseSink:
             # Set where a value did not fit but the broken-off request was seen first: then that is not the cause.
             unfit = context.insert_exception
             raise self._failed(unfit or error, getattr(context, "column_name", None)) from None
-        if any(columns) and not (summary.get("query_id") or self._settings.is_embedded):
-            # A proxy's own page with status 200: the rows are stored nowhere. ClickHouse names the query in its answer.
-            message = (
-                f"{address(self._settings)} answered an insert, but not as ClickHouse does: is a proxy in between?"
-            )
-            raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
+        if any(columns):
+            self._require_proof(Answer(summary, self._answers.body), len(columns[0]), columns[_OUTCOME].count(_STORED))
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
         """Return keys of steps that ended below that offset, the latest first, see `contracts.Sink`."""
@@ -165,6 +172,7 @@ class ClickHouseSink:
             if not self._asked(f"EXISTS TABLE `{self._settings.database}`.{table}"):
                 self._lack(f"table {name} is missing; run `runstep migrate`", 60)
         self._require_deduplication()
+        self._look_at_views()
 
     def close(self) -> None:
         """Release the connection; the next call makes a new one."""
@@ -182,8 +190,10 @@ class ClickHouseSink:
                 # The server can reject the connection itself, for want of memory, say; no row is at fault then.
                 raise self._unanswered(error) from None
             self._insert_settings = insert_settings(self._settings, self._client)
+            self._answers, self._counts_copies = Answers(self._client), False
             try:
                 self._require_deduplication()
+                self._look_at_views()
             except SinkError:
                 # A connection that failed the check must not be used.
                 self.close()
@@ -212,6 +222,41 @@ class ClickHouseSink:
         if doubt is not None and doubt != self._doubt:
             log.warning("deduplication_unverified", message="a repeated insert may be stored twice", cause=doubt)
         self._doubt = doubt
+
+    def _require_proof(self, answer: Answer, rows: int, stored: int) -> None:
+        """Fail unless the rows were written and copied.
+
+        Raises:
+            SinkUnavailable: that is not proved, or a view is missing.
+        """
+        doubt = answer.doubt(rows)
+        if doubt is not None:
+            raise SinkUnavailable(f"{address(self._settings)} {doubt}", ErrorClass.AMBIGUOUS)
+        before, copied = self._views, answer.counts_copies(rows, stored)
+        if copied and before.counted:
+            self._counts_copies = True
+            return
+        self._look_at_views()
+        # A server that has counted copies before leaves none out; one that never has is judged by its views alone.
+        if (self._counts_copies and not copied) or before.were_replaced_by(self._views):
+            message = f"a view on {self._settings.database}.{INGEST} was missing for a moment; the insert is sent again"
+            raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
+
+    def _look_at_views(self) -> None:
+        """Fail where rows would not be copied into the tables behind an insert.
+
+        Raises:
+            SinkUnavailable: naming the view, and the fix.
+        """
+        client = self._connected()
+        self.last_heartbeat = monotonic()
+        try:
+            self._views = insert_proof.look(client, self._settings.database)
+        except Exception as error:  # noqa: BLE001 - as for insert
+            raise self._unanswered(error) from None
+        self._looked_at = monotonic()
+        if self._views.faults:
+            self._lack("; ".join(self._views.faults))
 
     def _rows(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
         client = self._connected()
