@@ -40,7 +40,7 @@ def counts(server: ClickHouseAddress, database: str = "runsteps") -> tuple[int, 
     return int(steps), int(ledger)
 
 
-def failing(sink: ClickHouseSink, columns: list[list[Any]] = ROWS, token: str = "token") -> SinkUnavailable:
+def failing(sink: ClickHouseSink, columns: list[list[Any]] = ROWS) -> SinkUnavailable:
     with pytest.raises(SinkUnavailable) as caught:
-        sink.insert(columns, token)
+        sink.insert(columns, "token")
     return caught.value

@@ -13,8 +13,9 @@ from clickhouse_connect.driver.exceptions import Error
 from pipeline.clickhouse import connect, deduplication
 from pipeline.clickhouse.connection import address
 from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.insert_proof import INGEST
 from pipeline.clickhouse.migrations import each_host
-from pipeline.clickhouse.sink import INGEST, insert_settings
+from pipeline.clickhouse.sink import insert_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkError
 from pipeline.tools.checks.clickhouse_server import granted, rows, server_findings

@@ -106,8 +106,8 @@ def rejected_row_left_out() -> list[Change]:
     """Send a rejected row to the dead letters, and give the ledger no account of it."""
     insert = Attempts.insert
 
-    def changed(self: Attempts, columns: Any, token: str, *, suspected: bool = False) -> None:
+    def changed(self: Attempts, columns: Any, token: str, **how: Any) -> None:
         if "/refused-" not in token:
-            insert(self, columns, token, suspected=suspected)
+            insert(self, columns, token, **how)
 
     return [(Attempts, "insert", changed)]
