@@ -95,7 +95,7 @@ class Views(NamedTuple):
     Attributes:
         faults: why rows would be lost, each with its fix.
         host: the server that was asked; behind a balancer it can be another one each time.
-        ids: of the views.
+        ids: of the views; empty where none are shown.
         counted: whether written rows are theirs alone; a view of somebody else writes rows too, and on a cluster the
             answer has those of one shard.
     """
@@ -104,6 +104,10 @@ class Views(NamedTuple):
     host: str
     ids: frozenset[tuple[str, str]]
     counted: bool
+
+    def must_be_counted(self) -> bool:
+        """Return whether nothing but the answer can tell that rows were copied."""
+        return self.counted and not self.ids
 
     def were_replaced_by(self, later: "Views") -> bool:
         """Return whether the same server had other views later, so that for a moment it may have had none."""
@@ -136,8 +140,8 @@ def look(client: Client, database: str) -> Views:
     local = "_local" if is_cluster else ""
     source = shown.get(INGEST + local)
     if source is None:
-        # No rows are copied by this server: it only hands them on, or the table is missing, which an insert reports.
-        return Views((), "", frozenset(), counted=False)
+        # This server only hands the rows on, or does not show its tables; a table that is missing an insert reports.
+        return Views((), "", frozenset(), counted=not is_cluster)
     readers = {tuple(reader) for reader in source.readers}
     faults = [
         fault for view, table in VIEWS.items() for fault in _faults(shown, readers, database, view, table + local)

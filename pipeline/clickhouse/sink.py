@@ -238,7 +238,8 @@ class ClickHouseSink:
             return
         self._look_at_views()
         # A server that has counted copies before leaves none out; one that never has is judged by its views alone.
-        if (self._counts_copies and not copied) or before.were_replaced_by(self._views):
+        is_short = not copied and (self._counts_copies or self._views.must_be_counted())
+        if is_short or before.were_replaced_by(self._views):
             message = f"a view on {self._settings.database}.{INGEST} was missing for a moment; the insert is sent again"
             raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
 
@@ -262,12 +263,17 @@ class ClickHouseSink:
         client = self._connected()
         self.last_heartbeat = monotonic()
         try:
-            return client.query(query, parameters=parameters).result_rows
+            answer = client.query(query, parameters=parameters)
         except Exception as error:  # noqa: BLE001 - as for insert
             raise self._unanswered(error) from None
+        if not (answer.result_rows or self._settings.is_embedded or "read_rows" in answer.summary):
+            # A proxy's own empty page; ClickHouse says how much it has read to find nothing.
+            message = f"{address(self._settings)} answered a query, but not as ClickHouse does: is a proxy in between?"
+            raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
+        return answer.result_rows
 
     def _asked(self, query: str) -> bool:
-        return bool(self._rows(query)[0][0])
+        return any(row[0] for row in self._rows(query))
 
     def _lack(self, message: str, code: int | None = None) -> None:
         self.close()

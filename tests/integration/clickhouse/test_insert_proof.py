@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkUnavailable
+from pipeline.records import Partition
 from schemas.row import INDEX
 from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
@@ -103,6 +104,18 @@ def test_a_false_answer_is_not_believed_and_the_same_insert_heals(
     assert "row-value" not in str(error)
     behind.insert(ROWS, "token")
     assert counts(clickhouse, made.database) == (10, 10)
+
+
+@pytest.mark.parametrize("text", ["", "back soon", "Code: 241. DB::Exception: Memory limit", "\0\0"])
+def test_false_answers_to_questions_end_no_process_and_count_no_step_again(
+    proxy: FaultyProxy, behind: ClickHouseSink, text: str
+) -> None:
+    behind.insert(ROWS, "token")
+    calls = (behind.probe, lambda: behind.counted_steps(Partition("run-steps", 0), 9, 9))
+    for call in calls:
+        with proxy.faulty(Claims(text), everything=True), pytest.raises(SinkUnavailable):
+            call()
+        behind.probe()
 
 
 def test_an_answer_that_leaves_out_copies_is_not_believed_after_one_that_counted_them(
