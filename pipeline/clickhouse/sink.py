@@ -1,11 +1,11 @@
 """The `Sink` on ClickHouse: one idempotent insert for each batch, and what is read back.
 
-Owns the settings that make an insert idempotent: the token that the server remembers, and one block for each insert, so
-that the token covers all of it. Every insert carries all of them, since servers' defaults and profiles change. An OK is
-believed with proof only, see `insert_proof`; without it the insert is ambiguous, and is sent again.
+Owns the order of things: a connection is checked before it is used, an insert carries the settings that make it
+idempotent (`insert_settings`), and its OK is believed with proof only (`insert_proof`); without it the insert is
+ambiguous, and is sent again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from pipeline.clickhouse import deduplication, insert_proof
 from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.clickhouse.insert_proof import INGEST, Answer, Answers, Views
+from pipeline.clickhouse.insert_settings import insert_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
@@ -36,39 +37,6 @@ _STORED: Final = Outcome.STORED.value
 _NAMES: Final = tuple(column.name for column in INGEST_COLUMNS)
 _TYPES: Final = tuple(get_from_name(column.type) for column in INGEST_COLUMNS)
 
-_PINNED: Final[Mapping[str, Any]] = {
-    # The server's buffer for small inserts (on by default since 26.2) would answer before the rows are safe.
-    "async_insert": 0,
-    # All three: without any of them the token is ignored, in run_step_ingest or in the tables behind it.
-    "insert_deduplicate": 1,
-    "deduplicate_insert": "enable",
-    "deduplicate_blocks_in_dependent_materialized_views": 1,
-    # One block, whatever its size: tokens are remembered per block, so a batch cut differently by the next attempt
-    # would be there twice (measured), and a failure between two blocks would leave the first.
-    "min_insert_block_size_rows": 1 << 31,
-    "min_insert_block_size_bytes": 0,
-    "max_insert_block_size_bytes": 0,
-    "min_insert_block_size_rows_for_materialized_views": 0,
-    "min_insert_block_size_bytes_for_materialized_views": 0,
-    # No limit: to halve a batch of many months makes more parts, not fewer, and the error comes after the first view.
-    "max_partitions_per_insert_block": 0,
-    # The steps before the ledger, and no success while one of them failed.
-    "parallel_view_processing": 0,
-    "materialized_views_ignore_errors": 0,
-    # On a cluster: the answer means that every shard has its rows.
-    "distributed_foreground_insert": 1,
-    # Progress headers would keep a hung insert alive without end: the time-out counts from the last byte received.
-    "send_progress_in_http_headers": 0,
-}
-
-_SECURED: Final[Mapping[str, Any]] = {
-    # Without a quorum a repeated token on another replica answers OK and holds nothing.
-    "insert_quorum_parallel": 1,
-    # The default of 20 waits for Keeper longer than `insert_timeout` allows.
-    "insert_keeper_max_retries": 3,
-    "insert_keeper_retry_max_backoff_ms": 500,
-}
-
 _COUNTED_STEPS: Final = """
 SELECT thread_id, run_id, step_id
 FROM {database:Identifier}.{table:Identifier}
@@ -86,16 +54,6 @@ SETTINGS optimize_read_in_order = 1
 """Read backwards in the table's own order, so that it ends once there are enough. Repeats are one step: no FINAL.
 
 Ends that lie ahead of their record were not counted."""
-
-
-def insert_settings(settings: ClickHouseSettings, client: Client) -> dict[str, Any]:
-    """Return the settings of every insert; a server that does not know a setting needs none."""
-    pinned = dict(_PINNED)
-    if settings.variant != "single":
-        # Half of the client's time-out, so that the server's answer (319, unknown status) still arrives.
-        wait = int(settings.insert_timeout * 500)
-        pinned |= {**_SECURED, "insert_quorum": settings.insert_quorum, "insert_quorum_timeout": wait}
-    return {name: value for name, value in pinned.items() if name in client.server_settings}
 
 
 class ClickHouseSink:

@@ -14,8 +14,8 @@ from pipeline.clickhouse import connect, deduplication, insert_proof
 from pipeline.clickhouse.connection import address
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.clickhouse.insert_proof import INGEST
+from pipeline.clickhouse.insert_settings import insert_settings
 from pipeline.clickhouse.migrations import each_host
-from pipeline.clickhouse.sink import insert_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkError
 from pipeline.tools.checks.clickhouse_server import granted, rows, server_findings
