@@ -15,6 +15,7 @@ from pipeline.clickhouse.migrations import Client, check_schema, connected, migr
 from pipeline.commands import _exit_codes
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ErrorClass, SinkUnavailable
+from pipeline.tools.checks import guarantee_findings
 from pipeline.tools.html_report import Period
 from pipeline.tools.html_report.page_queries import page_answers
 from pipeline.tools.queries import reports
@@ -130,6 +131,17 @@ def test_a_shard_that_lost_a_view_gets_no_rows_from_a_daemon_that_is_connected_t
     write(settings[0], *range(20))
     with connected(settings[1]) as client:
         assert counts(client) == (20, 20)
+
+
+def test_doctor_names_a_view_that_another_shard_lost(pair: tuple[Pair, list[ClickHouseSettings]]) -> None:
+    (first, second), settings = pair
+    second.query("DROP VIEW runsteps.run_steps_mv SYNC")
+    hosts = tuple(f"127.0.0.1:{server.http_port}" for server in (first, second))
+    found = list(guarantee_findings(settings[0].model_copy(update={"hosts": hosts})))
+    (finding,) = [finding for finding in found if finding.level == "bad"]
+    assert finding.subject == f"views at {second.url}"
+    assert "view runsteps.run_steps_mv is missing" in finding.detail
+    assert finding.fix == "run `runstep migrate`"
 
 
 def test_a_view_that_is_lost_under_way_costs_no_row_on_the_connected_shard(
