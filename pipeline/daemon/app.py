@@ -156,6 +156,7 @@ class Pipeline:
                 breaker=self._writer.attempts.breaker,
                 failures_in_a_row=self._writer.attempts.failures_in_a_row,
                 most_rows=_finite(self._writer.insertion.size.max_rows),
+                most_rows_cause=self._writer.insertion.size.cause,
             ),
             halted={f"{partition.topic}/{partition.number}": cause for partition, cause in halted.items()},
             last_error=self._last_errors(),
