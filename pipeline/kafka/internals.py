@@ -58,8 +58,8 @@ NEEDED: Final = (
     Need(ClusterMetadata, "brokers partitions_for_topic request_update topic_id"),
     Need(
         ConsumerCoordinator,
-        "_join_task _manager fetch_committed_offsets join_group_async need_rejoin rebalance_in_progress rejoining "
-        "request_rejoin reset_generation state",
+        "_assignment_snapshot _join_task _manager _metadata_snapshot fetch_committed_offsets is_dynamic_member "
+        "join_group_async need_rejoin rebalance_in_progress rejoining request_rejoin reset_generation state",
         {"fetch_committed_offsets": (1, ("timeout_ms",)), "join_group_async": (0, ("timeout_ms",))},
     ),
     Need(Fetcher, "_next_partition_records config"),
@@ -197,6 +197,18 @@ def _report_lost(coordinator: Any) -> None:
         coordinator.rejoining = False
 
     coordinator.reset_generation = reset_generation
+
+
+def leave_when_closed(consumer: Any) -> None:
+    """Let a static member leave the group when it is closed, or not polled for too long, as a dynamic member does."""
+    consumer._coordinator.is_dynamic_member = lambda: True  # noqa: SLF001
+
+
+def settled_generation(consumer: Any) -> int | None:
+    """Return the generation of the group in which this member has what it is to have, else None; any thread."""
+    seen = consumer.group_metadata()
+    settled = seen.state is MemberState.STABLE and not consumer._coordinator.need_rejoin()  # noqa: SLF001
+    return seen.generation_id if settled else None
 
 
 def seek_with_epoch(consumer: Any, partition: TopicPartition, offset: int, epoch: int) -> None:

@@ -10,9 +10,16 @@ from typing import Any, Final
 import structlog
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import InconsistentGroupProtocolError, KafkaError, KafkaTimeoutError, LeaderNotAvailableError
+from kafka.errors import (
+    FencedInstanceIdError,
+    InconsistentGroupProtocolError,
+    KafkaError,
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+)
 
 from pipeline.config import KafkaSettings
+from pipeline.errors import ConfigError
 from pipeline.kafka import internals
 from pipeline.kafka.client import client_options, connect, milliseconds
 from pipeline.kafka.record_batches import install
@@ -71,8 +78,11 @@ class Troubles:
         self.causes.clear()
 
 
-def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox) -> Any:
+def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox, worker_id: str | None = None) -> Any:
     """Return a subscribed consumer that has reached the cluster, after `bootstrap_timeout` at the latest.
+
+    A worker is a static member also without `kafka.group_instance_id`: when its process dies, the next one takes its
+    place, and no other member notices. Unlike a name that was set, its name is given up by a clean end.
 
     Raises:
         SourceUnavailable: the cluster was not reached.
@@ -83,7 +93,7 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox) -> An
         internals.Consumer,
         **client_options(settings),
         group_id=settings.group_id,
-        group_instance_id=settings.group_instance_id,
+        group_instance_id=settings.group_instance_id or worker_id,
         partition_assignment_strategy=[CooperativeStickyAssignor],
         enable_auto_commit=False,
         auto_offset_reset="none",
@@ -98,6 +108,8 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox) -> An
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
     )
     install(consumer)
+    if settings.group_instance_id is None and worker_id is not None:
+        internals.leave_when_closed(consumer)
     consumer.subscribe(topics=list(settings.topics), listener=inbox)
     return consumer
 
@@ -122,6 +134,20 @@ def cause_of(error: KafkaError) -> str:
     if isinstance(error, InconsistentGroupProtocolError):
         return "another program uses kafka.group_id, and shares out its partitions in another way: take another group"
     return "Kafka does not answer in time" if isinstance(error, KafkaTimeoutError) else str(error)
+
+
+def ousted(settings: KafkaSettings, error: FencedInstanceIdError) -> str:
+    """Return why this member has to join again: a worker's name is its own, so it was the process before it, which died.
+
+    Raises:
+        ConfigError: another member has this `group_instance_id`.
+    """
+    own = settings.group_instance_id
+    if own is not None:
+        raise ConfigError(
+            f"another member goes by kafka.group_instance_id {own!r}: give each process its own"
+        ) from error
+    return "a late request of the process before this one took its place in the group"
 
 
 def name(partition: TopicPartition) -> Partition:
