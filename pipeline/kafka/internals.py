@@ -2,8 +2,9 @@
 
 Owns the ways around three faults of the client (`Consumer`), and what its public methods do not offer: positions with a
 leader epoch, the ids of topics, the metadata of single topics. The daemon cannot do without any of it, so `require`
-compares the client, which is pinned, with `NEEDED` before it connects. What a faster decoder builds on, and the daemon
-can do without, is in `decoder_internals`; no other file has such uses. For the thread that polls, unless a verb says
+compares the client, which is pinned, with `NEEDED` before it connects. What the membership in the group needs is in
+`group_internals`; what a faster decoder builds on, and the daemon can do without, is in `decoder_internals`; no other
+file has such uses. For the thread that polls, unless a verb says
 otherwise.
 """
 
@@ -58,8 +59,8 @@ NEEDED: Final = (
     Need(ClusterMetadata, "brokers partitions_for_topic request_update topic_id"),
     Need(
         ConsumerCoordinator,
-        "_assignment_snapshot _join_task _manager _metadata_snapshot fetch_committed_offsets is_dynamic_member "
-        "join_group_async need_rejoin rebalance_in_progress rejoining request_rejoin reset_generation state",
+        "_join_task _manager fetch_committed_offsets join_group_async need_rejoin rebalance_in_progress rejoining "
+        "request_rejoin reset_generation state",
         {"fetch_committed_offsets": (1, ("timeout_ms",)), "join_group_async": (0, ("timeout_ms",))},
     ),
     Need(Fetcher, "_next_partition_records config"),
@@ -72,13 +73,13 @@ NEEDED: Final = (
 """What the daemon cannot do without."""
 
 
-def require() -> None:
+def require(needed: Sequence[Need]) -> None:
     """Refuse a client that lacks a part which the daemon cannot do without. For any thread, before it connects.
 
     Raises:
         ConfigError: it names the missing parts.
     """
-    if parts := missing(NEEDED):
+    if parts := missing(needed):
         raise ConfigError(lacks(parts))
 
 
@@ -197,18 +198,6 @@ def _report_lost(coordinator: Any) -> None:
         coordinator.rejoining = False
 
     coordinator.reset_generation = reset_generation
-
-
-def leave_when_closed(consumer: Any) -> None:
-    """Let a static member leave the group when it is closed, or not polled for too long, as a dynamic member does."""
-    consumer._coordinator.is_dynamic_member = lambda: True  # noqa: SLF001
-
-
-def settled_generation(consumer: Any) -> int | None:
-    """Return the generation of the group in which this member has what it is to have, else None; any thread."""
-    seen = consumer.group_metadata()
-    settled = seen.state is MemberState.STABLE and not consumer._coordinator.need_rejoin()  # noqa: SLF001
-    return seen.generation_id if settled else None
 
 
 def seek_with_epoch(consumer: Any, partition: TopicPartition, offset: int, epoch: int) -> None:

@@ -20,7 +20,7 @@ from kafka.errors import (
 
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError
-from pipeline.kafka import internals
+from pipeline.kafka import group_internals, internals
 from pipeline.kafka.client import client_options, connect, milliseconds
 from pipeline.kafka.record_batches import install
 from pipeline.records import Partition
@@ -88,7 +88,7 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox, worke
         SourceUnavailable: the cluster was not reached.
         ConfigError: kafka-python does not accept the options, or lacks a part that the daemon needs.
     """
-    internals.require()
+    internals.require((*internals.NEEDED, *group_internals.NEEDED))
     consumer = connect(
         internals.Consumer,
         **client_options(settings),
@@ -109,7 +109,7 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox, worke
     )
     install(consumer)
     if settings.group_instance_id is None and worker_id is not None:
-        internals.leave_when_closed(consumer)
+        group_internals.leave_when_closed(consumer)
     consumer.subscribe(topics=list(settings.topics), listener=inbox)
     return consumer
 
@@ -137,16 +137,14 @@ def cause_of(error: KafkaError) -> str:
 
 
 def ousted(settings: KafkaSettings, error: FencedInstanceIdError) -> str:
-    """Return why this member has to join again: a worker's name is its own, so it was the process before it, which died.
+    """Return why a member whose name was taken joins again: a worker shares its name only with the dead process before.
 
     Raises:
         ConfigError: another member has this `group_instance_id`.
     """
-    own = settings.group_instance_id
-    if own is not None:
-        raise ConfigError(
-            f"another member goes by kafka.group_instance_id {own!r}: give each process its own"
-        ) from error
+    if settings.group_instance_id is not None:
+        cause = f"another member goes by kafka.group_instance_id {settings.group_instance_id!r}"
+        raise ConfigError(f"{cause}: give each process its own") from error
     return "a late request of the process before this one took its place in the group"
 
 

@@ -23,10 +23,11 @@ from kafka.structs import MemberState, OffsetAndMetadata
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Change, Progress
 from pipeline.errors import SourceUnavailable
-from pipeline.kafka.internals import settled_generation
+from pipeline.kafka.group_internals import settled_generation
 from pipeline.kafka.source.broker_health import BrokerHealth
 from pipeline.kafka.source.connecting import Connecting
 from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, cause_of, make_consumer, name, ousted
+from pipeline.kafka.source.ownership import Ownership
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS, Recovery
@@ -71,6 +72,7 @@ class KafkaSource:
         self._positions = Positions()
         self._partitions = Partitions(self._positions)
         self._recovery = Recovery(self._positions, self._partitions, max_unreadable_offsets)
+        self._ownership = Ownership()
         self._consumer: Any = None
         self._paused = False
         self._outdated: str | None = None
@@ -171,6 +173,8 @@ class KafkaSource:
         if self._brokers.silent():
             self._look_for_credentials()
             return {}
+        if self._settings.group_instance_id or self._worker_id:
+            self._ownership.look_after(consumer, self._settings.topics, ANSWER_TIMEOUT_MS)
         passed = self._positions.passed(consumer, started)
         if passed:
             self._commit(consumer, passed)
@@ -291,6 +295,7 @@ class KafkaSource:
         self.close()
         # The old consumer keeps the old inbox: what it may still report there does not count.
         self._inbox = Inbox()
+        self._ownership = Ownership()
         self._partitions.withdraw_all()
         self._brokers.answered()
         self._troubles.clear_all()
