@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 WRITER_JOIN_TIMEOUT_S: Final = 2.0
 GARBAGE_INTERVAL_S: Final = 60.0
+KEY_AND_HEADERS_BYTES: Final = 1 << 20
+"""What a record may have beside a value of `normalize.max_event_bytes`; of a larger one only the place is read."""
 MAX_QUERIES_PER_PROBE: Final = 4
 """The sink sends so many queries at most, each with its time-out, to connect or to look at the tables."""
 
@@ -84,7 +86,10 @@ class Pipeline:
         self.registry = registry
         self.metrics = Metrics(registry, settings.http.buckets, os.environ.get("RUNSTEP_REVISION", ""))
         self._source = KafkaSource(
-            lambda: self._reloadable.current().kafka, settings.batch.max_rows, worker_id=worker_id
+            lambda: self._reloadable.current().kafka,
+            settings.batch.max_rows,
+            settings.normalize.max_event_bytes + KEY_AND_HEADERS_BYTES,
+            worker_id=worker_id,
         )
         dead_letters = settings.dead_letter
         sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)

@@ -71,7 +71,12 @@ class World:
             "session_timeout": 10.0,
             "heartbeat_interval": 0.5,
         } | settings
-        source = KafkaSource(lambda: KafkaSettings(**chosen), 1_000, max_unreadable_offsets, worker_id)
+        source = KafkaSource(
+            lambda: KafkaSettings(**chosen),
+            1_000,
+            max_unreadable_offsets=max_unreadable_offsets,
+            worker_id=worker_id,
+        )
         self.readers.append(Reader(source))
         return self.readers[-1]
 

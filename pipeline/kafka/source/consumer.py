@@ -78,11 +78,18 @@ class Troubles:
         self.causes.clear()
 
 
-def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox, worker_id: str | None = None) -> Any:
+def make_consumer(
+    settings: KafkaSettings, max_records: int, max_record_bytes: int, inbox: Inbox, worker_id: str | None = None
+) -> Any:
     """Return a subscribed consumer that has reached the cluster, after `bootstrap_timeout` at the latest.
 
-    A worker is a static member also without `kafka.group_instance_id`: when its process dies, the next one takes its
-    place, and no other member notices. Unlike a name that was set, its name is given up by a clean end.
+    Args:
+        settings: where the cluster is, what is read of it, and how to log in.
+        max_records: of one poll.
+        max_record_bytes: of a larger record only the place is read.
+        inbox: gets what rebalances do.
+        worker_id: makes a worker a static member also without `kafka.group_instance_id`: when its process dies, the
+            next one takes its place, and no other member notices. Unlike a name that was set, it is left at the end.
 
     Raises:
         SourceUnavailable: the cluster was not reached.
@@ -107,7 +114,7 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox, worke
         max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
     )
-    install(consumer)
+    install(consumer, max_record_bytes)
     if settings.group_instance_id is None and worker_id is not None:
         group_internals.leave_when_closed(consumer)
     consumer.subscribe(topics=list(settings.topics), listener=inbox)

@@ -31,6 +31,7 @@ from pipeline.kafka.source.ownership import Ownership
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS, Recovery
+from pipeline.kafka.unpacking import MAX_RECORD_BYTES
 from pipeline.records import Partition, Record
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class KafkaSource:
         self,
         settings: Callable[[], KafkaSettings],
         max_records: int,
+        max_record_bytes: int = MAX_RECORD_BYTES,
         max_unreadable_offsets: int = MAX_UNREADABLE_OFFSETS,
         worker_id: str | None = None,
     ) -> None:
@@ -60,12 +62,14 @@ class KafkaSource:
         Args:
             settings: read at each connection and when a login fails, so that renewed credentials are used.
             max_records: limit of one poll, if `kafka.poll_records` is not lower.
+            max_record_bytes: a record that is larger, with key and headers, is delivered as its place.
             max_unreadable_offsets: more damaged offsets than these in a row halt the partition.
             worker_id: the name in the group of a worker without `kafka.group_instance_id`; see `make_consumer`.
         """
         self._read_settings = settings
         self._settings = settings()
         self._max_records = min(self._settings.poll_records, max_records)
+        self._max_record_bytes = max_record_bytes
         self._worker_id = worker_id
         self._inbox = Inbox()
         self._connecting = Connecting(self._make)
@@ -100,7 +104,7 @@ class KafkaSource:
             self._partitions.follow(self._inbox)
             self._handle(error)
         self._partitions.follow(self._inbox)
-        self._notice_recreated()
+        self._recovery.notice_recreated(consumer, self._settings.topics)
         untimely = self._start_new()
         timely = {partition: records for partition, records in polled.items() if partition not in untimely}
         self._positions.delivered(timely)
@@ -197,7 +201,7 @@ class KafkaSource:
     def _make(self) -> Any:
         """Return a consumer; on the thread that connects."""
         self._settings = self._read_settings()
-        return make_consumer(self._settings, self._max_records, self._inbox, self._worker_id)
+        return make_consumer(self._settings, self._max_records, self._max_record_bytes, self._inbox, self._worker_id)
 
     def _commit(self, consumer: Any, marks: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
         """Commit; return False where it did not pass and is worth another try.
@@ -246,17 +250,6 @@ class KafkaSource:
             # Any offset will do: while a partition has no position, poll raises and delivers nothing of the others.
             consumer.seek(partition, 0)
         return untimely
-
-    def _notice_recreated(self) -> None:
-        """Read a topic that was recreated from its start: the client would continue where it was in the old one."""
-        for topic in self._positions.topics.recreated(self._consumer, self._settings.topics):
-            message = "the topic was deleted and recreated: it is read from its start"
-            log.error("topic_recreated", message=message, topic=topic)
-            self._recovery.recreated(topic)
-            for partition in sorted(self._partitions.started(self._consumer)):
-                if partition.topic == topic:
-                    self._partitions.void(partition)
-                    self._partitions.start_again(partition)
 
     def _handle(self, error: KafkaError) -> None:
         """React to an exception of `poll`, before the next one.
