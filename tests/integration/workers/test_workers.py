@@ -20,18 +20,12 @@ from pipeline.errors import ConfigError
 from pipeline.workers.process import END_TIMEOUT_S
 from pipeline.workers.supervisor import Supervisor, member_settings
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
-from tests.support.daemon import HTTP_OK, Daemon, Samples, running_daemon
-from tests.support.oracle import Load, Place, Truth, drained, place, status, summed, traffic, until
+from tests.support.daemon import Samples, running_daemon
+from tests.support.oracle import Load, Place, Truth, drained, status, summed, traffic, until
+from tests.support.workers_rig import ends, pids, reporting, wait_for_workers
 
 SUMMED = ("_total", "_bucket", "_count", "_sum")
 """How the samples of counters and histograms end."""
-
-
-@pytest.fixture
-def there(kafka: KafkaAddress, clickhouse: ClickHouseAddress) -> Iterator[Place]:
-    """Four partitions and the tables."""
-    with place(kafka, clickhouse) as made:
-        yield made
 
 
 @pytest.fixture
@@ -40,42 +34,6 @@ def nowhere() -> Place:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     return Place(KafkaAddress(f"127.0.0.1:{port}"), ClickHouseAddress(f"http://127.0.0.1:{port}"), "steps", "steps")
-
-
-def pids(daemon: Daemon) -> dict[str, int]:
-    """Return the workers that run, by name."""
-    return {worker["worker"]: worker["pid"] for worker in status(daemon)["workers"] if worker["pid"] is not None}
-
-
-def ends(pid: int) -> Callable[[], bool]:
-    """Return what says whether a process has ended; a pid that was given to another one is not mistaken for it."""
-    stat = Path(f"/proc/{pid}/cmdline")
-    command_line = stat.read_bytes()
-    assert b"pipeline.workers.process" in command_line
-
-    def ended() -> bool:
-        try:
-            return stat.read_bytes() != command_line
-        except OSError:
-            return True
-
-    return ended
-
-
-def reporting(shown: Callable[[], dict[str, Any]]) -> dict[str, int]:
-    """Wait until both workers have reported to what shows the status, and return their pids."""
-
-    def workers() -> dict[str, int]:
-        return {worker["worker"]: worker["pid"] for worker in shown()["workers"] if "causes" in worker}
-
-    until(lambda: len(workers()) == 2, lambda: f"the workers do not report: {shown()}")
-    return workers()
-
-
-def wait_for_workers(daemon: Daemon) -> dict[str, int]:
-    """Wait until both workers have reported, and return their pids."""
-    until(lambda: daemon.get("/status")[0] == HTTP_OK, daemon.log)
-    return reporting(lambda: status(daemon))
 
 
 def settings(**given: Any) -> Settings:
