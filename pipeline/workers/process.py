@@ -111,26 +111,28 @@ class Worker:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def _answer(self) -> None:
-        while (request := self._next()) is not None:
-            if request == STOP:
-                self.stop()
-            elif request == READ:
-                self._pipeline.release()
-            elif request == STACKS:
-                log_stacks()
-            else:
-                self._report(request)
+        while requests := self._next():
+            for request in requests:
+                if request == STOP:
+                    self.stop()
+                elif request == READ:
+                    self._pipeline.release()
+                elif request == STACKS:
+                    log_stacks()
+                else:
+                    self._report(request)
         self.stop()
 
-    def _next(self) -> Any:
-        """Return the next request, None when the supervisor is gone; one report answers several requests."""
+    def _next(self) -> list[Any]:
+        """Return the next requests, of reports the last one: it answers all before. None: the supervisor is gone."""
         try:
-            request = self._connection.recv()
-            while isinstance(request, int) and self._connection.poll():
-                request = self._connection.recv()
+            requests = [self._connection.recv()]
+            while self._connection.poll():
+                requests.append(self._connection.recv())
         except (EOFError, OSError):
-            return None
-        return request
+            return []
+        reports = [request for request in requests if isinstance(request, int)]
+        return [request for request in requests if not isinstance(request, int)] + reports[-1:]
 
     def _report(self, number: int) -> None:
         pipeline = self._pipeline
