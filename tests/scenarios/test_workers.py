@@ -26,14 +26,14 @@ def rebalances(daemon: Daemon) -> dict[str, float]:
 def test_81_a_killed_worker_costs_its_own_partitions_and_the_others_flow_on(kafka, clickhouse, named: dict[str, Any]):
     with (
         place(kafka, clickhouse) as there,
-        Load(there, repeating(traffic(81), 81), rate=500) as load,
+        Load(there, repeating(traffic(81), 81), rate=200) as load,
         running_daemon(*there, workers=3, http__final_scrape=20, **LONG, **named) as daemon,
     ):
-        load.go_on(500)
+        load.go_on(200)
         for name, share in sorted(shares(daemon).items()):
             shared, victim, before = shares(daemon), pids(daemon)[name], rebalances(daemon)
             os.kill(victim, signal.SIGKILL)
-            load.go_on(500)
+            load.go_on(200)
             ends = daemon.wait_until_committed()
             until(lambda shared=shared: shares(daemon) == shared, daemon.log)
             assert pids(daemon)[name] != victim

@@ -100,12 +100,10 @@ class Load:
     """A producer on a thread of its own; `with` starts it, `stop` ends it when Kafka has acknowledged everything.
 
     Attributes:
-        there: where it is produced.
         produced: what was handed to Kafka so far.
     """
 
     def __init__(self, there: Place, stream: Iterable[SimulatedEvent], rate: float = 0) -> None:
-        self.there = there
         self.produced: list[SimulatedEvent] = []
         self._producer = EventProducer(KafkaSettings(bootstrap_servers=(there.kafka.bootstrap,)), there.topic)
         self._stop = threading.Event()

@@ -6,78 +6,76 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-import pytest
-
 from tests.scenarios.kills.judge import audited
-from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.daemon import running_daemon
-from tests.support.oracle import Load, Place, Truth, committed, place, status, traffic, until
+from tests.support.oracle import Load, Place, Truth, committed, status, traffic, until
 from tests.support.workers_rig import ends, pids, shares, wait_for_process, wait_for_workers
 
 LONG: dict[str, Any] = {"kafka__session_timeout": 120, "kafka__heartbeat_interval": 3}
 """Whoever waited for the session of a member that ended would wait longer than any test does."""
 
 
-@pytest.fixture
-def load(kafka: KafkaAddress, clickhouse: ClickHouseAddress) -> Iterator[Load]:
-    """Traffic to a place with tables; once it is all accounted for, tables and audit must tell the truth."""
-    with place(kafka, clickhouse) as there, Load(there, traffic(9), rate=500) as running:
-        yield running
-        truth = Truth(there, running.produced)
+@contextmanager
+def judged(there: Place) -> Iterator[Load]:
+    """Give traffic; once it is all accounted for, tables and audit must tell the truth."""
+    with Load(there, traffic(9), rate=150) as load:
+        yield load
+        truth = Truth(there, load.produced)
         truth.check_tables()
         truth.check_dead_letters()
         assert audited(there) == ""
 
 
-def test_a_frozen_worker_is_named_and_its_partitions_go_to_the_others_until_it_is_back(load: Load) -> None:
+def test_a_frozen_worker_is_named_and_its_partitions_go_to_the_others_until_it_is_back(there: Place) -> None:
     short = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3, "http__stalled_after": 3}
-    with running_daemon(*load.there, workers=2, **short) as daemon:
-        load.go_on(300)
+    with judged(there) as load, running_daemon(*there, workers=2, **short) as daemon:
+        load.go_on(100)
         frozen = pids(daemon)["2"]
         os.kill(frozen, signal.SIGSTOP)
         until(lambda: len(shares(daemon)["1"]) == 4, daemon.log)
         until(lambda: "worker 2: has not answered for " in daemon.get("/healthz")[1], daemon.log)
-        load.go_on(300)
+        load.go_on(100)
         os.kill(frozen, signal.SIGCONT)
         until(lambda: [len(share) for share in shares(daemon).values()] == [2, 2], daemon.log)
         assert pids(daemon)["2"] == frozen
         assert daemon.get("/healthz")[0] == 200
-        load.go_on(300)
+        load.go_on(100)
         load.stop()
         daemon.wait_until_accounted()
 
 
-def test_workers_of_a_killed_supervisor_leave_their_partitions_to_the_next_daemon(load: Load) -> None:
-    with running_daemon(*load.there, workers=2, **LONG) as daemon:
-        load.go_on(300)
+def test_workers_of_a_killed_supervisor_leave_their_partitions_to_the_next_daemon(there: Place) -> None:
+    with judged(there) as load, running_daemon(*there, workers=2, **LONG) as daemon:
+        load.go_on(100)
         orphans = [ends(pid) for pid in pids(daemon).values()]
         daemon.kill()
         daemon.start(wait=False)
         until(lambda: all(ended() for ended in orphans), "workers are left behind")
-        load.go_on(300)
+        load.go_on(100)
         load.stop()
         daemon.wait_until_accounted()
 
 
-def test_a_worker_that_is_asked_to_end_alone_drains_and_another_takes_its_place(load: Load) -> None:
-    with running_daemon(*load.there, workers=2, **LONG) as daemon:
-        load.go_on(300)
+def test_a_worker_that_is_asked_to_end_alone_drains_and_another_takes_its_place(there: Place) -> None:
+    with judged(there) as load, running_daemon(*there, workers=2, **LONG) as daemon:
+        load.go_on(100)
         asked = pids(daemon)["1"]
         os.kill(asked, signal.SIGTERM)
         until(lambda: pids(daemon).get("1") not in {None, asked}, daemon.log)
-        load.go_on(300)
+        load.go_on(100)
         load.stop()
         daemon.wait_until_accounted()
         until(lambda: [len(share) for share in shares(daemon).values()] == [2, 2], daemon.log)
         assert "ended with exit code 0" in daemon.log(1_000)
 
 
-def test_a_signal_to_all_processes_at_once_ends_them_cleanly_and_none_is_restarted(load: Load) -> None:
-    with running_daemon(*load.there, workers=2, **LONG) as daemon:
-        load.go_on(300)
+def test_a_signal_to_all_processes_at_once_ends_them_cleanly_and_none_is_restarted(there: Place) -> None:
+    with judged(there) as load, running_daemon(*there, workers=2, **LONG) as daemon:
+        load.go_on(100)
         load.stop()
         daemon.wait_until_accounted()
         workers = pids(daemon)
