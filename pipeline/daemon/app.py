@@ -154,10 +154,11 @@ class Pipeline:
         causes += [
             cause for cause in (self._processor.source_trouble, self._writer.attempts.trouble, self.alive()) if cause
         ]
-        if not self._processor.source_trouble and not self._source.joined():
-            causes.append(f"not yet a member of group {self._settings.kafka.group_id!r}")
-        elif self._processor.held():
-            causes.append("waits for the other workers to join the group")
+        if not self._processor.source_trouble:
+            if not self._source.joined():
+                causes.append(f"not yet a member of group {self._settings.kafka.group_id!r}")
+            elif self._processor.held():
+                causes.append("waits for the other workers to join the group")
         causes += list(self._source.troubles.values())
         halted = list(self._source.halted.items())
         return causes + [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]

@@ -7,7 +7,7 @@ of partitions changes, and asks for a rebalance where it finds partitions withou
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from kafka.errors import KafkaError
@@ -18,12 +18,17 @@ from pipeline.kafka.internals import partitions_of
 log = structlog.get_logger(__name__)
 
 
+MAX_REQUESTS: Final = 5
+"""So often a rebalance is asked for before it is no help: another program in the group may share out its own topics."""
+
+
 class Ownership:
     """What one consumer has seen of it. Used by the owner's thread."""
 
     def __init__(self) -> None:
         self._complete: Mapping[str, int] = {}
         self._missing: set[Any] = set()
+        self._requests = 0
 
     def look_after(self, consumer: Any, topics: Sequence[str], timeout_ms: int) -> None:
         """Ask for a rebalance if partitions are without an owner, seen twice: in a rebalance they are for a moment."""
@@ -37,12 +42,16 @@ class Ownership:
             return
         if missing is None:
             return
-        if not missing:
-            self._complete = counts
+        if not missing or self._requests == MAX_REQUESTS:
+            self._complete, self._requests = counts, 0
         elif missing == self._missing:
             message = "partitions have no owner in the group: it is rebalanced"
-            log.warning(
-                "rebalance_requested", message=message, partitions=[f"{p.topic}/{p.partition}" for p in missing]
-            )
+            log.warning("rebalance_requested", message=message, partitions=sorted(map(_label, missing)))
             group_internals.join_again(consumer)
+            self._requests += 1
+            missing = set()
         self._missing = missing
+
+
+def _label(partition: Any) -> str:
+    return f"{partition.topic}/{partition.partition}"
