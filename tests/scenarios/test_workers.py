@@ -11,6 +11,8 @@ from tests.support.daemon import Daemon, running_daemon
 from tests.support.oracle import Load, Truth, committed, drained, place, repeating, summed, traffic, until
 from tests.support.workers_rig import pids, shares
 
+pytestmark = pytest.mark.timeout(600)
+
 LONG = {"kafka__session_timeout": 120, "kafka__heartbeat_interval": 3}
 """Whoever waited for the session of a member that died would wait longer than any test does."""
 
@@ -26,14 +28,14 @@ def rebalances(daemon: Daemon) -> dict[str, float]:
 def test_81_a_killed_worker_costs_its_own_partitions_and_the_others_flow_on(kafka, clickhouse, named: dict[str, Any]):
     with (
         place(kafka, clickhouse) as there,
-        Load(there, repeating(traffic(81), 81), rate=200) as load,
-        running_daemon(*there, workers=3, http__final_scrape=20, **LONG, **named) as daemon,
+        Load(there, repeating(traffic(81), 81), rate=60) as load,
+        running_daemon(*there, workers=2, http__final_scrape=20, **LONG, **named) as daemon,
     ):
-        load.go_on(200)
+        load.go_on(100)
         for name, share in sorted(shares(daemon).items()):
             shared, victim, before = shares(daemon), pids(daemon)[name], rebalances(daemon)
             os.kill(victim, signal.SIGKILL)
-            load.go_on(200)
+            load.go_on(100)
             ends = daemon.wait_until_committed()
             until(lambda shared=shared: shares(daemon) == shared, daemon.log)
             assert pids(daemon)[name] != victim

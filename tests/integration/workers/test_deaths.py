@@ -10,10 +10,14 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+import pytest
+
 from tests.scenarios.kills.judge import audited
 from tests.support.daemon import running_daemon
 from tests.support.oracle import Load, Place, Truth, committed, status, traffic, until
 from tests.support.workers_rig import ends, pids, shares, wait_for_process, wait_for_workers
+
+pytestmark = pytest.mark.timeout(600)
 
 LONG: dict[str, Any] = {"kafka__session_timeout": 120, "kafka__heartbeat_interval": 3}
 """Whoever waited for the session of a member that ended would wait longer than any test does."""
@@ -22,7 +26,7 @@ LONG: dict[str, Any] = {"kafka__session_timeout": 120, "kafka__heartbeat_interva
 @contextmanager
 def judged(there: Place) -> Iterator[Load]:
     """Give traffic; once it is all accounted for, tables and audit must tell the truth."""
-    with Load(there, traffic(9), rate=150) as load:
+    with Load(there, traffic(9), rate=60) as load:
         yield load
         truth = Truth(there, load.produced)
         truth.check_tables()
