@@ -56,7 +56,7 @@ class Order(NamedTuple):
 
     name: str
     """The number of the worker; its next process has the same."""
-    member_id: str
+    worker_id: str
     """The name that it has in the group where `kafka.group_instance_id` is not set."""
     settings: Settings
     load: Callable[[], Settings] | None
@@ -77,7 +77,7 @@ class Worker:
 
     def __init__(self, connection: Connection, order: Order) -> None:
         self._connection = connection
-        self._pipeline = Pipeline(order.settings, CollectorRegistry(), order.load, order.member_id)
+        self._pipeline = Pipeline(order.settings, CollectorRegistry(), order.load, order.worker_id)
         self._pipeline.hold()
         self._stop_timeout = order.settings.drain_timeout + END_TIMEOUT_S
         self._sending = threading.Lock()

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 POLL_INTERVAL_S: Final = 1.0
 """Seconds between requests to the workers: what a worker that dies has counted since its last report is lost."""
 
-GATHER_INTERVAL_S: Final = 0.1
+GATHER_INTERVAL_S: Final = 0.25
 """The same as long as no worker reads yet."""
 
 EARLY_DEATH_S: Final = 60.0
@@ -89,7 +89,7 @@ class Supervisor:
         self._settings = settings
         self._load = load
         # Of this run alone: daemons with the same settings, on one host or in copies of one container, must not meet.
-        self._member_ids = f"runstep-{uuid.uuid4().hex[:16]}"
+        self._worker_ids = f"runstep-{uuid.uuid4().hex[:16]}"
         self._gathering: Gathering | None = Gathering(count, gather_timeout)
         self._drain_timeout = settings.drain_timeout + end_timeout
         self._due = {str(number): 0.0 for number in range(1, count + 1)}
@@ -157,7 +157,7 @@ class Supervisor:
             del self._due[name]
             try:
                 own = member_settings(self._settings, name)
-                order = Order(name, f"{self._member_ids}-{name}", own, self._load)
+                order = Order(name, f"{self._worker_ids}-{name}", own, self._load)
                 child = Child(order, self._overview.heard, self._parted)
             except OSError as error:
                 self._start_again(name, f"could not be started: {error.strerror}", early=True)

@@ -7,16 +7,19 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings, HttpSettings, KafkaSettings, Settings
 from pipeline.errors import ConfigError
+from pipeline.workers import supervisor as supervisor_module
 from pipeline.workers.process import END_TIMEOUT_S
 from pipeline.workers.supervisor import Supervisor, member_settings
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
@@ -200,6 +203,16 @@ def test_workers_that_die_again_and_again_end_the_daemon(nowhere: Place) -> None
     assert "runstep: 5 times within 60 s a worker died right after its start; worker " in said
     assert "ended with signal 9 (Killed)" in said
     assert "Traceback" not in said
+
+
+def test_a_worker_that_dies_long_after_its_start_is_restarted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "EARLY_DEATH_S", 0.0)
+    with capture_logs() as lines, supervising(settings()) as supervisor:
+        shown = partial(reporting, lambda: json.loads(supervisor.status().json_text()))
+        victim = shown()["1"]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: shown()["1"] != victim, "it is not restarted")
+    assert [line["restarted_in_s"] for line in lines if line["event"] == "worker_died"] == [0.0]
 
 
 def test_a_setting_that_a_worker_finds_wrong_ends_all_of_them() -> None:
