@@ -88,7 +88,7 @@ class Pipeline:
         self._source = KafkaSource(
             lambda: self._reloadable.current().kafka,
             settings.batch.max_rows,
-            settings.normalize.max_event_bytes + KEY_AND_HEADERS_BYTES,
+            max_record_bytes=settings.normalize.max_event_bytes + KEY_AND_HEADERS_BYTES,
             worker_id=worker_id,
         )
         dead_letters = settings.dead_letter

@@ -107,7 +107,7 @@ class PartitionRecords(Decoder):
             text = f"{place} at offset {self.next_fetch_offset}: {type(error).__name__}: {error}"
         if isinstance(error, DamagedBatch):
             return error
-        if isinstance(error, CorruptRecordError) and self._batch is not None:
+        if isinstance(error, CorruptRecordError | IndexError) and self._batch is not None:
             # The checksum is right: the end that the batch states is the one that the producer wrote.
             behind = self._batch.next_offset
             return DamagedBatch(self.topic_partition, self._unread_from(0), behind, behind, text)
@@ -131,7 +131,8 @@ class PartitionRecords(Decoder):
         return DamagedBatch(self.topic_partition, first, behind, batch.next_offset, text)
 
     def records_of(self, tp: TopicPartition, chunk: Any, *deserializers: Any) -> Iterator[Any]:
-        """Yield the records of the chunk; message formats before v2 take the client's way."""
+        """Yield the records of the chunk, and `FULL`; message formats before v2 take the client's way."""
+        room = self._room
         while (batch := chunk.next_batch()) is not None:
             if batch.magic != _MAGIC_V2:
                 yield from super().records_of(tp, _Chain(tp, batch, chunk, self._unread_from(0)), *deserializers)
@@ -141,10 +142,12 @@ class PartitionRecords(Decoder):
             self._batch = batch
             self.leader_epoch = batch.leader_epoch
             if not self.is_hidden(batch):
-                for record in unpacked(tp, batch, self._max_bytes, self._room):
+                for record in unpacked(tp, batch, self._max_bytes, room):
                     if record is not FULL:
                         self.next_fetch_offset = record.offset + 1
                     yield record
+                    if room.left <= 0:
+                        yield FULL
                 self.records_read += batch.records_count
                 self.bytes_read += batch.size_in_bytes
             self.next_fetch_offset = batch.next_offset

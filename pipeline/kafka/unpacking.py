@@ -4,7 +4,6 @@ Owns the layout of a record, the window of decompressed bytes that records are r
 that is too large. Pure but for the room of a poll. Format: Kafka protocol guide, record batch v2.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -22,6 +21,10 @@ POLL_BYTES: Final = 16 << 20
 MAX_RECORD_BYTES: Final = 64 << 20
 """Largest record that is read where nothing else is said."""
 
+MAX_HEADERS: Final = 10_000
+"""Most headers of a record that is read; each takes two bytes in Kafka, and a hundred here."""
+
+_HEADER_OBJECTS: Final = 100
 _MORE: Final = 0x80
 _LOG_APPEND_TIME: Final = 1
 _HEAD: Final = 32
@@ -43,8 +46,9 @@ class KafkaRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
 
-FULL: Final = KafkaRecord("", -1, sys.maxsize, -1, None, None, ())
-"""Comes between two records where the poll has no more room. Not a record; its offset lies behind every other."""
+FULL: Final = KafkaRecord("", -1, -1, -1, None, None, ())
+"""Comes between two records where the poll has no more room. By its offset, the client drops it as long as it drops the
+records before the one that it asked for."""
 
 
 @dataclass(slots=True)
@@ -113,24 +117,19 @@ class _Window:
 def unpacked(
     tp: TopicPartition, batch: Any, max_bytes: int = MAX_RECORD_BYTES, room: PollRoom | None = None
 ) -> Iterator[KafkaRecord | UnreadRecord]:
-    """Yield the records of a plain v2 batch; of one larger than `max_bytes` its place. `FULL` where `room` is used up.
+    """Yield the records of a plain v2 batch; of one larger than `max_bytes` its place. Hot path.
+
+    What it takes is subtracted from `room`. Where that is used up by a record that is passed over, it yields `FULL`.
 
     Raises:
         CorruptRecordError: it cannot be decompressed, or lengths do not add up.
+        IndexError: it ends within a record.
         Exception: its codec is not at hand here.
     """
-    try:
-        yield from _records(tp, batch, max_bytes, room or PollRoom())
-    except CorruptRecordError as error:
-        raise CorruptRecordError(f"{tp} at offset {batch.base_offset}: {error.args[0]}") from error
-    except IndexError as error:
-        raise CorruptRecordError(f"{tp} after offset {batch.base_offset}: broken record: {error}") from error
-
-
-def _records(tp: TopicPartition, batch: Any, max_bytes: int, room: PollRoom) -> Iterator[KafkaRecord | UnreadRecord]:
     topic, partition, base = tp.topic, tp.partition, batch.base_offset
     appended = batch.max_timestamp if batch.timestamp_type == _LOG_APPEND_TIME else None
     first = batch.first_timestamp
+    room = room or PollRoom()
     window = _Window(batch, room)
     data, pos = b"", 0
     for _ in range(batch.records_count):
@@ -145,36 +144,29 @@ def _records(tp: TopicPartition, batch: Any, max_bytes: int, room: PollRoom) -> 
         number, place = _varint(data, place)
         timestamp = first + delta if appended is None else appended
         if size > max_bytes:
-            yield UnreadRecord(topic, partition, base + number, timestamp, verdict=_too_large(size, max_bytes))
+            yield _too_large(tp, base + number, timestamp, f"{size} bytes, at most {max_bytes} are read")
             pos = end
             continue
         if end > len(data):
-            if room.left <= 0:
-                yield FULL
             data, place, end = window.after(data, place, end - place), 0, end - place
-        yield KafkaRecord(topic, partition, base + number, timestamp, *_content(data, place, end, base + number))
-        pos = end
+        key, pos = _bytes(data, place)
+        value, pos = _bytes(data, pos)
+        headers, pos = _headers(data, pos, end) if data[pos] else ((), pos + 1)
+        if headers:
+            room.left -= len(headers) * _HEADER_OBJECTS
+        if pos != end:
+            raise CorruptRecordError(f"offset {base + number}: {pos - end} bytes beyond the record's end")
+        yield (
+            KafkaRecord(topic, partition, base + number, timestamp, key, value, headers)
+            if headers is not None
+            else _too_large(tp, base + number, timestamp, f"more than the {MAX_HEADERS} headers that are read")
+        )
     window.end(data, pos)
 
 
-def _content(
-    data: bytes, pos: int, end: int, offset: int
-) -> tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]:
-    """Return key, value and headers of a record that ends at `end`."""
-    key, pos = _bytes(data, pos)
-    value, pos = _bytes(data, pos)
-    headers: Sequence[tuple[str, bytes]] = ()
-    if data[pos]:
-        headers, pos = _headers(data, pos)
-    else:
-        pos += 1
-    if pos != end:
-        raise CorruptRecordError(f"offset {offset}: {pos - end} bytes beyond the record's end")
-    return key, value, headers
-
-
-def _too_large(size: int, max_bytes: int) -> Unstored:
-    return Unstored(Reason.TOO_LARGE, Stage.FETCH, f"a record of {size} bytes, at most {max_bytes} are read")
+def _too_large(tp: TopicPartition, offset: int, timestamp: int, detail: str) -> UnreadRecord:
+    verdict = Unstored(Reason.TOO_LARGE, Stage.FETCH, f"the record has {detail}")
+    return UnreadRecord(tp.topic, tp.partition, offset, timestamp, verdict=verdict)
 
 
 def _varint(data: bytes, pos: int) -> tuple[int, int]:
@@ -201,8 +193,11 @@ def _bytes(data: bytes, pos: int) -> tuple[bytes | None, int]:
     return data[pos:end], end
 
 
-def _headers(data: bytes, pos: int) -> tuple[tuple[tuple[str, bytes], ...], int]:
+def _headers(data: bytes, pos: int, end: int) -> tuple[tuple[tuple[str, bytes], ...] | None, int]:
+    """Return the headers and the position behind them; None where they are too many to be read."""
     count, pos = _varint(data, pos)
+    if count > MAX_HEADERS:
+        return None, end
     headers = []
     for _ in range(count):
         name, pos = _bytes(data, pos)

@@ -53,8 +53,8 @@ class KafkaSource:
         self,
         settings: Callable[[], KafkaSettings],
         max_records: int,
-        max_record_bytes: int = MAX_RECORD_BYTES,
         max_unreadable_offsets: int = MAX_UNREADABLE_OFFSETS,
+        max_record_bytes: int = MAX_RECORD_BYTES,
         worker_id: str | None = None,
     ) -> None:
         """Prepare; nothing is opened before the first poll.
@@ -62,8 +62,8 @@ class KafkaSource:
         Args:
             settings: read at each connection and when a login fails, so that renewed credentials are used.
             max_records: limit of one poll, if `kafka.poll_records` is not lower.
-            max_record_bytes: a record that is larger, with key and headers, is delivered as its place.
             max_unreadable_offsets: more damaged offsets than these in a row halt the partition.
+            max_record_bytes: a record that is larger, with key and headers, is delivered as its place.
             worker_id: the name in the group of a worker without `kafka.group_instance_id`; see `make_consumer`.
         """
         self._read_settings = settings
