@@ -66,7 +66,11 @@ class Pipeline:
     """
 
     def __init__(
-        self, settings: Settings, registry: CollectorRegistry, load: Callable[[], Settings] | None = None
+        self,
+        settings: Settings,
+        registry: CollectorRegistry,
+        load: Callable[[], Settings] | None = None,
+        worker_id: str | None = None,
     ) -> None:
         """Wire the parts; nothing is opened before `run`.
 
@@ -74,6 +78,7 @@ class Pipeline:
             settings: as read at the start.
             registry: where the metrics go.
             load: reads the settings again, for secrets that were rotated; see `Reloadable`.
+            worker_id: of a worker; see `KafkaSource`.
         """
         self._settings = settings
         self._reloadable = Reloadable(settings, load)
@@ -84,6 +89,7 @@ class Pipeline:
             lambda: self._reloadable.current().kafka,
             settings.batch.max_rows,
             max_record_bytes=settings.normalize.max_event_bytes + KEY_AND_HEADERS_BYTES,
+            worker_id=worker_id,
         )
         dead_letters = settings.dead_letter
         sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)
@@ -121,6 +127,18 @@ class Pipeline:
             self._watchdog.close()
             log.info("drained", message="the daemon has drained", **self.metrics.totals())
 
+    def hold(self) -> None:
+        """Join the group and read nothing until `release`; before `run`."""
+        self._processor.hold()
+
+    def release(self) -> None:
+        """Read from now on; from any thread."""
+        self._processor.release()
+
+    def generation(self) -> int | None:
+        """Return the generation of the group in which this member has its share, None before. For any thread."""
+        return self._source.generation()
+
     def stop(self) -> None:
         """Ask for a clean end; from any thread, and from a signal handler."""
         self._state = "draining"
@@ -136,8 +154,11 @@ class Pipeline:
         causes += [
             cause for cause in (self._processor.source_trouble, self._writer.attempts.trouble, self.alive()) if cause
         ]
-        if not self._processor.source_trouble and not self._source.joined():
-            causes.append(f"not yet a member of group {self._settings.kafka.group_id!r}")
+        if not self._processor.source_trouble:
+            if not self._source.joined():
+                causes.append(f"not yet a member of group {self._settings.kafka.group_id!r}")
+            elif self._processor.held():
+                causes.append("waits for the other workers to join the group")
         causes += list(self._source.troubles.values())
         halted = list(self._source.halted.items())
         return causes + [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]

@@ -2,8 +2,9 @@
 
 Owns the ways around three faults of the client (`Consumer`), and what its public methods do not offer: positions with a
 leader epoch, the ids of topics, the metadata of single topics. The daemon cannot do without any of it, so `require`
-compares the client, which is pinned, with `NEEDED` before it connects. What a faster decoder builds on, and the daemon
-can do without, is in `decoder_internals`; no other file has such uses. For the thread that polls, unless a verb says
+compares the client, which is pinned, with `NEEDED` before it connects. What the membership in the group needs is in
+`group_internals`; what a faster decoder builds on, and the daemon can do without, is in `decoder_internals`; no other
+file has such uses. For the thread that polls, unless a verb says
 otherwise.
 """
 
@@ -72,13 +73,13 @@ NEEDED: Final = (
 """What the daemon cannot do without."""
 
 
-def require() -> None:
+def require(needed: Sequence[Need]) -> None:
     """Refuse a client that lacks a part which the daemon cannot do without. For any thread, before it connects.
 
     Raises:
         ConfigError: it names the missing parts.
     """
-    if parts := missing(NEEDED):
+    if parts := missing(needed):
         raise ConfigError(lacks(parts))
 
 

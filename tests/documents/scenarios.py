@@ -99,6 +99,7 @@ SCENARIOS: Final = {
     76: "A view is dropped, under load or before the start: no row is lost, it is named, `runstep migrate` heals.",
     77: "An answer is OK and an exception, or OK and too few rows, written or not: it is not believed.",
     78: "The way cuts long requests, is slow, or the server dies of a batch: inserts shrink until they get through.",
+    81: "A worker of several is killed: its next process goes on with its partitions, the others flow on.",
 }
 
 NOT_COVERED: Final = {

@@ -46,6 +46,8 @@ ALL: Final = NAMED | {
         reading.untimely_records_kept,
         reading.resumed_where_it_stands,
         reading.loss_not_reported,
+        reading.owners_not_looked_after,
+        reading.late_request_ends_the_worker,
     )
 }
 """Those that are caught within some hundred seeds."""
