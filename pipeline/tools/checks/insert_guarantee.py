@@ -18,7 +18,7 @@ from pipeline.clickhouse.sink import INGEST, insert_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkError
 from pipeline.tools.checks.clickhouse_server import granted, rows, server_findings
-from pipeline.tools.checks.finding import Finding, bad, fine, warning
+from pipeline.tools.checks.finding import Finding, bad, fine, guarded, warning
 
 _VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv")
 """In the order in which they have to commit."""
@@ -54,7 +54,7 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
         return
     with closing(client):
         try:
-            yield from _settings(client, settings)
+            yield from guarded("insert settings", _settings(client, settings), (Error,))
             yield from granted("deduplication", "tables", _windows(client, settings.database))
             yield from granted("order of the views", "tables", _order(client, settings.database))
             yield from granted("views", "tables", _others(client, settings.database))
