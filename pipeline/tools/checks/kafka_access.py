@@ -181,8 +181,11 @@ def other_kind(admin: Any, kafka: KafkaSettings) -> tuple[str, str] | None:
     if kind.lower() == _CLASSIC or state in {_EMPTY, "Dead"}:
         return None
     names = f"kafka-consumer-groups.sh --bootstrap-server {','.join(kafka.bootstrap_servers)} --describe --members"
-    what = f"is of type {kind} ({state}): a program with group.protocol=consumer (KIP-848) is in it, and takes partitions"
-    return what, f"`{names} --group {kafka.group_id}` names it; stop it, or choose another kafka.group_id"
+    stranger = "a program with group.protocol=consumer (KIP-848) is in it, and takes partitions"
+    return (
+        f"is of type {kind} ({state}): {stranger}",
+        f"`{names} --group {kafka.group_id}` names it; stop it, or choose another kafka.group_id",
+    )
 
 
 def described_group(admin: Any, group: str) -> Mapping[str, Any]:
