@@ -22,7 +22,7 @@ def check(
     Without `--live` it checks the settings and packages only. With it also Kafka, topics, dead-letter topic, group,
     ClickHouse, tables and grants; it changes nothing there.
 
-    A check that fails itself is a finding, `cannot be told: ...`; the others go on.
+    A check that fails itself is a finding, `unknown: ...`; the others go on.
 
     Exit codes: 0 all checks passed, 1 a check failed, 69 a service does not answer, 78 a setting is wrong.
 

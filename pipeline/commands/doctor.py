@@ -9,7 +9,7 @@ import typer
 from pipeline.commands._findings import exit_code, load_quietly, print_json, print_lines
 from pipeline.config import Loaded
 from pipeline.tools.checks import (
-    UNTOLD,
+    UNKNOWN,
     Finding,
     clickhouse_findings,
     daemon_findings,
@@ -38,7 +38,7 @@ def doctor(
     settings, views, disks, parts, replicas. It changes nothing there. The likeliest cause comes first.
 
     What the ClickHouse user may not see is a warning, with the grant that it takes; a warning is no failure. A check
-    that fails itself is a finding, `cannot be told: ...`; the others go on.
+    that fails itself is a finding, `unknown: ...`; the others go on.
 
     Exit codes: 0 nothing is wrong, 1 something is, 69 a service does not answer, 78 a setting is wrong.
 
@@ -75,7 +75,7 @@ def _findings(loaded: Loaded, urls: tuple[str, ...]) -> Iterator[Finding]:
 def _by_weight(findings: Iterable[Finding]) -> list[Finding]:
     """Order by severity: a service that is away hides the rest; among equals a cause comes before its effect.
 
-    What cannot be told comes after what is known: it is the least likely cause.
+    What is unknown comes after what is known: it is the least likely cause.
     """
     found = list(findings)
     shown = [finding for finding in found if not _contradicted(finding, found)]
@@ -83,7 +83,7 @@ def _by_weight(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _weight(finding: Finding) -> tuple[bool, int, bool]:
-    return not finding.unavailable, _LEVELS.index(finding.level), finding.detail.startswith(UNTOLD)
+    return not finding.unavailable, _LEVELS.index(finding.level), finding.detail.startswith(UNKNOWN)
 
 
 def _contradicted(finding: Finding, others: Iterable[Finding]) -> bool:

@@ -3,6 +3,7 @@
 Reads only.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any, Final
@@ -14,7 +15,7 @@ from pipeline.clickhouse.error_classes import sink_error
 from pipeline.clickhouse.migrations import check_schema, each_host, hidden
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
-from pipeline.tools.checks.finding import UNTOLD, Finding, away, bad, fine, guarded, warning
+from pipeline.tools.checks.finding import UNKNOWN, Finding, away, bad, fine, guarded, warning
 
 _NO_GRANT: Final = 497
 _GRANTS: Final = (("INSERT", "run_step_ingest"), ("SELECT", "run_step_ledger"))
@@ -39,7 +40,7 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
         yield (
             bad(subject, detail or fix, fix if detail else "look at the server's log")
             if error.code
-            else away(subject, str(error), "correct clickhouse.url, or start it")
+            else away(subject, str(error), _way(settings))
         )
         return
     with closing(client):
@@ -49,6 +50,16 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
         except (Error, ServiceUnavailable, ConfigError) as error:
             cause = sink_error(error, address(settings)) if isinstance(error, Error) else error
             yield away(subject, f"stopped answering: {cause}", "look at the server, then check again")
+
+
+def _way(settings: ClickHouseSettings) -> str:
+    if settings.proxy is not None:
+        return "correct clickhouse.url or clickhouse.proxy, or start what does not answer"
+    fix = "correct clickhouse.url, or start it"
+    for name in () if settings.is_embedded else ("HTTPS_PROXY", "HTTP_PROXY"):
+        if os.environ.get(name) or os.environ.get(name.lower()):
+            return f"{fix}; {name} of the environment is not used: if the way leads through it, set clickhouse.proxy"
+    return fix
 
 
 def _contents(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
@@ -75,7 +86,7 @@ def _asked(subject: str, findings: Iterable[Finding], grant: str = "") -> Iterat
         if error.code is None:
             raise
         if error.code == _NO_GRANT and grant:
-            yield warning(subject, f"{UNTOLD}: this user may not see it", f"GRANT {grant} TO this user")
+            yield warning(subject, f"{UNKNOWN}: this user may not see it", f"GRANT {grant} TO this user")
         else:
             yield bad(subject, str(sink_error(error, "ClickHouse")), "look at the server's log")
 
@@ -94,7 +105,7 @@ def _tables(client: Any, database: str) -> Iterator[Finding]:
         yield bad("tables", detail, fix)
     unseen = hidden(client, database)
     if unseen:
-        detail = f"{UNTOLD} of {', '.join(unseen)}: this user may not see them"
+        detail = f"{UNKNOWN} for {', '.join(unseen)}: this user may not see them"
         yield warning("tables", detail, f"GRANT SHOW TABLES, SHOW COLUMNS ON {database}.* TO this user")
     elif not wrong:
         yield fine("tables", "all tables and views are as shipped")

@@ -9,7 +9,7 @@ from pipeline.text import readable
 
 Level: TypeAlias = Literal["ok", "warning", "bad"]
 
-UNTOLD: Final = "cannot be told"
+UNKNOWN: Final = "unknown"
 """How the detail of a finding begins whose check failed itself."""
 
 
@@ -75,7 +75,11 @@ def guarded(
         raise
     except Exception as error:  # noqa: BLE001 - a diagnosis has to survive its instruments
         report = bad if required else warning
-        yield report(subject, f"{UNTOLD}: {_named(error)}", "report this line to runstep; the other findings hold")
+        yield report(
+            subject,
+            f"{UNKNOWN}: the check failed with {_named(error)}",
+            "report this line to runstep; the other findings hold",
+        )
 
 
 def _named(error: Exception) -> str:

@@ -68,7 +68,7 @@ def _group(admin: Any, kafka: KafkaSettings) -> Iterator[Finding]:
     places = _places(admin, partitions, committed)
     members, subject = described["members"], f"group {kafka.group_id}"
     yield from guarded(subject, _strangers(kafka, members, committed))
-    # Of a group of another kind `kafka_findings` has told already that its members are not shown.
+    # Of a group of another kind `kafka_findings` has already reported that its members are not shown.
     if members or not other_kind(admin, kafka):
         yield from guarded(subject, _owners(kafka, described["group_state"], members, places))
     for place in places:

@@ -195,7 +195,7 @@ class TestGrants:
         assert findings["database runsteps"]["ok"]
         tables = findings["tables"]
         assert tables["level"] == "warning"
-        assert tables["detail"].startswith("cannot be told of run_step_ingest, run_step_ledger, ")
+        assert tables["detail"].startswith("unknown for run_step_ingest, run_step_ledger, ")
         assert "run_steps_current" not in tables["detail"]
         assert tables["fix"] == "GRANT SHOW TABLES, SHOW COLUMNS ON runsteps.* TO this user"
         monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", f"http://nobody:pw@127.0.0.1:{server.http_port}")

@@ -16,12 +16,12 @@ from tests.support import new_protocol_member
 from tests.support.doctor_rig import Doctor, forget_the_rest
 
 KAFKA = [
-    (KafkaAdminClient, "describe_topics", "cannot be told: KeyError: 'endpoint_type'"),
-    (KafkaAdminClient, "describe_groups", "cannot be told: KeyError: 'endpoint_type'"),
-    (KafkaAdminClient, "list_group_offsets", "cannot be told: KeyError: 'endpoint_type'"),
-    (KafkaAdminClient, "list_partition_offsets", "cannot be told: KeyError: 'endpoint_type'"),
-    (KafkaAdminClient, "describe_configs", "cannot be told: KeyError: 'endpoint_type'"),
-    (KafkaConsumer, "end_offsets", "cannot be told: KeyError: 'endpoint_type'"),
+    (KafkaAdminClient, "describe_topics", "unknown: the check failed with KeyError: 'endpoint_type'"),
+    (KafkaAdminClient, "describe_groups", "unknown: the check failed with KeyError: 'endpoint_type'"),
+    (KafkaAdminClient, "list_group_offsets", "unknown: the check failed with KeyError: 'endpoint_type'"),
+    (KafkaAdminClient, "list_partition_offsets", "unknown: the check failed with KeyError: 'endpoint_type'"),
+    (KafkaAdminClient, "describe_configs", "unknown: the check failed with KeyError: 'endpoint_type'"),
+    (KafkaConsumer, "end_offsets", "unknown: the check failed with KeyError: 'endpoint_type'"),
 ]
 CLICKHOUSE = [
     "EXISTS DATABASE",
@@ -79,11 +79,13 @@ def test_a_question_to_clickhouse_that_fails_in_the_client_ends_no_diagnosis(
     monkeypatch.setattr(Client, "query", broken(Client.query))
     answer = doctor()
     assert answer.code in {0, 1}, answer.checks
-    assert any(check["detail"].startswith("cannot be told: KeyError: ") for check in answer.checks), answer.checks
+    assert any(check["detail"].startswith("unknown: the check failed with KeyError: ") for check in answer.checks), (
+        answer.checks
+    )
     assert {"kafka", f"topic {environ['RUNSTEP_KAFKA__TOPICS']}"} <= subjects(answer.checks)
 
 
-def test_what_cannot_be_told_is_not_passed_by_check(
+def test_what_is_unknown_is_not_passed_by_check(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(KafkaAdminClient, "describe_topics", failing)
