@@ -14,6 +14,7 @@ from rich.text import Text
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import settings_from_context
 from pipeline.errors import RunstepError
+from pipeline.text import visible_line
 from pipeline.tools.audit import Account, PartitionAccount, run_audit
 
 MAX_GAPS: Final = 20_000
@@ -105,7 +106,7 @@ def _show(account: Account) -> None:
         console.print(note, soft_wrap=True)
     problems = account.problems()
     for problem in problems:
-        console.print(Text(problem, style="bold red"), soft_wrap=True)
+        console.print(Text(visible_line(problem), style="bold red"), soft_wrap=True)
     if not problems:
         console.print(_last_line(account))
 

@@ -8,6 +8,7 @@ import typer
 
 from pipeline.commands._findings import exit_code, load_quietly, print_json, print_lines
 from pipeline.config import Loaded
+from pipeline.text import visible_line
 from pipeline.tools.checks import (
     UNKNOWN,
     Finding,
@@ -53,7 +54,7 @@ def doctor(
         print_json(found, cause=cause and cause.subject)
     else:
         print_lines(found)
-        typer.echo(_last_line(cause))
+        typer.echo(visible_line(_last_line(cause)))
     raise typer.Exit(exit_code(found))
 
 
