@@ -13,12 +13,12 @@ from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertContext
 
-from pipeline.clickhouse import deduplication
+from pipeline.clickhouse import deduplication, migrations
 from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
-from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
+from pipeline.errors import ErrorClass, RunstepError, SinkError, SinkUnavailable
 from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Outcome, Partition
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
@@ -26,6 +26,8 @@ from schemas.vocabulary import TERMINAL_STATUSES
 log = structlog.get_logger(__name__)
 
 INGEST: Final = "run_step_ingest"
+MIGRATIONS_INTERVAL_S: Final = 60.0
+"""Between two looks at migrations that are pending."""
 LEDGER: Final = "run_step_ledger"
 
 _NAMES: Final = tuple(column.name for column in INGEST_COLUMNS)
@@ -98,6 +100,7 @@ class ClickHouseSink:
 
     Attributes:
         last_heartbeat: monotonic seconds of the last query or insert, for /healthz: one call can be many of them.
+        pending_migrations: those that the database has not had, as far as this user may see that.
     """
 
     def __init__(self, settings: Callable[[], ClickHouseSettings]) -> None:
@@ -108,6 +111,8 @@ class ClickHouseSink:
         self._insert_settings: dict[str, Any] = {}
         self._doubt: str | None = None
         self.last_heartbeat = monotonic()
+        self.pending_migrations: list[str] = []
+        self._migrations_seen_at = 0.0
 
     def insert(self, columns: Columns, token: str) -> None:
         """Insert all rows as one block under a token, see `contracts.Sink`.
@@ -115,6 +120,8 @@ class ClickHouseSink:
         The columns stay the caller's and are not changed. Their types are known, so the server is not asked for them.
         """
         client = self._connected()
+        if self.pending_migrations and monotonic() - self._migrations_seen_at > MIGRATIONS_INTERVAL_S:
+            self._look_for_migrations(client)
         context = InsertContext(
             f"`{self._settings.database}`.{INGEST}",
             _NAMES,
@@ -188,7 +195,20 @@ class ClickHouseSink:
                 # A connection that failed the check must not be used.
                 self.close()
                 raise
+            self._look_for_migrations(self._client)
         return self._client
+
+    def _look_for_migrations(self, client: Client) -> None:
+        """Say which migrations are pending. They stop nothing: what the daemon cannot do without is checked apart."""
+        self.last_heartbeat = self._migrations_seen_at = monotonic()
+        try:
+            names = migrations.pending(client, self._settings)
+        except RunstepError:
+            return  # this user may not see them, or the next query fails as well, and is classified then
+        if names and names != self.pending_migrations:
+            message = "the tables are not those of this version yet; run `runstep migrate`"
+            log.warning("migrations_pending", message=message, pending=names)
+        self.pending_migrations = names
 
     def _require_deduplication(self) -> None:
         """Fail where the server would store a repeated insert twice; warn where that is unknown.

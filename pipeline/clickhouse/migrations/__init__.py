@@ -5,7 +5,7 @@ into TTLs; `inspection` finds what was changed since; `session` is the connectio
 """
 
 from pipeline.clickhouse.migrations.applied import MigrationStatus
-from pipeline.clickhouse.migrations.applying import Applied, each_host, migrate, plan, status
+from pipeline.clickhouse.migrations.applying import Applied, each_host, migrate, pending, plan, status
 from pipeline.clickhouse.migrations.inspection import check_schema, hidden
 from pipeline.clickhouse.migrations.session import Client, Statement, connected, layout_of
 
@@ -20,6 +20,7 @@ __all__ = (
     "hidden",
     "layout_of",
     "migrate",
+    "pending",
     "plan",
     "status",
 )

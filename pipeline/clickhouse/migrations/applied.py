@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pipeline import __version__
-from pipeline.clickhouse.migrations.session import Client, explaining, tables
+from pipeline.clickhouse.migrations.session import Client, explaining, is_hidden, tables
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout, Migration, shipped
 
@@ -38,8 +38,16 @@ class Entry(NamedTuple):
 
 
 def read(client: Client, layout: Layout) -> dict[int, Entry]:
-    """Return the applied migrations by version; none where there is no table yet."""
+    """Return the applied migrations by version; none where there is no table yet.
+
+    Raises:
+        ConfigError: this user may not see the table.
+        ServiceUnavailable: the server does not answer.
+    """
+    place = f"{layout.database}.{TABLE}"
     if TABLE not in tables(client, layout.database):
+        if is_hidden(client, f"EXISTS TABLE {place}"):
+            raise ConfigError(f"this ClickHouse user may not see {place}: GRANT SELECT ON {place} TO this user")
         return {}
     query = f"SELECT {', '.join(Entry._fields)} FROM {layout.database}.{TABLE} FINAL"  # noqa: S608 - a checked name
     with explaining(f"reading {layout.database}.{TABLE}"):

@@ -80,6 +80,16 @@ def status(
     return applied.compare(applied.files(layout, migrations), applied.read(client, layout))
 
 
+def pending(client: Client, settings: ClickHouseSettings) -> list[str]:
+    """Return the names of the migrations of this version that the database has not had.
+
+    Raises:
+        ConfigError: this user may not see which it has had.
+        ServiceUnavailable: as `migrate`.
+    """
+    return [one.name for one in status(client, settings) if one.state == "pending"]
+
+
 def each_host(settings: ClickHouseSettings) -> list[ClickHouseSettings]:
     """Return the settings once for each host to migrate: `clickhouse.hosts`, or else the host of the URL.
 

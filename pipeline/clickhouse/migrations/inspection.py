@@ -11,7 +11,7 @@ from typing import Final
 from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.clickhouse.deduplication import window_in
-from pipeline.clickhouse.migrations.session import Client, TableSchema, explaining, tables
+from pipeline.clickhouse.migrations.session import Client, TableSchema, explaining, is_hidden, tables
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 
 _TYPES: Final = {column.name: column.type for column in INGEST_COLUMNS}
@@ -31,7 +31,6 @@ _EXPECTED: Final = {
 
 _DISTRIBUTED: Final = ("run_step_ingest", "run_steps", "run_step_ledger")
 _TARGETS: Final = ("run_steps", "run_step_ledger")
-_NO_GRANT: Final = 497
 _VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv", "run_steps_current", "runs_between", "runs", "tool_calls")
 
 
@@ -51,11 +50,11 @@ def check_schema(client: Client, database: str) -> list[str]:
     for name in sorted(_names(made)):
         place = f"{database}.{name}"
         if name not in made:
-            findings += [] if _is_hidden(client, f"EXISTS TABLE {place}") else [_missing(place)]
+            findings += [] if is_hidden(client, f"EXISTS TABLE {place}") else [_missing(place)]
             continue
         base = name.removesuffix("_local")
         wrong = list(_column_findings(place, _EXPECTED[base], columns.get(name, {})))
-        findings += [] if wrong and _is_hidden(client, f"DESCRIBE TABLE {place}") else wrong
+        findings += [] if wrong and is_hidden(client, f"DESCRIBE TABLE {place}") else wrong
         if base in _TARGETS and not _is_distributed(made, name):
             findings += _window_findings(place, made[name])
         if base in _VIEWS:
@@ -71,23 +70,11 @@ def hidden(client: Client, database: str) -> list[str]:
     """
     made = tables(client, database)
     questions = {name: "DESCRIBE" if name in made else "EXISTS" for name in sorted(_names(made))}
-    return [name for name, ask in questions.items() if _is_hidden(client, f"{ask} TABLE {database}.{name}")]
+    return [name for name, ask in questions.items() if is_hidden(client, f"{ask} TABLE {database}.{name}")]
 
 
 def _names(made: Mapping[str, TableSchema]) -> set[str]:
     return {*_EXPECTED, *(f"{name}_local" for name in _DISTRIBUTED if _is_distributed(made, name))}
-
-
-def _is_hidden(client: Client, question: str) -> bool:
-    """Return whether this user may not ask that. Not granted is not absent: the server refuses before it looks."""
-    with explaining(f"asking {question}"):
-        try:
-            client.query(question)
-        except Error as error:
-            if error.code is None:
-                raise
-            return error.code == _NO_GRANT
-    return False
 
 
 def _is_distributed(made: Mapping[str, TableSchema], name: str) -> bool:

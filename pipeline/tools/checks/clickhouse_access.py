@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
-from pipeline.clickhouse.migrations import check_schema, each_host, hidden
+from pipeline.clickhouse.migrations import check_schema, each_host, hidden, pending
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
 from pipeline.tools.checks.finding import UNKNOWN, Finding, away, bad, fine, guarded, warning
@@ -69,6 +69,7 @@ def _contents(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
     if not all(finding.ok for finding in present):
         return
     yield from _asked("tables", _tables(client, database), f"SHOW TABLES, SHOW COLUMNS ON {database}.*")
+    yield from _asked("migrations", _migrations(client, settings))
     for privilege, table in _GRANTS:
         yield from _asked(f"grant {privilege}", _grant(client, privilege, f"{database}.{table}"))
 
@@ -109,6 +110,19 @@ def _tables(client: Any, database: str) -> Iterator[Finding]:
         yield warning("tables", detail, f"GRANT SHOW TABLES, SHOW COLUMNS ON {database}.* TO this user")
     elif not wrong:
         yield fine("tables", "all tables and views are as shipped")
+
+
+def _migrations(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
+    try:
+        names = pending(client, settings)
+    except ConfigError:
+        book = f"{settings.database}.schema_migrations"
+        yield warning("migrations", f"{UNKNOWN}: this user may not read {book}", f"GRANT SELECT ON {book} TO this user")
+        return
+    if names:
+        yield warning("migrations", f"{', '.join(names)} are pending", "runstep migrate")
+    else:
+        yield fine("migrations", "all were applied")
 
 
 def _grant(client: Any, privilege: str, name: str) -> Iterator[Finding]:

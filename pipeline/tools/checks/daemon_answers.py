@@ -91,6 +91,8 @@ def _remarks(subject: str, said: Status) -> Iterator[Finding]:
     if sink.most_rows:
         fix = "give its user more memory, or set batch.max_rows to that"
         yield warning(subject, f"ClickHouse rejects inserts of more than {sink.most_rows:,} rows", fix)
+    if sink.pending_migrations:
+        yield warning(subject, f"its migrations {', '.join(sink.pending_migrations)} are pending", "runstep migrate")
     if said.state == "running" and not said.partitions:
         yield warning(subject, "has no partitions", "nothing, if the group has more members than partitions")
     for kind, cause in sorted(said.last_error.items()):
