@@ -50,7 +50,7 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
         raise sink_error(error, address(settings)) from None
     if pool is not None:
         # The driver closes only a pool that it has made itself, and such a one may use a proxy of the environment.
-        client._backend.owns_pool_manager = True  # noqa: SLF001
+        client._backend.owns_pool_manager = True  # type: ignore[attr-defined]  # noqa: SLF001
     return client
 
 

@@ -38,21 +38,25 @@ class Entry(NamedTuple):
 
 
 def read(client: Client, layout: Layout) -> dict[int, Entry]:
-    """Return the applied migrations by version; none where there is no table yet.
-
-    Raises:
-        ConfigError: this user may not see the table.
-        ServiceUnavailable: the server does not answer.
-    """
-    place = f"{layout.database}.{TABLE}"
+    """Return the applied migrations by version; none where there is no table yet, or where it is hidden."""
     if TABLE not in tables(client, layout.database):
-        if is_hidden(client, f"EXISTS TABLE {place}"):
-            raise ConfigError(f"this ClickHouse user may not see {place}: GRANT SELECT ON {place} TO this user")
         return {}
     query = f"SELECT {', '.join(Entry._fields)} FROM {layout.database}.{TABLE} FINAL"  # noqa: S608 - a checked name
     with explaining(f"reading {layout.database}.{TABLE}"):
         entries = [Entry(*row) for row in client.query(query).result_rows]
     return {entry.version: entry for entry in entries}
+
+
+def require_visible(client: Client, layout: Layout) -> None:
+    """Stop where this user may not see whether there is a table: then nothing is known of what was applied.
+
+    Raises:
+        ConfigError: naming the grant.
+        ServiceUnavailable: the server does not answer.
+    """
+    place = f"{layout.database}.{TABLE}"
+    if is_hidden(client, f"EXISTS TABLE {place}"):
+        raise ConfigError(f"this ClickHouse user may not see {place}: GRANT SELECT ON {place} TO this user")
 
 
 def record(client: Client, layout: Layout, migration: Migration) -> None:

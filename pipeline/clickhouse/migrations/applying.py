@@ -73,10 +73,12 @@ def status(
     """Return every migration that this version ships or the database has had, by number.
 
     Raises:
-        ConfigError: as `migrate`, but for edited and unknown files, which are part of the answer.
+        ConfigError: as `migrate`, but for edited and unknown files, which are part of the answer; or this user may not
+            see what was applied.
         ServiceUnavailable: as `migrate`.
     """
     layout = layout_of(settings)
+    applied.require_visible(client, layout)
     return applied.compare(applied.files(layout, migrations), applied.read(client, layout))
 
 

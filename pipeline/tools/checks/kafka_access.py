@@ -174,6 +174,7 @@ def other_kind(admin: Any, kafka: KafkaSettings) -> tuple[str, str] | None:
     does not show, runstep's own included. It gets partitions like any other member. Brokers before 4.0 know no kinds.
     """
     try:
+        listed: Mapping[str, str]
         listed = next((one for one in admin.list_groups() if one["group_id"] == kafka.group_id), {})
     except KafkaError:
         return None
