@@ -74,11 +74,23 @@ def status(
     """Return every migration that this version ships or the database has had, by number.
 
     Raises:
-        ConfigError: as `migrate`, but for edited and unknown files, which are part of the answer.
+        ConfigError: as `migrate`, but for edited and unknown files, which are part of the answer; or this user may not
+            see what was applied.
         ServiceUnavailable: as `migrate`.
     """
     layout = layout_of(settings)
+    applied.require_visible(client, layout)
     return applied.compare(applied.files(layout, migrations), applied.read(client, layout))
+
+
+def pending(client: Client, settings: ClickHouseSettings) -> list[str]:
+    """Return the names of the migrations of this version that the database has not had.
+
+    Raises:
+        ConfigError: this user may not see which it has had.
+        ServiceUnavailable: as `migrate`.
+    """
+    return [one.name for one in status(client, settings) if one.state == "pending"]
 
 
 def each_host(settings: ClickHouseSettings) -> list[ClickHouseSettings]:

@@ -19,7 +19,7 @@ from pipeline.clickhouse.migrations import each_host
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkError
 from pipeline.tools.checks.clickhouse_server import granted, rows, server_findings
-from pipeline.tools.checks.finding import Finding, bad, fine, warning
+from pipeline.tools.checks.finding import Finding, bad, fine, guarded, warning
 
 _VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv")
 """In the order in which they have to commit."""
@@ -55,7 +55,7 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
         return
     with closing(client):
         try:
-            yield from _settings(client, settings)
+            yield from guarded("insert settings", _settings(client, settings), (Error,))
             yield from granted("deduplication", "tables", _windows(client, settings.database))
             yield from granted("order of the views", "tables", _order(client, settings.database))
             yield from granted("views", "tables", _copies(client, settings.database))
