@@ -9,16 +9,20 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
 from pipeline import __version__
+from pipeline.clickhouse import server_version
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkUnavailable
+
+_UNSUPPORTED: Final = 1
+"""The code of a ClickHouse that cannot do what is asked of it."""
 
 
 def connect(settings: ClickHouseSettings, database: str | None = None) -> Client:
@@ -32,16 +36,30 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
         database: what unqualified table names refer to. It has to exist.
 
     Raises:
-        SinkUnavailable: naming the cause, without credentials.
+        SinkUnavailable: naming the cause, without credentials; also of a server that is too old.
         ConfigError: the url is no url.
     """
     # The driver also logs what it raises, with stack traces that quote values; the daemon logs it without values.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     options = _embedded(settings) if settings.is_embedded else _http(settings)
     try:
-        return clickhouse_connect.get_client(database=database, **options)
+        client = clickhouse_connect.get_client(database=database, **options)
     except Exception as error:  # noqa: BLE001 - the driver lets foreign exceptions through; all are classified
         raise sink_error(error, address(settings)) from None
+    _require_version(client, settings)
+    return client
+
+
+def _require_version(client: Client, settings: ClickHouseSettings) -> None:
+    """Refuse a server on which statements would fail, or find nothing without an error."""
+    version, oldest = client.server_version, server_version.OLDEST
+    if server_version.is_older(version, oldest):
+        client.close()
+        message = (
+            f"{address(settings)} is ClickHouse {version}, and runstep needs {oldest} or later; "
+            f"upgrade the server to {oldest} or later"
+        )
+        raise SinkUnavailable(message, ErrorClass.ENVIRONMENT, _UNSUPPORTED)
 
 
 def address(settings: ClickHouseSettings) -> str:

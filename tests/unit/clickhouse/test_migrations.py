@@ -23,6 +23,7 @@ LAYOUTS = (
 )
 REPEATABLE = re.compile(
     r"CREATE (DATABASE|TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS "
+    r"|DROP VIEW IF EXISTS "
     r"|ALTER .* (DROP COLUMN IF EXISTS|ADD INDEX IF NOT EXISTS|MATERIALIZE INDEX) "
 )
 
@@ -184,7 +185,7 @@ def test_a_retention_that_is_taken_back_removes_the_ttl() -> None:
 
 def test_details_are_emptied_by_a_ttl_of_their_columns() -> None:
     assert ttl_changes(made(details=DAYS_30), details_retention_days=30) == [
-        f"run_steps MODIFY COLUMN extra_fields TTL {DAYS_30}"
+        f"run_steps MODIFY COLUMN extra_fields String TTL {DAYS_30}"
     ]
 
 
