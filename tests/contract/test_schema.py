@@ -303,10 +303,11 @@ def test_a_definer_who_is_gone_is_found(clickhouse_factory: Callable[..., Any]) 
     [
         Layout(variant="replicated", replica_path="zk2:/t/{shard}/{table}"),
         Layout(variant="replicated", on_cluster=True, cluster="{cluster}"),
+        Layout(variant="replicated").in_replicated_database(),
         Layout(variant="cluster"),
         Layout(variant="cluster", on_cluster=True, shard_replicas=False),
     ],
-    ids=lambda layout: f"{layout.variant}-{layout.on_cluster}",
+    ids=lambda layout: f"{layout.variant}-{layout.on_cluster}-{layout.replica_path}",
 )
 def test_every_variant_is_sql_to_the_server(clickhouse: Any, layout: Layout) -> None:
     for migration in shipped():

@@ -74,6 +74,19 @@ def tables(client: Client, database: str) -> dict[str, TableSchema]:
     return {name: TableSchema(*shown) for name, *shown in rows}
 
 
+def database_engine(client: Client, database: str) -> str:
+    """Return the engine of the database, '' where there is none.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    with explaining(f"reading the engine of {database}"):
+        rows = client.query(
+            "SELECT engine FROM system.databases WHERE name = {database:String}", {"database": database}
+        ).result_rows
+    return str(rows[0][0]) if rows else ""
+
+
 def run_statements(client: Client, statements: Iterable[Statement]) -> None:
     """Run the statements one after the other.
 
