@@ -10,17 +10,16 @@ import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import pytest
 
 from pipeline.clickhouse import server_version
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.oldest_clickhouse import oldest_clickhouse
-from tests.support.daemon import Daemon, environment
-from tests.support.delivery import Sent, produce
-from tests.support.expectations import COLUMNS, OUTCOMES, TIMES, Columns, examples, observed
+from tests.support.daemon import environment
 from tests.support.paths import ROOT
+from tests.support.place import Place
 
 # Before 26.7 the server writes both tables at once: which of them has rows after a fault cannot be said.
 EMBEDDED: Final = "embedded and not leaves_the_ledger_empty or test_queries_edges or data_directory"
@@ -32,9 +31,6 @@ FILES: Final = {
     ),
 }
 
-# Times in milliseconds, since each form of output writes them in its own way.
-SELECTED: Final = ", ".join(f"toUnixTimestamp64Milli({name}) AS {name}" if name in TIMES else name for name in COLUMNS)
-
 Variables: TypeAlias = Mapping[str, str]
 
 
@@ -44,14 +40,12 @@ def oldest() -> Variables:
     return {"PYTHONPATH": os.pathsep.join((str(oldest_clickhouse()), str(ROOT)))}
 
 
-def python(
-    *arguments: str, variables: Variables | None = None, folder: Path = ROOT
-) -> "subprocess.CompletedProcess[str]":
+def python(*arguments: str, variables: Variables) -> "subprocess.CompletedProcess[str]":
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RUNSTEP_", "PYTEST_"))}
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=folder,
-        env=inherited | {"PYTHONPATH": str(ROOT)} | dict(variables or {}),
+        cwd=ROOT,
+        env=inherited | {"PYTHONPATH": str(ROOT)} | dict(variables),
         capture_output=True,
         text=True,
         check=False,
@@ -81,53 +75,14 @@ def test_every_report_view_page_and_panel_answers_as_on_the_newest(oldest: Varia
     assert [name for name, found in new["answers"].items() if old["answers"][name] != found] == []
 
 
-def key(row: Columns) -> tuple[str, str]:
-    return row["run_id"], row["step_id"]
-
-
-class Place:
-    """A topic, its dead letters and an embedded database of the old engine, and `runstep` there."""
-
-    def __init__(self, kafka: KafkaAddress, topic: str, folder: Path, oldest: Variables) -> None:
-        self.kafka = kafka
-        self.topic = topic
-        self.folder = folder
-        # The address of the server is not used: the setting says otherwise.
-        settings = {"clickhouse__url": f"chdb:{folder / 'data'}"}
-        address = ClickHouseAddress("http://127.0.0.1:1")
-        self.environment = environment(kafka, address, topic, "runsteps", **settings) | oldest
-
-    def runstep(self, *arguments: str, code: int = 0) -> str:
-        done = python("-m", "pipeline.cli", *arguments, variables=self.environment, folder=self.folder)
-        assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.runstep("query", sql, "--format", "jsonl").splitlines()]
-
-
 @pytest.mark.timeout(600)
-@pytest.mark.usefixtures("kafka_admin")
 def test_the_daemon_and_its_tools_work_there(oldest: Variables, kafka: KafkaAddress, tmp_path: Path) -> None:
-    place = Place(kafka, f"oldest-{uuid.uuid4().hex[:8]}", tmp_path, oldest)
+    topic = f"oldest-{uuid.uuid4().hex[:8]}"
+    # The setting wins over the address, which is not used.
+    settings = {"clickhouse__url": f"chdb:{tmp_path / 'data'}"}
+    variables = environment(kafka, ClickHouseAddress("http://127.0.0.1:1"), topic, "runsteps", **settings) | oldest
+    place = Place(kafka, topic, variables, tmp_path)
     place.runstep("migrate", "--topics")
-    sent = list(examples())
-    offsets = produce(kafka, place.topic, [Sent(one.name, one.value) for one in sent])
-    daemon = Daemon(kafka, place.topic, place.environment)
-    try:
-        daemon.start()
-        daemon.wait_until_accounted(120)
-        daemon.stop()
-    finally:
-        daemon.close()
-    place.runstep("check", "--live")
-    place.runstep("doctor")
-    place.runstep("audit")
-    ledger = place.rows("SELECT kafka_offset, step_index, outcome, reason FROM run_step_ledger FINAL")
-    assert {(int(row["kafka_offset"]), row["step_index"]): (row["outcome"], row["reason"]) for row in ledger} == {
-        (offsets[one.name], index): (OUTCOMES[reason], reason)
-        for one in sent
-        for index, reason in enumerate(one.reasons)
-    }
-    wanted = {key(row): row for one in sent for row in one.verdicts if isinstance(row, dict)}
-    assert {key(row): observed(row) for row in place.rows(f"SELECT {SELECTED} FROM run_steps_current")} == wanted  # noqa: S608 - names of columns
+    place.deliver_all_examples()
+    for command in (("check", "--live"), ("doctor",), ("audit",)):
+        place.runstep(*command)
