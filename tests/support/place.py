@@ -1,4 +1,4 @@
-"""A place to run: the settings of one pipeline, `runstep` as processes with them, and all example payloads through it."""
+"""A place to run: the settings of one pipeline, `runstep` as processes with them, and all examples through it."""
 
 import json
 import subprocess

@@ -62,18 +62,6 @@ def layout_of(settings: ClickHouseSettings) -> Layout:
         raise ConfigError(f"clickhouse.{error}") from error
 
 
-def tables(client: Client, database: str) -> dict[str, TableSchema]:
-    """Return the tables and views of the database by name; a user sees only those granted to it.
-
-    Raises:
-        ServiceUnavailable: the server does not answer.
-    """
-    query = "SELECT name, engine, engine_full, create_table_query FROM system.tables WHERE database = {database:String}"
-    with explaining(f"reading the tables of {database}"):
-        rows = client.query(query, {"database": database}).result_rows
-    return {name: TableSchema(*shown) for name, *shown in rows}
-
-
 def database_engine(client: Client, database: str) -> str:
     """Return the engine of the database, '' where there is none.
 
@@ -85,6 +73,18 @@ def database_engine(client: Client, database: str) -> str:
             "SELECT engine FROM system.databases WHERE name = {database:String}", {"database": database}
         ).result_rows
     return str(rows[0][0]) if rows else ""
+
+
+def tables(client: Client, database: str) -> dict[str, TableSchema]:
+    """Return the tables and views of the database by name; a user sees only those granted to it.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    query = "SELECT name, engine, engine_full, create_table_query FROM system.tables WHERE database = {database:String}"
+    with explaining(f"reading the tables of {database}"):
+        rows = client.query(query, {"database": database}).result_rows
+    return {name: TableSchema(*shown) for name, *shown in rows}
 
 
 def run_statements(client: Client, statements: Iterable[Statement]) -> None:
