@@ -1,8 +1,12 @@
 """Versions as servers name them: of a release, of Altinity, of ClickHouse Cloud, and what is none."""
 
+import re
+
 import pytest
 
 from pipeline.clickhouse.server_version import OLDEST, ServerVersion, is_older, parsed
+from tests.servers import oldest_clickhouse
+from tests.support.paths import DEPLOY
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,9 @@ def test_releases_are_compared_as_numbers() -> None:
 def test_the_oldest_version_and_a_version_that_cannot_be_read_are_not_refused() -> None:
     assert not is_older(f"{OLDEST}.1.1", OLDEST)
     assert not is_older("a version", OLDEST)
+
+
+def test_the_page_and_the_tests_are_about_the_same_oldest_version() -> None:
+    page = (DEPLOY / "versions.md").read_text(encoding="utf-8")
+    assert re.findall(r"The oldest supported version is (\S+) LTS", page) == [str(OLDEST)]
+    assert str(OLDEST) == oldest_clickhouse.VERSION
