@@ -52,13 +52,14 @@ class BufferStatus(BaseModel):
 
 
 class SinkStatus(BaseModel):
-    """State of the inserts into ClickHouse; `most_rows` is None while no insert was rejected as too large."""
+    """State of the inserts into ClickHouse; `most_rows` is None while no insert was too large, else with the cause."""
 
     available: bool = False
     cause: Text | None = None
     breaker: Text = ""
     failures_in_a_row: Number | None = None
     most_rows: Number | None = None
+    most_rows_cause: Text | None = None
 
 
 class ProcessStatus(BaseModel):

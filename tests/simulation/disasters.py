@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from pipeline.clickhouse.insert_proof import VIEWS
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.records import Partition
 from tests.simulation.broker import SESSION_TIMEOUT
@@ -38,6 +39,7 @@ class Disasters:
             "retention": self._retention,
             "growth": self._growth,
             "rewind": self._rewind,
+            "drop_view": self._drop_view,
         }
 
     def befall(self, kind: str) -> None:
@@ -53,6 +55,7 @@ class Disasters:
         self._swallow()
         self._understand()
         self._accept_rows()
+        self._migrate()
         for process in world.running():
             process.thaw()
             process.network.cut = False
@@ -147,6 +150,13 @@ class Disasters:
 
     def _accept_rows(self) -> None:
         self._world.store.refuses_all = False
+
+    def _drop_view(self) -> None:
+        self._world.store.gone.add(self._chance.choice(sorted(VIEWS)))
+        self._later(0.1, 20.0, self._migrate)
+
+    def _migrate(self) -> None:
+        self._world.store.gone.clear()
 
     def _wipe(self) -> None:
         self._world.store.forget_tokens()

@@ -5,6 +5,7 @@
             ...
         with proxy.faulty(Refuses(500), share=0.01):
             ...
+        proxy.most_bytes = 1_000_000                # from now on a longer request is reset in the middle
 
 It reads requests whole, hands them on, and answers as the fault says; without one as the server does.
 """
@@ -35,7 +36,14 @@ class Exchange(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         proxy = self.server.proxy
-        self.body = b"".join(self._chunks())
+        body = bytearray()
+        for chunk in self._chunks():
+            body += chunk
+            proxy.lifted.wait(len(chunk) / proxy.bytes_per_second)
+            if len(body) > proxy.most_bytes:
+                self.hang_up(reset=True)
+                return
+        self.body = bytes(body)
         is_insert = "INSERT" in self.path or b"INSERT INTO" in self.body[:200]
         fault = proxy.next_fault(is_insert=is_insert)
         # The client may have given up, or be gone.
@@ -175,6 +183,29 @@ class Refuses:
         exchange.reply(self.status, headers, body.encode())
 
 
+@dataclass(frozen=True)
+class Claims:
+    """Success in the server's place, of which nothing but the status may be true.
+
+    Attributes:
+        text: of the answer.
+        written_rows: what the answer claims.
+        is_done: whether the server did it.
+    """
+
+    text: str = ""
+    written_rows: int | None = None
+    is_done: bool = False
+
+    def __call__(self, exchange: Exchange) -> None:
+        if self.is_done:
+            exchange.forward()
+        headers = [("X-ClickHouse-Query-Id", "made-up"), ("X-ClickHouse-Exception-Tag", "abcdefghijklmnop")]
+        if self.written_rows is not None:
+            headers.append(("X-ClickHouse-Summary", f'{{"written_rows":"{self.written_rows}"}}'))
+        exchange.reply(200, headers, self.text.encode())
+
+
 @dataclass
 class Plan:
     """Which requests a fault meets."""
@@ -196,6 +227,9 @@ class FaultyProxy:
         met: requests that the fault met.
         questions: requests that were no INSERT.
         over: set while there is no fault.
+        most_bytes: the connection of a longer request is reset in the middle.
+        bytes_per_second: of a request, on its way to the server.
+        lifted: set once the way is no longer slow.
     """
 
     def __init__(self, clickhouse: ClickHouseAddress) -> None:
@@ -203,6 +237,8 @@ class FaultyProxy:
         self.inserts = self.met = self.questions = 0
         self.over = threading.Event()
         self.over.set()
+        self.most_bytes = self.bytes_per_second = float("inf")
+        self.lifted = threading.Event()
         self._plan: Plan | None = None
         self._lock = threading.Lock()
         self._server = _Server(self)
@@ -217,6 +253,7 @@ class FaultyProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.over.set()
+        self.lifted.set()
         self._server.shutdown()
         self._server.server_close()
 

@@ -54,6 +54,7 @@ def migrate(
         # After its statements: a file that broke off is not recorded, and is applied again as a whole.
         applied.record(client, layout, migration)
         done.append(Applied(migration.name, len(statements)))
+    _require_attached(client, layout, migrations)
     changes = retention.changes(tables(client, layout.database), layout, settings)
     run_statements(client, changes)
     return [*done, Applied(retention.SOURCE, len(changes))] if changes else done
@@ -142,6 +143,19 @@ def _pending(client: Client, layout: Layout, migrations: Sequence[Migration] | N
     # What was dropped is recreated, and all after it is applied again: a later file may have changed the table.
     first = min(gone, default=max(known, default=0) + 1)
     return [migration for version, migration in sorted(known.items()) if version not in entries or version >= first]
+
+
+def _require_attached(client: Client, layout: Layout, migrations: Sequence[Migration] | None) -> None:
+    """Stop where something is still missing: `IF NOT EXISTS` says OK to what is detached, and makes nothing.
+
+    Raises:
+        ConfigError: naming it, with the statement that brings it back.
+    """
+    there = tables(client, layout.database).keys()
+    for migration in applied.files(layout, migrations).values():
+        for name in sorted(layout.makes(migration) - there):
+            place = f"{layout.database}.{name}"
+            raise ConfigError(f"{place} is detached, or this user may not see it; run `ATTACH TABLE {place}`")
 
 
 def _statements(layout: Layout, migration: Migration) -> list[Statement]:

@@ -89,8 +89,9 @@ def _remarks(subject: str, said: Status) -> Iterator[Finding]:
         fix = "it closes when a probe passes"
         yield warning(subject, f"its breaker is {sink.breaker} after {row} failures in a row", fix)
     if sink.most_rows:
-        fix = "give its user more memory, or set batch.max_rows to that"
-        yield warning(subject, f"ClickHouse rejects inserts of more than {sink.most_rows:,} rows", fix)
+        fix = "give its user more memory, let the way to it carry larger requests, or set batch.max_rows to that"
+        cause = f": {sink.most_rows_cause}" if sink.most_rows_cause else ""
+        yield warning(subject, f"inserts of more than {sink.most_rows:,} rows do not pass{cause}", fix)
     if said.state == "running" and not said.partitions:
         yield warning(subject, "has no partitions", "nothing, if the group has more members than partitions")
     for kind, cause in sorted(said.last_error.items()):
