@@ -98,6 +98,12 @@ class Endpoints:
         host, port = self._server.socket.getsockname()[:2]
         return (host, port)
 
+    @property
+    def place(self) -> str:
+        """Return the address as `host:port`; an IPv6 host is in brackets."""
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
 
 class _Server(ThreadingHTTPServer):
     """Accepts connections and knows which are open. Each is served in a thread of its own, all else is in one."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.servers.cache import ServerUnavailable, cache_dir, locked, progress
 from tests.servers.debian_packages import PACKAGES, program
 from tests.servers.digests import verify
+from tests.servers.oldest_clickhouse import oldest_clickhouse
 
 KAFKA_COORDINATES = "org.apache.kafka:kafka_2.13:4.3.0"
 LIBCHDB_PACKAGE = "@chdb/lib-linux-x64-gnu"
@@ -150,6 +151,7 @@ def main() -> int:
         progress(f"kafka: {len(kafka_jars())} jars")
         if "RUNSTEP_TEST_CLICKHOUSE" not in os.environ:
             progress(f"clickhouse: {libchdb()}")
+        progress(f"oldest clickhouse: {oldest_clickhouse()}")
     except ServerUnavailable as error:
         progress(str(error))
         return 1

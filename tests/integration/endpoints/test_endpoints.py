@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from pipeline.config import HttpSettings
 from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError
-from tests.support.endpoints_rig import fetch
+from tests.support.endpoints_rig import fetch, serving
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -183,6 +183,15 @@ class TestAddress:
         _, port = serve(bind=bind)
         assert port > 0
         assert fetch((client, port), "/healthz")[0] == 200
+
+    def test_an_ipv6_address_is_written_in_brackets(self, registry, health):
+        if not has_ipv6():
+            pytest.skip("this host has no IPv6")
+        with serving(registry, health, bind="[::1]:0") as endpoints:
+            host, port = endpoints.address
+            assert (host, endpoints.place) == ("::1", f"[::1]:{port}")
+        with serving(registry, health) as endpoints:
+            assert endpoints.place == f"127.0.0.1:{endpoints.address[1]}"
 
     def test_a_port_that_is_taken_is_a_setting_that_is_wrong(self, serve):
         host, port = serve()
