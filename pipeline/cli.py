@@ -22,6 +22,7 @@ from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file
 from pipeline.errors import RunstepError
 from pipeline.redaction import redact
+from pipeline.text import visible
 
 COMMANDS: Final = {
     "run": "Run the daemon: Kafka in, ClickHouse and Prometheus out.",
@@ -164,7 +165,7 @@ def _wrong_usage(error: Any) -> int:
 
 def _print_error(error: RunstepError) -> int:
     for line in str(error).splitlines() or [type(error).__name__]:
-        typer.echo(f"runstep: {redact(line)}", err=True)
+        typer.echo(f"runstep: {visible(redact(line))}", err=True)
     return error.exit_code
 
 
@@ -173,7 +174,7 @@ def _print_bug(error: Exception) -> int:
         typer.echo(redact("".join(traceback.format_exception(error))), err=True)
     summary = redact(" ".join(f"{type(error).__name__}: {error}".split()))
     hint = "" if _is_debugging() else "; RUNSTEP_LOG__LEVEL=debug shows where"
-    typer.echo(f"runstep: this is a bug in runstep, please report it: {summary[:500]}{hint}", err=True)
+    typer.echo(f"runstep: this is a bug in runstep, please report it: {visible(summary[:500])}{hint}", err=True)
     return _exit_codes.BUG
 
 

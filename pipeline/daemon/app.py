@@ -92,7 +92,7 @@ class Pipeline:
             worker_id=worker_id,
         )
         dead_letters = settings.dead_letter
-        sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)
+        sink = self._sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)
         self._writer = Writer(
             sink,
             KafkaDeadLetters(
@@ -177,6 +177,8 @@ class Pipeline:
                 breaker=self._writer.attempts.breaker,
                 failures_in_a_row=self._writer.attempts.failures_in_a_row,
                 most_rows=_finite(self._writer.insertion.size.max_rows),
+                most_rows_cause=self._writer.insertion.size.cause,
+                pending_migrations=self._sink.pending_migrations,
             ),
             halted={f"{partition.topic}/{partition.number}": cause for partition, cause in halted.items()},
             last_error=self._last_errors(),
@@ -244,8 +246,8 @@ class Service:
             ConfigError: the endpoints' address cannot be listened on.
         """
         self.endpoints.start()
-        address = ":".join(map(str, self.endpoints.address))
-        log.info("started", message="the daemon runs", http=address, topics=self._settings.kafka.topics)
+        topics = self._settings.kafka.topics
+        log.info("started", message="the daemon runs", http=self.endpoints.place, topics=topics)
         self._notifier.start()
         try:
             self._pipeline.run()

@@ -69,7 +69,7 @@ class Token(TokenProvider):  # type: ignore[misc]  # kafka-python is not typed
 
     def token(self) -> str:
         """Return the token as it is now."""
-        return self._fixed if self._file is None else self._file.read_text(encoding="utf-8").strip()
+        return self._fixed if self._file is None else self._file.read_text(encoding="utf-8-sig").strip()
 
 
 def _tls_options(settings: KafkaSettings) -> dict[str, Any]:

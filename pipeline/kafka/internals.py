@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import kafka
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.errors import ConfigError
@@ -55,6 +55,7 @@ class Need(NamedTuple):
 
 
 NEEDED: Final = (
+    Need(KafkaAdminClient, "_manager"),
     Need(KafkaConsumer, "_cluster _coordinator _fetcher _manager _subscription"),
     Need(ClusterMetadata, "brokers partitions_for_topic request_update topic_id"),
     Need(
@@ -128,6 +129,14 @@ def make_client(client_class: Callable[..., Client], options: Mapping[str, Any])
         for client in made:
             client.close()
         raise
+
+
+def known_brokers(admin: Any) -> int:
+    """Return how many brokers the cluster has, as the admin client learned when it connected; any thread.
+
+    Its own `describe_cluster` fails with a KeyError on the answer of Kafka before 3.7 and of Redpanda.
+    """
+    return len(admin._manager.cluster.brokers())  # noqa: SLF001
 
 
 # the consumer

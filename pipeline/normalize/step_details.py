@@ -19,7 +19,7 @@ class StepDetails(NamedTuple):
 
     Attributes:
         kind: `step_details.type`, '' where there is none.
-        message_id: of a message_creation step.
+        message_id: of a message_creation step, redacted as the types, names and ids of the calls are.
         tool_types: types of the tool calls, '' where a call has none.
         tool_names: the function's or MCP tool's own name, else the type.
         tool_call_ids: ids of the tool calls, '' where a call has none.
@@ -40,6 +40,9 @@ MAX_TOOL_CALLS: Final = 65_535
 _MAX_NAME_CHARS: Final = 256
 _NO_CALLS: Final[list[str]] = []
 """Shared by all rows without calls, and never changed: so the garbage collector has fewer objects to walk."""
+
+_NOTHING_CALLED: Final = '{"type":"tool_calls","tool_calls":[]}'
+"""The details of about every third event, which need no look for secrets."""
 
 _OWN_NAMES: Final = frozenset({"function", "mcp", "tool_call", ""})
 
@@ -71,7 +74,18 @@ def read_details(details: object, content: str, anomalies: list[str]) -> StepDet
             types, names, ids = _tool_calls(calls, anomalies)
     if kind == "message_creation" or (not kind and not types):
         message_id = _message_id(get("message_creation"), anomalies)
-    return StepDetails(kind, message_id, types, names, ids, _stored_text(details, content))
+    return _redacted(StepDetails(kind, message_id, types, names, ids, _text(details, content)), content)
+
+
+def _redacted(details: StepDetails, content: str) -> StepDetails:
+    """Return the details without secrets. Names and ids are in the text, too: where it has none, they have none."""
+    if details.text == _NOTHING_CALLED:
+        return details
+    text = redact(details.text)
+    if text == details.text and content != "none":
+        return details
+    kind, message_id, *lists = details[:-1]
+    return StepDetails(redact(kind), redact(message_id), *([redact(name) for name in names] for names in lists), text)
 
 
 def _plain_message(details: dict[str, Any], content: str) -> StepDetails | None:
@@ -85,6 +99,8 @@ def _plain_message(details: dict[str, Any], content: str) -> StepDetails | None:
     message_id = message.get("message_id")
     if type(message_id) is not str or not message_id.isidentifier() or len(message_id) > _MAX_NAME_CHARS:
         return None
+    if not message_id.startswith("msg_"):
+        return None  # it may be anything, also a key
     text = (
         f'{{"type":"message_creation","message_creation":{{"message_id":"{message_id}"}}}}' if content != "none" else ""
     )
@@ -93,18 +109,16 @@ def _plain_message(details: dict[str, Any], content: str) -> StepDetails | None:
 
 def _unreadable(details: object, content: str, anomalies: list[str]) -> StepDetails:
     _note("unreadable_details", anomalies)
-    return StepDetails("", "", _NO_CALLS, _NO_CALLS, _NO_CALLS, _stored_text(details, content))
+    return StepDetails("", "", _NO_CALLS, _NO_CALLS, _NO_CALLS, redact(_text(details, content)))
 
 
-def _stored_text(details: object, content: str) -> str:
+def _text(details: object, content: str) -> str:
     if content == "full":
         try:
-            return redact(to_json(details, inf_nan_mode="strings").decode())
+            return to_json(details, inf_nan_mode="strings").decode()
         except ValueError:
-            return redact(json_text(details))
-    if content == "none":
-        return ""
-    return redact(json_text(structure_of(details)))
+            return json_text(details)
+    return "" if content == "none" else json_text(structure_of(details))
 
 
 def _tool_calls(calls: list[Any], anomalies: list[str]) -> tuple[list[str], list[str], list[str]]:

@@ -82,7 +82,7 @@ def _code_and_message(last_error: Any) -> tuple[str, str]:
         if not code:
             code = last_error.get("type")
         if code or message:
-            return _text(code)[:_MAX_CODE_CHARS], _text(message)
+            return _text(code)[: _MAX_CODE_CHARS + _MARGIN_CHARS], _text(message)
         if "error" not in last_error:
             break
         last_error = last_error["error"]

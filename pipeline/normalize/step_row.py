@@ -23,7 +23,7 @@ from pipeline.records import (
     Stage,
     Unstored,
 )
-from pipeline.redaction import redact
+from pipeline.redaction import redact, redact_entry
 from schemas.row import Row
 from schemas.vocabulary import STATUSES, STEP_TYPES, TERMINAL_STATUSES
 from schemas.wire import KNOWN_FIELDS
@@ -158,7 +158,7 @@ def _doubt_open(status: str, stamps: Sequence[int | None], anomalies: list[str])
         anomalies.append("stamp_without_terminal_status")
     if status and status not in STATUSES:
         anomalies.append("unknown_status")
-    return _bounded(status, _MAX_WORD_CHARS, anomalies)
+    return _bounded(redact(status), _MAX_WORD_CHARS, anomalies)
 
 
 def _duration(created_at: int, ended_at: int | None, anomalies: list[str]) -> int | None:
@@ -209,7 +209,7 @@ def _kind(sent: str, inferred: str, anomalies: list[str]) -> str:
         anomalies.append("type_mismatch")
     if kind and kind not in STEP_TYPES:
         anomalies.append("unknown_type")
-    return _bounded(kind, _MAX_WORD_CHARS, anomalies)
+    return _bounded(redact(kind), _MAX_WORD_CHARS, anomalies)
 
 
 _TOKEN_FIELDS: Final = (
@@ -268,7 +268,10 @@ def _metadata(metadata: Any, rules: Rules, anomalies: list[str]) -> dict[str, st
         if type(value) is not str:
             text = _json(value)
             anomalies.append("metadata_repaired")
-        texts[key] = _bounded(redact(text), rules.max_text, anomalies)
+        shown, text = redact_entry(key, text)
+        if shown != key and shown in texts:
+            shown = f"{shown} {len(texts)}"  # two names that are secrets: no value is lost
+        texts[shown] = _bounded(text, rules.max_text, anomalies)
     return texts
 
 
@@ -280,7 +283,7 @@ def _extra(step: dict[str, Any], rules: Rules, anomalies: list[str]) -> str:
     unknown = {key: value for key, value in step.items() if key not in KNOWN_FIELDS}
     if rules.content == _FULL:
         return _bounded(redact(_json(unknown)), rules.max_text, anomalies)
-    return _json(sorted(unknown))
+    return redact(_json(sorted(unknown)))
 
 
 def _json(value: Any) -> str:

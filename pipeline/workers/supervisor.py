@@ -115,7 +115,7 @@ class Supervisor:
             WorkersFailed: workers die repeatedly.
         """
         self.endpoints.start()
-        address = ":".join(map(str, self.endpoints.address))
+        address = self.endpoints.place
         topics = self._settings.kafka.topics
         log.info("started", message="the daemon runs", http=address, topics=topics, workers=len(self._due))
         self._notifier.start()

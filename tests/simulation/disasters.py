@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from pipeline.clickhouse.insert_proof import VIEWS
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.records import Partition
 from tests.simulation.broker import SESSION_TIMEOUT
@@ -39,6 +40,7 @@ class Disasters:
             "retention": self._retention,
             "growth": self._growth,
             "rewind": self._rewind,
+            "drop_view": self._drop_view,
         }
 
     def befall(self, kind: str) -> None:
@@ -54,6 +56,7 @@ class Disasters:
         self._swallow()
         self._understand()
         self._accept_rows()
+        self._migrate()
         for process in world.running():
             process.thaw()
             process.network.cut = False
@@ -156,6 +159,13 @@ class Disasters:
 
     def _accept_rows(self) -> None:
         self._world.store.refuses_all = False
+
+    def _drop_view(self) -> None:
+        self._world.store.gone.add(self._chance.choice(sorted(VIEWS)))
+        self._later(0.1, 20.0, self._migrate)
+
+    def _migrate(self) -> None:
+        self._world.store.gone.clear()
 
     def _wipe(self) -> None:
         self._world.store.forget_tokens()

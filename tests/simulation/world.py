@@ -43,6 +43,7 @@ class World:
         self.broker = Broker(plan.partitions, lambda: self.scheduler.now)
         self.store = Server(plan.window)
         self.store.ledger_first = plan.ledger_first
+        self.store.carried = plan.carried
         self.store.refuse = lambda row: row["step_id"].startswith(POISON)
         dead_letters: list[DeadLetter] = []
         self.history = History(self.broker, self.store, dead_letters)
