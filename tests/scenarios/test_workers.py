@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests.support.workers_rig import pids, shares
 
 pytestmark = pytest.mark.timeout(600)
 
-LONG = {"kafka__session_timeout": 120, "kafka__heartbeat_interval": 3}
+LONG: dict[str, Any] = {"kafka__session_timeout": 120, "kafka__heartbeat_interval": 3}
 """Whoever waited for the session of a member that died would wait longer than any test does."""
 
 
@@ -24,12 +25,17 @@ def rebalances(daemon: Daemon) -> dict[str, float]:
     return {kind: samples.get(("runstep_rebalances_total", frozenset({("kind", kind)})), 0) for kind in kinds}
 
 
+def shared_as(daemon: Daemon, shared: dict[str, set[str]]) -> bool:
+    """Return whether each worker has these partitions."""
+    return shares(daemon) == shared
+
+
 @pytest.mark.parametrize("named", [{}, pytest.param({"kafka__group_instance_id": "set"}, marks=pytest.mark.chaos)])
 def test_81_a_killed_worker_costs_its_own_partitions_and_the_others_flow_on(kafka, clickhouse, named: dict[str, Any]):
     with (
         place(kafka, clickhouse) as there,
         Load(there, repeating(traffic(81), 81), rate=60) as load,
-        running_daemon(*there, workers=2, http__final_scrape=20, **LONG, **named) as daemon,
+        running_daemon(*there, workers=2, http__final_scrape=20, **LONG | named) as daemon,
     ):
         load.go_on(100)
         for name, share in sorted(shares(daemon).items()):
@@ -37,7 +43,7 @@ def test_81_a_killed_worker_costs_its_own_partitions_and_the_others_flow_on(kafk
             os.kill(victim, signal.SIGKILL)
             load.go_on(100)
             ends = daemon.wait_until_committed()
-            until(lambda shared=shared: shares(daemon) == shared, daemon.log)
+            until(partial(shared_as, daemon, shared), daemon.log)
             assert pids(daemon)[name] != victim
             assert all(
                 committed(there, daemon.group)[int(part.rpartition("/")[2])] >= end for part, end in ends.items()

@@ -5,7 +5,7 @@ Used by the owner's thread.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
@@ -74,7 +74,7 @@ class Recovery:
                 return False
         return True
 
-    def notice_recreated(self, consumer: Any, topics: Sequence[str]) -> None:
+    def notice_recreated(self, consumer: Any, topics: tuple[str, ...]) -> None:
         """Read a topic that was recreated from its start: the client would continue where it was in the old one."""
         for topic in self._positions.topics.recreated(consumer, topics):
             message = "the topic was deleted and recreated: it is read from its start"

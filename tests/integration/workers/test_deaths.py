@@ -35,7 +35,7 @@ def judged(there: Place) -> Iterator[Load]:
 
 
 def test_a_frozen_worker_is_named_and_its_partitions_go_to_the_others_until_it_is_back(there: Place) -> None:
-    short = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3, "http__stalled_after": 3}
+    short: dict[str, Any] = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3, "http__stalled_after": 3}
     with judged(there) as load, running_daemon(*there, workers=2, **short) as daemon:
         load.go_on(100)
         frozen = pids(daemon)["2"]

@@ -25,7 +25,7 @@ from pipeline.kafka.source import KafkaSource
 
 PACKAGE = Path(pipeline.__file__).parent
 MODULES = (internals, group_internals, decoder_internals)
-INTERNALS = {Path(module.__file__) for module in MODULES}
+INTERNALS = {Path(str(module.__file__)) for module in MODULES}
 OTHERS = sorted(set(PACKAGE.rglob("*.py")) - INTERNALS)
 PUBLIC = {"kafka", "kafka.admin", "kafka.errors", "kafka.structs", "kafka.coordinator.assignors.cooperative_sticky"}
 """What kafka-python documents."""

@@ -1,5 +1,7 @@
 """Real Kafka and members that are workers: a process that dies is followed by one that takes its place."""
 
+from typing import Any
+
 import pytest
 from kafka.admin import NewPartitions
 
@@ -10,11 +12,11 @@ LONG = 120.0
 """Seconds of a session that no test waits for."""
 
 
-def worker(world: World, number: int, **settings: object) -> Reader:
+def worker(world: World, number: int, **settings: Any) -> Reader:
     return world.reader(worker_id=f"runstep-test-{number}", session_timeout=LONG, **settings)
 
 
-def sharing(world: World, **settings: object) -> tuple[Reader, Reader]:
+def sharing(world: World, **settings: Any) -> tuple[Reader, Reader]:
     """Return two workers of one daemon; the first one leads the group."""
     first = worker(world, 1, **settings)
     first.until(lambda: len(first.owned) == 2)
@@ -88,7 +90,7 @@ def test_partitions_that_are_added_after_a_worker_was_killed_are_read(world: Wor
 
 
 def test_partitions_that_are_added_while_a_static_member_restarts_are_read(world: World) -> None:
-    named = {"group_instance_id": "set", "session_timeout": LONG}
+    named: dict[str, Any] = {"group_instance_id": "set", "session_timeout": LONG}
     world.assigned(**named).member.close()
     grow(world)
     successor = world.reader(**named)
