@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from pipeline.redaction import redact
+from pipeline.logs import clean
 from pipeline.text import readable
 
 Level: TypeAlias = Literal["ok", "warning", "bad"]
@@ -86,4 +86,4 @@ def _named(error: Exception) -> str:
     """Return the error with the place in the code, which a report needs."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = "/".join(last.filename.split("/")[-3:])
-    return f"{type(error).__name__}: {readable(redact(str(error)))} ({place}:{last.lineno})"
+    return f"{type(error).__name__}: {readable(clean(str(error)))} ({place}:{last.lineno})"
