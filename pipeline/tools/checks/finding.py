@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from pipeline.errors import RunstepError
 from pipeline.logs import clean
 from pipeline.text import readable
 
@@ -73,6 +74,8 @@ def guarded(
         yield from findings
     except passing:
         raise
+    except RunstepError as error:
+        yield bad(subject, str(error), "correct what it names, then check again")
     except Exception as error:  # noqa: BLE001 - a diagnosis has to survive its instruments
         report = bad if required else warning
         yield report(
