@@ -21,7 +21,7 @@ DEFAULT_FILE: Final = Path("runstep.toml")
 TEXT: Final = "utf-8-sig"
 """UTF-8, with or without the mark that editors on Windows put before it."""
 _BLANK: Final = (
-    "begins or ends with a blank; remove it, or give a value that has one in the environment or in "
+    "must not begin or end with a blank: remove it, or give a value that has one in the environment or in "
     f"{DEFAULT_FILE}, in quotes"
 )
 

@@ -4,7 +4,8 @@ import traceback
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from pipeline.redaction import redact
+from pipeline.errors import RunstepError
+from pipeline.logs import clean
 from pipeline.text import readable
 
 Level: TypeAlias = Literal["ok", "warning", "bad"]
@@ -73,6 +74,8 @@ def guarded(
         yield from findings
     except passing:
         raise
+    except RunstepError as error:
+        yield bad(subject, str(error), "correct what it names, then check again")
     except Exception as error:  # noqa: BLE001 - a diagnosis has to survive its instruments
         report = bad if required else warning
         yield report(
@@ -86,4 +89,4 @@ def _named(error: Exception) -> str:
     """Return the error with the place in the code, which a report needs."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = "/".join(last.filename.split("/")[-3:])
-    return f"{type(error).__name__}: {readable(redact(str(error)))} ({place}:{last.lineno})"
+    return f"{type(error).__name__}: {readable(clean(str(error)))} ({place}:{last.lineno})"

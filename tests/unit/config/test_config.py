@@ -211,10 +211,10 @@ def test_a_mark_before_utf_8_text_is_no_part_of_a_secret_or_of_the_file(tmp_path
 def test_a_blank_that_nobody_sees_is_no_silent_part_of_a_secret(tmp_path: Path, content: str) -> None:
     (tmp_path / "clickhouse__password").write_text(content)
     (line,) = problems({"RUNSTEP_SECRETS_DIR": str(tmp_path)})
-    assert line.startswith(f"{tmp_path / 'clickhouse__password'}: begins or ends with a blank; remove it")
+    assert line.startswith(f"{tmp_path / 'clickhouse__password'}: must not begin or end with a blank: remove it")
     assert "s3cret" not in line
     (line,) = problems({"RUNSTEP_CLICKHOUSE__PASSWORD_FILE": str(tmp_path / "clickhouse__password")})
-    assert "begins or ends with a blank" in line
+    assert "must not begin or end with a blank" in line
 
 
 @pytest.mark.parametrize("name", ["SASL_MECHANISM", "SECURITY_PROTOCOL", "SSL_CA_FILE"])
