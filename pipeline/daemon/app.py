@@ -161,7 +161,9 @@ class Pipeline:
                 causes.append("waits for the other workers to join the group")
         causes += list(self._source.troubles.values())
         halted = list(self._source.halted.items())
-        return causes + [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
+        causes += [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
+        held_back = self._source.brokers.transactions.held_back.items()
+        return causes + [f"{partition.topic}/{partition.number}: {cause}" for partition, cause in held_back]
 
     def status(self) -> ProcessStatus:
         """Return what /status shows."""
@@ -169,6 +171,7 @@ class Pipeline:
         return ProcessStatus(
             state="waiting" if self._state == "running" and causes else self._state,
             causes=causes,
+            remarks=self._source.brokers.remarks(),
             partitions={name: PartitionStatus(**place) for name, place in self._processor.status().items()},
             buffer=BufferStatus(rows=self._processor.buffered(), writing=self._writer.busy),
             sink=SinkStatus(

@@ -227,7 +227,7 @@ class Processor:
         self._metrics.source_available(up=reads and self.source_trouble is None and not self._source.troubles)
 
     def status(self) -> Mapping[str, Mapping[str, int | None]]:
-        """Return position, committed offset and lag by partition, for /status. For any thread."""
+        """Return where each partition is read, for /status. For any thread."""
         return self.assignments.places()
 
     def held(self) -> bool:

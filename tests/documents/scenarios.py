@@ -99,6 +99,8 @@ SCENARIOS: Final = {
     76: "A view is dropped, under load or before the start: no row is lost, it is named, `runstep migrate` heals.",
     77: "An answer is OK and an exception, or OK and too few rows, written or not: it is not believed.",
     78: "The way cuts long requests, is slow, or the server dies of a batch: inserts shrink until they get through.",
+    79: "A producer's transaction hangs: it is named by all, and what waits behind it flows after its abort.",
+    80: "A broker's quota slows reading: the daemon is ready while data flows, and says how long it was made to wait.",
     81: "A worker of several is killed: its next process goes on with its partitions, the others flow on.",
 }
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import structlog
 from kafka import ConsumerRebalanceListener, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     FencedInstanceIdError,
     InconsistentGroupProtocolError,
@@ -20,9 +19,10 @@ from kafka.errors import (
 
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError
-from pipeline.kafka import group_internals, internals
+from pipeline.kafka import connection_internals, group_internals, internals
 from pipeline.kafka.client import client_options, connect, milliseconds
 from pipeline.kafka.record_batches import install
+from pipeline.kafka.source.strangers import assignor
 from pipeline.records import Partition
 
 log = structlog.get_logger(__name__)
@@ -95,13 +95,14 @@ def make_consumer(
         SourceUnavailable: the cluster was not reached.
         ConfigError: kafka-python does not accept the options, or lacks a part that the daemon needs.
     """
-    internals.require((*internals.NEEDED, *group_internals.NEEDED))
+    internals.require((*internals.NEEDED, *connection_internals.NEEDED, *group_internals.NEEDED))
     consumer = connect(
         internals.Consumer,
         **client_options(settings),
+        client_rack=settings.client_rack,
         group_id=settings.group_id,
         group_instance_id=settings.group_instance_id or worker_id,
-        partition_assignment_strategy=[CooperativeStickyAssignor],
+        partition_assignment_strategy=[assignor()],
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",

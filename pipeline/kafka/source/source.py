@@ -47,6 +47,7 @@ class KafkaSource:
     Attributes:
         halted: partitions that are not read on, with the cause.
         troubles: what does not work (`commit`, `start`, `brokers`, `topics`), with the cause; poll shows none of it.
+        brokers: what else is noticed about them: quotas, producers that leave transactions open.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class KafkaSource:
         self.halted = self._partitions.halted
         self._troubles = Troubles()
         self.troubles = self._troubles.causes
-        self._brokers = BrokerHealth(self._troubles)
+        self.brokers = BrokerHealth(self._troubles, self._settings)
 
     def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Return what arrived; see `contracts.Source`."""
@@ -171,10 +172,10 @@ class KafkaSource:
         consumer = self._consumer
         if consumer is None:
             return {}
-        self._brokers.look_for(consumer, self._settings.topics)
+        self.brokers.look_for(consumer, self._settings.topics)
         started = self._partitions.started(consumer)
-        ends = self._brokers.ends(consumer, started)
-        if self._brokers.silent():
+        ends = self.brokers.ends(consumer, started)
+        if self.brokers.silent():
             self._look_for_credentials()
             return {}
         if self._settings.group_instance_id or self._worker_id:
@@ -187,6 +188,10 @@ class KafkaSource:
             self._troubles.clear("commit")
         read = {p: self._positions.progress(consumer, p, end, name(p) in self.halted) for p, end in ends.items()}
         return {name(partition): progress for partition, progress in read.items() if progress is not None}
+
+    def throttled(self) -> float:
+        """Return for how many seconds brokers have made the daemon wait; see `contracts.Source`."""
+        return self.brokers.throttling.seconds
 
     def close(self) -> None:
         """Leave the group."""
@@ -220,7 +225,7 @@ class KafkaSource:
         except KafkaError as error:
             if isinstance(error, KafkaTimeoutError):
                 self._commit_timeout_ms = min(self._commit_timeout_ms * 2, MAX_COMMIT_TIMEOUT_MS)
-            self._troubles.raise_("commit", f"offsets cannot be committed: {cause_of(error)}")
+            self._troubles.raise_("commit", f"offsets cannot be committed: {self.brokers.why(consumer, error)}")
             return False
         self._commit_timeout_ms = ANSWER_TIMEOUT_MS
         self._positions.committed(marks)
@@ -243,7 +248,8 @@ class KafkaSource:
                 unstarted.discard(waiting.pop(0))
             self._troubles.clear("start")
         except KafkaError as error:
-            self._troubles.raise_("start", f"new partitions wait for their committed offset: {cause_of(error)}")
+            why = self.brokers.why(consumer, error)
+            self._troubles.raise_("start", f"new partitions wait for their committed offset: {why}")
         consumer.resume(*(untimely & self._partitions.flowing(consumer)))
         for partition in waiting:
             consumer.pause(partition)
@@ -285,11 +291,12 @@ class KafkaSource:
     def _recreate_consumer(self, cause: str) -> None:
         """Close this consumer; the next one starts at the committed offsets."""
         log.warning("consumer_recreated", message="the consumer is closed, and another one connects", cause=cause)
+        if self._consumer is not None:
+            self.brokers.leave(self._consumer)
         self.close()
         # The old consumer keeps the old inbox: what it may still report there does not count.
         self._inbox = Inbox()
         self._ownership = Ownership()
         self._partitions.withdraw_all()
-        self._brokers.answered()
         self._troubles.clear_all()
         self._outdated = None

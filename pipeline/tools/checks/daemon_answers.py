@@ -14,7 +14,7 @@ from pipeline.tools.daemon_client import UNANSWERED, HttpAnswer, get, opener, ow
 
 _RECOVERS: Final = "fix that; the daemon recovers by itself"
 _FIX: Final = re.compile(
-    r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow|recreate)\b.*)$"
+    r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow|recreate|raise)\b.*)$"
 )
 """Most causes end with their fix."""
 
@@ -72,9 +72,14 @@ def _causes(subject: str, health: HttpAnswer, ready: HttpAnswer, said: Status) -
     for cause in said.causes or (ready.text.splitlines() if ready.status != HTTPStatus.OK else []):
         if cause.strip() == health.text.strip():
             continue
-        found = _FIX.search(cause)
-        detail = cause[: found.start()] if found else cause
-        yield bad(subject, f"is not ready: {detail}", found["fix"] if found else _RECOVERS)
+        detail, fix = _split(cause)
+        yield bad(subject, f"is not ready: {detail}", fix)
+
+
+def _split(cause: str) -> tuple[str, str]:
+    """Return a cause and its fix."""
+    found = _FIX.search(cause)
+    return (cause[: found.start()], found["fix"]) if found else (cause, _RECOVERS)
 
 
 def _ownership(partitions: Mapping[str, PartitionStatus]) -> str:
@@ -83,6 +88,8 @@ def _ownership(partitions: Mapping[str, PartitionStatus]) -> str:
 
 
 def _remarks(subject: str, said: Status) -> Iterator[Finding]:
+    for remark in said.remarks:
+        yield warning(subject, *_split(remark))
     sink = said.sink or SinkStatus()
     if sink.breaker not in {"", "closed"}:
         row = "some" if sink.failures_in_a_row is None else sink.failures_in_a_row
