@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from pipeline.normalize.step_row import Rules
+from pipeline.normalize.rules import Rules
 from tests.support.events import completed, step
 from tests.support.rows_of_events import row_of
 
