@@ -90,7 +90,8 @@ def _examine(value: bytes, max_nodes: int) -> Decoded | list[Decoded]:
     parsed = json.parse(text)
     if isinstance(parsed, Unstored):
         return parsed
-    common = _common(value, parsed, _PARSED) if len(value) >= _LARGE else None
+    # What is small, or begins with a mark of its byte order, was not found common as it stands.
+    common = _common(value, parsed, _PARSED) if len(value) >= _LARGE and not value.startswith(_BOM) else None
     return common or _classify(parsed, "", "", _NESTING, json)
 
 

@@ -1,7 +1,7 @@
 """How much memory records and their rows occupy: what `batch.max_bytes` counts.
 
-Owns the estimate. It was measured with shapes that are far apart: ordinary events, long keys, thousands of entries, text
-of one byte and of four bytes a character. It is made for many rows at once, so that it costs little.
+Owns the estimate. It was measured with shapes that are far apart: ordinary events, long keys, thousands of entries,
+text of one byte and of four bytes a character. It is made for many rows at once, so that it costs little.
 """
 
 from itertools import chain

@@ -115,3 +115,43 @@ def anew(one: FakeRecord) -> FakeRecord:
     return one._replace(
         key=one.key and bytes(bytearray(one.key)), value=bytes(bytearray(one.value or b"")), headers=headers
     )
+
+
+LOGIN: Final = "password=" + "hunter2 "
+FEW: Final = Rules(max_searched=100_000)
+
+
+def test_text_beyond_a_records_share_is_left_out_and_never_stored_unsearched() -> None:
+    long = LOGIN * 5_000
+    steps = [
+        completed(
+            number,
+            status="failed",
+            last_error={"code": "server_error", "message": LOGIN * 100},
+            step_details={"type": "tool_calls", "tool_calls": [{"id": "call_1", "function": {"arguments": long}}]},
+            metadata={"note": LOGIN},
+            unknown=LOGIN,
+        )
+        for number in range(3)
+    ]
+    normalized = normalize([record(1, wire({"data": steps}))], FEW)
+    first, *others = (
+        dict(zip([name for name, _ in INGEST_COLUMNS], row, strict=True))
+        for row in zip(*normalized.columns, strict=True)
+    )
+    assert "text_not_searched" not in first["anomalies"]
+    assert (first["step_details"].count("[redacted:password]"), first["metadata"]["note"][:9]) == (5_000, "password=")
+    for row in others:
+        assert row["anomalies"].count("text_not_searched") == 1
+        assert row["step_details"] == '{"omitted":"object","length":2}'
+        assert (row["error_code"], row["error_category"], row["error_message"]) == ("server_error", "server", "")
+        assert (row["metadata"], row["extra_fields"]) == ({"note": ""}, "")
+        assert (row["outcome"], row["tool_call_ids"], row["status"]) == ("stored", ["call_1"], "failed")
+    assert "hunter2" not in repr(normalized.columns)
+
+
+def test_a_record_that_is_read_again_becomes_the_same_rows_whatever_was_read_before() -> None:
+    records: list[Record] = [record(offset, wire(step(step_details={"text": LOGIN * 5_000}))) for offset in (1, 2)]
+    together = normalize(records, FEW)
+    assert column(together, "anomalies") == [[], []]
+    assert column(normalize(records[1:], FEW), "step_details") == column(together, "step_details")[1:]
