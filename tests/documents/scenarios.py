@@ -19,6 +19,7 @@ GROUPS: Final = {
     39: "Faults of Kafka",
     52: "Poisoned data",
     62: "Process and operation",
+    73: "What trying the product broke",
 }
 """The number with which each group begins."""
 
@@ -95,6 +96,8 @@ SCENARIOS: Final = {
     70: "A second group writes the same rows to the same tables: nothing changes.",
     71: "An upgrade and a rollback with written but uncommitted rows: the other version finishes them.",
     72: "The group's committed offsets are lost or nonsense: rows are read again, none is doubled.",
+    74: "Keys of 900 kB while ClickHouse hangs: memory stays bounded.",
+    75: "A record whose texts cost minutes to search: it is given up in part, the partition flows on.",
 }
 
 NOT_COVERED: Final = {
