@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 WRITER_JOIN_TIMEOUT_S: Final = 2.0
 GARBAGE_INTERVAL_S: Final = 60.0
+KEY_AND_HEADERS_BYTES: Final = 1 << 20
+"""What a record may have beside a value of `normalize.max_event_bytes`; of a larger one only the place is read."""
 MAX_QUERIES_PER_PROBE: Final = 4
 """The sink sends so many queries at most, each with its time-out, to connect or to look at the tables."""
 
@@ -78,7 +80,11 @@ class Pipeline:
         self._clock = SystemClock()
         self.registry = registry
         self.metrics = Metrics(registry, settings.http.buckets, os.environ.get("RUNSTEP_REVISION", ""))
-        self._source = KafkaSource(lambda: self._reloadable.current().kafka, settings.batch.max_rows)
+        self._source = KafkaSource(
+            lambda: self._reloadable.current().kafka,
+            settings.batch.max_rows,
+            max_record_bytes=settings.normalize.max_event_bytes + KEY_AND_HEADERS_BYTES,
+        )
         dead_letters = settings.dead_letter
         sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)
         self._writer = Writer(

@@ -14,6 +14,7 @@ from kafka.structs import TopicPartition
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError, ServiceUnavailable
 from pipeline.kafka.client import client_options, connect
+from pipeline.kafka.record_batches import install
 
 MAX_GAP_OFFSETS: Final = 20_000
 """Between two wanted offsets that are not further apart, the log is read; across a wider gap the reader seeks."""
@@ -69,6 +70,8 @@ class LogReader:
 
     def read(self, part: TopicPartition, start: int, end: int) -> Iterator[Any]:
         """Yield the records from one offset to the one before another; one such reading at a time.
+
+        Of a record larger than `unpacking.MAX_RECORD_BYTES` it is an `UnreadRecord`.
 
         Raises:
             ServiceUnavailable: Kafka does not deliver them.
@@ -127,6 +130,7 @@ def reading_logs(settings: KafkaSettings) -> Iterator[LogReader]:
             isolation_level="read_committed",
             allow_auto_create_topics=False,
         )
+        install(consumer)
         try:
             yield LogReader(admin, consumer)
         finally:

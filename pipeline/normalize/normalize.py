@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.contracts import Columns
-from pipeline.normalize.decode import decode
+from pipeline.normalize.decode import Decoded, decode
 from pipeline.normalize.memory import record_bytes, row_bytes
 from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_row import step_row
@@ -53,7 +53,7 @@ def normalize(records: Sequence[Record], rules: Rules, most: int = sys.maxsize) 
     size = taken = 0
     for record in records:
         value = record.value
-        decoded = decode(value, max_bytes, max_nodes)
+        decoded = _unread(record) if value is None else decode(value, max_bytes, max_nodes)
         own = rules if value is None or len(value) <= unshared else rules.with_share()
         for index, event in enumerate(decoded if isinstance(decoded, list) else (decoded,)):
             row = event if isinstance(event, Unstored) else step_row(event, record, index, own)
@@ -68,6 +68,12 @@ def normalize(records: Sequence[Record], rules: Rules, most: int = sys.maxsize) 
             break
     columns = tuple(zip(*rows, strict=True))
     return Normalized(columns, origins, dead_letters, size + row_bytes(columns), taken)
+
+
+def _unread(record: Record) -> Decoded | list[Decoded]:
+    """Return why a record without a value is no event: it has none, or it was not read."""
+    verdict = record.verdict if isinstance(record, UnreadRecord) else None
+    return verdict or decode(None, 0)
 
 
 def unreadable(records: Sequence[UnreadRecord], detail: str) -> Normalized:

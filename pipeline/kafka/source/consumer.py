@@ -71,8 +71,14 @@ class Troubles:
         self.causes.clear()
 
 
-def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox) -> Any:
+def make_consumer(settings: KafkaSettings, max_records: int, max_record_bytes: int, inbox: Inbox) -> Any:
     """Return a subscribed consumer that has reached the cluster, after `bootstrap_timeout` at the latest.
+
+    Args:
+        settings: where the cluster is, what is read of it, and how to log in.
+        max_records: of one poll.
+        max_record_bytes: of a larger record only the place is read.
+        inbox: gets what rebalances do.
 
     Raises:
         SourceUnavailable: the cluster was not reached.
@@ -97,7 +103,7 @@ def make_consumer(settings: KafkaSettings, max_records: int, inbox: Inbox) -> An
         max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
     )
-    install(consumer)
+    install(consumer, max_record_bytes)
     consumer.subscribe(topics=list(settings.topics), listener=inbox)
     return consumer
 

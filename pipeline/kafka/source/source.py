@@ -29,6 +29,7 @@ from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, c
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS, Recovery
+from pipeline.kafka.unpacking import MAX_RECORD_BYTES
 from pipeline.records import Partition, Record
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,7 @@ class KafkaSource:
         settings: Callable[[], KafkaSettings],
         max_records: int,
         max_unreadable_offsets: int = MAX_UNREADABLE_OFFSETS,
+        max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
         """Prepare; nothing is opened before the first poll.
 
@@ -58,10 +60,12 @@ class KafkaSource:
             settings: read at each connection and when a login fails, so that renewed credentials are used.
             max_records: limit of one poll, if `kafka.poll_records` is not lower.
             max_unreadable_offsets: more damaged offsets than these in a row halt the partition.
+            max_record_bytes: a record that is larger, with key and headers, is delivered as its place.
         """
         self._read_settings = settings
         self._settings = settings()
         self._max_records = min(self._settings.poll_records, max_records)
+        self._max_record_bytes = max_record_bytes
         self._inbox = Inbox()
         self._connecting = Connecting(self._make)
         self._positions = Positions()
@@ -184,7 +188,7 @@ class KafkaSource:
     def _make(self) -> Any:
         """Return a consumer; on the thread that connects."""
         self._settings = self._read_settings()
-        return make_consumer(self._settings, self._max_records, self._inbox)
+        return make_consumer(self._settings, self._max_records, self._max_record_bytes, self._inbox)
 
     def _commit(self, consumer: Any, marks: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
         """Commit; return False where it did not pass and is worth another try.

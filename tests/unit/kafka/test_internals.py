@@ -122,11 +122,11 @@ def test_what_the_constructor_does_not_set_any_more_is_missing(monkeypatch: pyte
 
 def test_without_the_parts_of_the_decoder_the_client_decodes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     class Consumer:
-        _fetcher = type("Fetcher", (), {"PartitionRecords": Fetcher.PartitionRecords})()
+        _fetcher = Fetcher.__new__(Fetcher)
 
     consumer = Consumer()
     install(consumer)
-    assert consumer._fetcher.PartitionRecords is PartitionRecords
+    assert consumer._fetcher.PartitionRecords.func is PartitionRecords
     consumer._fetcher.PartitionRecords = Fetcher.PartitionRecords
     monkeypatch.delattr(Fetcher.PartitionRecords, "_is_batch_aborted")
     with capture_logs() as logged:
