@@ -156,8 +156,6 @@ def test_a_record_that_is_read_again_becomes_the_same_rows_whatever_was_read_bef
     assert column(together, "anomalies") == [[], []]
     assert column(normalize(records[1:], FEW), "step_details") == column(together, "step_details")[1:]
 
-    assert (normalized.origins, normalized.size) == (records, 0)
-
 
 def test_a_record_that_was_not_read_is_dead_lettered_for_what_its_reader_says() -> None:
     verdict = Unstored(Reason.TOO_LARGE, Stage.FETCH, "a record of 9 bytes, at most 8 are read")
