@@ -40,9 +40,8 @@ def test_74_keys_of_900_kb_fill_no_memory_while_clickhouse_hangs(kafka, clickhou
 
 def produce(s: Scenario, events: Iterator[SimulatedEvent]) -> None:
     """Produce events, each with a long key; the truth does not hold the keys."""
-    with closing(
-        KafkaProducer(bootstrap_servers=s.there.kafka.bootstrap, max_request_size=2 * MEGABYTE, compression_type="lz4")
-    ) as producer:
+    packed = {"compression_type": "lz4", "batch_size": 16 * MEGABYTE, "max_request_size": 32 * MEGABYTE}
+    with closing(KafkaProducer(bootstrap_servers=s.there.kafka.bootstrap, linger_ms=200, **packed)) as producer:
         for event in events:
             s.load.produced.append(event)
             producer.send(s.there.topic, key=(event.key or b"") + KEY, value=event.value)
