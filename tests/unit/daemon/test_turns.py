@@ -1,14 +1,14 @@
 """A poll with much work: it is worked off over several turns, in order, and the group is polled in between."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from pipeline.config import BatchSettings
-from pipeline.contracts import Unreadable
+from pipeline.contracts import Columns, Unreadable
 from pipeline.daemon import processor
-from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.normalize.normalize import Normalized, normalize
 from pipeline.records import Partition, Record
 from tests.support.events import completed, wire
@@ -19,7 +19,6 @@ from tests.support.processor_rig import Rig, rig_factory
 SLICE = 10
 FIRST_POLL = 100
 MAX_AGE = 100_000.0
-AWAY = SinkUnavailable("ClickHouse is away", ErrorClass.TRANSIENT)
 ZERO = Partition("run-steps", 0)
 
 
@@ -157,44 +156,70 @@ def test_a_stop_does_not_wait_for_what_is_not_read_and_does_not_commit_it(
     assert late.rig.committed() == len(late.rig.ledger()) == 2 * SLICE
 
 
-def test_a_full_batch_is_exceeded_by_one_slice_at_most(rigs: Callable[..., Rig]) -> None:
+@pytest.fixture
+def hanging() -> Iterator[FakeSink]:
+    """A sink that does not answer an insert before the test ends, or lets go of it by `sink.answer`."""
     sink = FakeSink()
-    sink.down = AWAY
+    insert, answer = sink.insert, threading.Event()
+
+    def hang(columns: Columns, token: str) -> None:
+        answer.wait(60)
+        insert(columns, token)
+
+    sink.insert = hang  # type: ignore[method-assign]
+    sink.answer = answer.set  # type: ignore[attr-defined]
+    yield sink
+    answer.set()
+
+
+def settled(rig: Rig) -> int:
+    """Take turns until nothing more is asked for; return the next offset."""
+    position = -1
+    while position != (position := rig.source.positions.get(ZERO, 0)) or not position:
+        for _ in range(20):
+            rig.clock.advance(1.0)
+            rig.processor.turn()
+    return position
+
+
+def test_a_full_batch_is_exceeded_by_one_slice_at_most(
+    rigs: Callable[..., Rig], hanging: FakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "SLICE", SLICE)
     broker = FakeBroker()
     for _ in range(200):
         broker.produce(wire({"data": [completed(number) for number in range(20)]}))
-    rig = rigs(broker, sink=sink, max_rows=100)
-    rig.turn(lambda: rig.writer.attempts.trouble is not None)
-    for _ in range(50):
-        rig.processor.turn()
-        assert rig.processor.buffered() <= 100 + 20 * processor.SLICE
-    polled = rig.source.positions[ZERO]
-    for _ in range(50):
-        rig.processor.turn()
-    assert rig.source.positions[ZERO] == polled, "nothing more is asked for"
-    sink.down = None
+    rig = rigs(broker, sink=hanging, max_rows=100)
+    assert settled(rig) == FIRST_POLL, "the rest of it waits, and nothing more is asked for"
+    assert rig.processor.buffered() <= 100 + 20 * SLICE
+    hanging.answer()  # type: ignore[attr-defined]
     rig.turn(lambda: rig.committed() == 200)
     assert len(rig.ledger()) == 4_000
 
 
 @pytest.mark.parametrize("where", ["key", "headers", "metadata"])
 def test_no_more_is_read_than_memory_holds_whatever_part_of_a_record_is_heavy(
-    rigs: Callable[..., Rig], where: str
+    rigs: Callable[..., Rig], hanging: FakeSink, where: str
 ) -> None:
-    sink = FakeSink()
-    sink.down = AWAY
     broker = FakeBroker()
-    heavy = {"metadata": {str(number): "x" * 90 for number in range(1_000)}} if where == "metadata" else {}
+    heavy = {"metadata": {str(number): "x" for number in range(1_000)}} if where == "metadata" else {}
     for number in range(500):
         headers = [("h", b"x" * 100_000)] if where == "headers" else ()
         offset = broker.produce(wire(completed(number, **heavy)), headers=headers)
         if where == "key":
             broker.logs[ZERO][offset] = broker.logs[ZERO][offset]._replace(key=b"k" * 100_000)
-    rig = rigs(broker, sink=sink, batch=BatchSettings(max_bytes=5_000_000))
-    rig.turn(lambda: rig.writer.attempts.trouble is not None)
-    for _ in range(50):
-        rig.clock.advance(1.0)
-        rig.processor.turn()
-    assert rig.source.positions[ZERO] <= 100, "two batches, one of them unread"
-    sink.down = None
+    rig = rigs(broker, sink=hanging, batch=BatchSettings(max_bytes=5_000_000))
+    assert settled(rig) <= 150, "two batches of 50, and a slice each"
+    hanging.answer()  # type: ignore[attr-defined]
     rig.turn(lambda: rig.committed() == 500)
+
+
+def test_what_waits_is_not_read_under_the_next_assignment(slow: Callable[[FakeBroker], SlowRig]) -> None:
+    broker = filled(FIRST_POLL)
+    late = slow(broker)
+    late.turn()
+    broker.evict(late.rig.source)
+    while late.turn() < FIRST_POLL:
+        pass
+    (part,) = late.rig.processor._filling.parts.values()
+    assert [record.offset for record in part.records] == list(range(FIRST_POLL))
