@@ -88,6 +88,8 @@ def clickhouse_access(settings: Settings) -> Iterator[str]:
     for host in store.hosts:
         # An entry may leave out what is as in the url.
         yield from _address(host if "://" in host else f"http://{host}", "clickhouse.hosts")
+    if store.proxy is not None:
+        yield from _proxy(store.proxy.get_secret_value())
     yield from _pair("clickhouse", "cert_file", "key_file", store)
     if store.is_embedded:
         yield from _embedded(store)
@@ -102,7 +104,7 @@ def clickhouse_access(settings: Settings) -> Iterator[str]:
 def _embedded(store: ClickHouseSettings) -> Iterator[str]:
     if not store.directory:
         yield "clickhouse.url: chdb: needs a path, such as chdb:./data"
-    for name in _given(store, ("username", "password", "access_token", "access_token_file", "hosts")):
+    for name in _given(store, ("username", "password", "access_token", "access_token_file", "hosts", "proxy")):
         yield f"clickhouse.{name} has no effect with a chdb: url; remove one"
     if store.variant != "single":
         url = store.url.get_secret_value()
@@ -127,6 +129,13 @@ def _address(url: str, name: str) -> Iterator[str]:
     if split is None or split.scheme not in {"http", "https"} or not split.hostname:
         shown = mask_url(url) if "://" in url else "the value"
         yield f"{name}: {shown} is not http[s]://<user>:<password>@<host>:<port>, or in clickhouse.url chdb:PATH"
+
+
+def _proxy(url: str) -> Iterator[str]:
+    split = _split(url)
+    if split is None or split.scheme not in {"http", "https"} or not split.hostname or not split.port:
+        shown = mask_url(url) if "://" in url else "the value"
+        yield f"clickhouse.proxy: {shown} is not http[s]://[<user>:<password>@]<host>:<port>"
 
 
 def _split(url: str) -> SplitResult | None:

@@ -53,13 +53,18 @@ class BufferStatus(BaseModel):
 
 
 class SinkStatus(BaseModel):
-    """State of the inserts into ClickHouse; `most_rows` is None while no insert was rejected as too large."""
+    """State of the inserts into ClickHouse; `most_rows` is None while no insert was too large, else with the cause.
+
+    `pending_migrations` are those of this version that the database has not had, as far as its user may see that.
+    """
 
     available: bool = False
     cause: Text | None = None
     breaker: Text = ""
     failures_in_a_row: Number | None = None
     most_rows: Number | None = None
+    most_rows_cause: Text | None = None
+    pending_migrations: list[Text] = []
 
 
 class ProcessStatus(BaseModel):

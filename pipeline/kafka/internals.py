@@ -2,8 +2,9 @@
 
 Owns the ways around three faults of the client (`Consumer`), and what its public methods do not offer: positions with a
 leader epoch, the ids of topics, the metadata of single topics. The daemon cannot do without any of it, so `require`
-compares the client, which is pinned, with `NEEDED` before it connects. What a faster decoder builds on, and the daemon
-can do without, is in `decoder_internals`; no other file has such uses. For the thread that polls, unless a verb says
+compares the client, which is pinned, with `NEEDED` before it connects. What the membership in the group needs is in
+`group_internals`; what a faster decoder builds on, and the daemon can do without, is in `decoder_internals`; no other
+file has such uses. For the thread that polls, unless a verb says
 otherwise.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import kafka
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.metrics.stats import Total
 from kafka.structs import MemberState, OffsetAndMetadata
 
@@ -55,6 +56,7 @@ class Need(NamedTuple):
 
 
 NEEDED: Final = (
+    Need(KafkaAdminClient, "_manager"),
     Need(KafkaConsumer, "_cluster _coordinator _fetcher _manager _metrics _subscription"),
     Need(ClusterMetadata, "_last_successful_refresh_ms brokers partitions_for_topic request_update topic_id"),
     Need(
@@ -128,6 +130,14 @@ def make_client(client_class: Callable[..., Client], options: Mapping[str, Any])
         for client in made:
             client.close()
         raise
+
+
+def known_brokers(admin: Any) -> int:
+    """Return how many brokers the cluster has, as the admin client learned when it connected; any thread.
+
+    Its own `describe_cluster` fails with a KeyError on the answer of Kafka before 3.7 and of Redpanda.
+    """
+    return len(admin._manager.cluster.brokers())  # noqa: SLF001
 
 
 # the consumer

@@ -67,7 +67,7 @@ class Token(TokenProvider):  # type: ignore[misc]  # kafka-python is not typed
         """
         if self._issuer is not None:
             return self._issuer.token()
-        return self._fixed if self._file is None else self._file.read_text(encoding="utf-8").strip()
+        return self._fixed if self._file is None else self._file.read_text(encoding="utf-8-sig").strip()
 
     def extensions(self) -> Mapping[str, str]:
         """Return what the broker wants to know beside the token, such as its logical cluster."""

@@ -162,6 +162,12 @@ INSERT_RETRIES: Final = Spec(
     "Inserts that were retried, by the class of the error.",
     {"error_class": tuple(ErrorClass)},
 )
+INSERT_SPLITS: Final = Spec(
+    "counter",
+    "runstep_insert_splits_total",
+    "Inserts that were sent again in halves: ClickHouse rejected the size, or larger inserts do not get through to it.",
+    {"error_class": (ErrorClass.SHAPE, ErrorClass.AMBIGUOUS)},
+)
 INGEST_DELAY: Final = Spec(
     "histogram",
     "runstep_ingest_delay_seconds",
@@ -275,6 +281,7 @@ SPECS: Final = (
     INSERT_DURATION,
     INSERT_ROWS,
     INSERT_RETRIES,
+    INSERT_SPLITS,
     INGEST_DELAY,
     BUFFER_ROWS,
     BUFFER_OLDEST,

@@ -97,6 +97,10 @@ class Metrics(Collector):
         """Count a retry of an insert, and why."""
         self._add(catalogue.INSERT_RETRIES, (error_class,), 1)
 
+    def insert_split(self, error_class: ErrorClass) -> None:
+        """Count an insert that was too large, and how that was known: `shape` or `ambiguous`."""
+        self._add(catalogue.INSERT_SPLITS, (error_class,), 1)
+
     def sink_available(self, up: bool) -> None:
         """Set whether ClickHouse accepts inserts."""
         self._set(catalogue.SINK_AVAILABLE, (), int(up))

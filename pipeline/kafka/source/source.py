@@ -22,10 +22,12 @@ from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Change, Progress
-from pipeline.errors import ConfigError, SourceUnavailable
+from pipeline.errors import SourceUnavailable
+from pipeline.kafka.group_internals import settled_generation
 from pipeline.kafka.source.broker_health import BrokerHealth
 from pipeline.kafka.source.connecting import Connecting
-from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, cause_of, make_consumer, name
+from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, cause_of, make_consumer, name, ousted
+from pipeline.kafka.source.ownership import Ownership
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS, Recovery
@@ -54,6 +56,7 @@ class KafkaSource:
         max_records: int,
         max_unreadable_offsets: int = MAX_UNREADABLE_OFFSETS,
         max_record_bytes: int = MAX_RECORD_BYTES,
+        worker_id: str | None = None,
     ) -> None:
         """Prepare; nothing is opened before the first poll.
 
@@ -62,19 +65,22 @@ class KafkaSource:
             max_records: limit of one poll, if `kafka.poll_records` is not lower.
             max_unreadable_offsets: more damaged offsets than these in a row halt the partition.
             max_record_bytes: a record that is larger, with key and headers, is delivered as its place.
+            worker_id: the name in the group of a worker without `kafka.group_instance_id`; see `make_consumer`.
         """
         self._read_settings = settings
         self._settings = settings()
         self._max_records = min(self._settings.poll_records, max_records)
         self._max_record_bytes = max_record_bytes
+        self._worker_id = worker_id
         self._inbox = Inbox()
         self._connecting = Connecting(self._make)
         self._positions = Positions()
         self._partitions = Partitions(self._positions)
         self._recovery = Recovery(self._positions, self._partitions, max_unreadable_offsets)
+        self._ownership = Ownership()
         self._consumer: Any = None
         self._paused = False
-        self._outdated = False
+        self._outdated: str | None = None
         self._commit_timeout_ms = ANSWER_TIMEOUT_MS
         self.halted = self._partitions.halted
         self._troubles = Troubles()
@@ -83,8 +89,8 @@ class KafkaSource:
 
     def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Return what arrived; see `contracts.Source`."""
-        if self._outdated:
-            self._recreate_consumer("credentials were renewed")
+        if self._outdated is not None:
+            self._recreate_consumer(self._outdated)
         if self._consumer is None:
             self._consumer = self._connecting.result(timeout)
             if self._consumer is None:
@@ -99,7 +105,7 @@ class KafkaSource:
             self._partitions.follow(self._inbox)
             self._handle(error)
         self._partitions.follow(self._inbox)
-        self._notice_recreated()
+        self._recovery.notice_recreated(consumer, self._settings.topics)
         untimely = self._start_new()
         timely = {partition: records for partition, records in polled.items() if partition not in untimely}
         self._positions.delivered(timely)
@@ -129,6 +135,11 @@ class KafkaSource:
         """Return whether this is a member of the group, with or without partitions. For any thread."""
         consumer = self._consumer
         return consumer is not None and consumer.group_metadata().state is MemberState.STABLE
+
+    def generation(self) -> int | None:
+        """Return the generation of the group in which this member has its share, None before. For any thread."""
+        consumer = self._consumer
+        return None if consumer is None else settled_generation(consumer)
 
     def pause(self) -> None:
         """Deliver nothing from the next poll on."""
@@ -167,6 +178,8 @@ class KafkaSource:
         if self.brokers.silent():
             self._look_for_credentials()
             return {}
+        if self._settings.group_instance_id or self._worker_id:
+            self._ownership.look_after(consumer, self._settings.topics, ANSWER_TIMEOUT_MS)
         passed = self._positions.passed(consumer, started)
         if passed:
             self._commit(consumer, passed)
@@ -193,7 +206,7 @@ class KafkaSource:
     def _make(self) -> Any:
         """Return a consumer; on the thread that connects."""
         self._settings = self._read_settings()
-        return make_consumer(self._settings, self._max_records, self._max_record_bytes, self._inbox)
+        return make_consumer(self._settings, self._max_records, self._max_record_bytes, self._inbox, self._worker_id)
 
     def _commit(self, consumer: Any, marks: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
         """Commit; return False where it did not pass and is worth another try.
@@ -204,7 +217,8 @@ class KafkaSource:
         try:
             consumer.commit(dict(marks), timeout_ms=self._commit_timeout_ms)
         except FencedInstanceIdError as error:
-            raise self._fenced() from error
+            self._outdated = ousted(self._settings, error)
+            return False
         except (RebalanceInProgressError, CommitFailedError) as error:
             log.debug("commit_deferred", message="the commit is tried again after the next poll", cause=str(error))
             return False
@@ -243,17 +257,6 @@ class KafkaSource:
             consumer.seek(partition, 0)
         return untimely
 
-    def _notice_recreated(self) -> None:
-        """Read a topic that was recreated from its start: the client would continue where it was in the old one."""
-        for topic in self._positions.topics.recreated(self._consumer, self._settings.topics):
-            message = "the topic was deleted and recreated: it is read from its start"
-            log.error("topic_recreated", message=message, topic=topic)
-            self._recovery.recreated(topic)
-            for partition in sorted(self._partitions.started(self._consumer)):
-                if partition.topic == topic:
-                    self._partitions.void(partition)
-                    self._partitions.start_again(partition)
-
     def _handle(self, error: KafkaError) -> None:
         """React to an exception of `poll`, before the next one.
 
@@ -263,7 +266,8 @@ class KafkaSource:
         """
         self._positions.rewind(self._consumer)
         if isinstance(error, FencedInstanceIdError):
-            raise self._fenced() from error
+            self._outdated = ousted(self._settings, error)
+            return
         try:
             if self._recovery.recover(self._consumer, self._settings, error):
                 return
@@ -281,11 +285,8 @@ class KafkaSource:
 
     def _look_for_credentials(self) -> None:
         """Recreate the consumer at the next poll if the settings have changed: it uses those that it was made with."""
-        self._outdated = self._read_settings() != self._settings
-
-    def _fenced(self) -> ConfigError:
-        own = self._settings.group_instance_id
-        return ConfigError(f"another member goes by kafka.group_instance_id {own!r}: give each process its own")
+        if self._read_settings() != self._settings:
+            self._outdated = "credentials were renewed"
 
     def _recreate_consumer(self, cause: str) -> None:
         """Close this consumer; the next one starts at the committed offsets."""
@@ -295,6 +296,7 @@ class KafkaSource:
         self.close()
         # The old consumer keeps the old inbox: what it may still report there does not count.
         self._inbox = Inbox()
+        self._ownership = Ownership()
         self._partitions.withdraw_all()
         self._troubles.clear_all()
-        self._outdated = False
+        self._outdated = None

@@ -52,8 +52,10 @@ class PartitionAccount:
         recreated: offsets that the ledger has with several timestamps: the topic was recreated.
         repeated_rows: rows that are stored twice until ClickHouse merges them; queries do not see them.
         in_flight: offsets in the ledger that are not committed yet.
+        foreign: offsets in the ledger behind the end of the log: they are of an earlier topic, or another cluster.
         gaps: what is not in the ledger, by cause.
         unverified: offsets that are not in the ledger, in more ranges than are looked up in Kafka.
+        looked_up: how many ranges were looked up, where there are more.
     """
 
     partition: Partition
@@ -67,8 +69,10 @@ class PartitionAccount:
     recreated: int = 0
     repeated_rows: int = 0
     in_flight: int = 0
+    foreign: int = 0
     gaps: Sequence[Gap] = ()
     unverified: int = 0
+    looked_up: int = 0
 
     @property
     def lag(self) -> int:
@@ -96,7 +100,14 @@ class PartitionAccount:
         if self.committed is None and self.in_flight:
             problems.append(
                 f"{name}: the ledger has {self.in_flight:,} offsets, but the group has committed none, so nothing is "
-                "audited: correct kafka.group_id, or, if Kafka has deleted the group's offsets, start `runstep run`"
+                "audited: correct kafka.group_id, or, if Kafka has deleted the group's offsets or the topic was "
+                "recreated, start `runstep run`"
+            )
+        if self.unverified:
+            problems.append(
+                f"{name}: {self.unverified:,} offsets are not in the ledger, and whether Kafka holds a record there is "
+                f"unknown: they lie in more than {self.looked_up:,} ranges; to look all of them up, run "
+                f"`runstep audit --max-gaps {self.looked_up + self.unverified}`"
             )
         if self.committed is not None and self.committed > self.log_end:
             problems.append(
@@ -191,8 +202,11 @@ class DeadLetterAccount:
 
     def problems(self) -> list[str]:
         """Return the problems, a sentence each, with the fix."""
+        if self.skipped is not None:
+            # It is no problem where there is nothing to compare, or where they were left out on request.
+            return [f"{self.skipped}; `runstep audit --no-dead-letters` leaves them out"] if self.expected else []
         lacking = self.expected - self.found - self.expired
-        if self.skipped is not None or not lacking:
+        if not lacking:
             return []
         what = f"{lacking:,} dead-lettered offsets have no dead letter in the dead-letter topic"
         fix = "correct dead_letter.topic; if dead letters were deleted, read these records while Kafka holds them"
@@ -221,8 +235,3 @@ class Account:
     def unstable(self) -> int:
         """Offsets that no reader gets yet: they wait until a producer's transaction ends."""
         return sum(part.unstable for part in self.partitions)
-
-    @property
-    def unverified(self) -> int:
-        """Offsets that the ledger lacks and that were not looked up in Kafka."""
-        return sum(part.unverified for part in self.partitions)

@@ -7,18 +7,20 @@ present. Deeper checks, for when everything is present and nothing moves: `group
 
 from pipeline.tools.checks.clickhouse_access import clickhouse_findings
 from pipeline.tools.checks.daemon_answers import daemon_findings
-from pipeline.tools.checks.finding import Finding
+from pipeline.tools.checks.finding import UNKNOWN, Finding, guarded
 from pipeline.tools.checks.group import group_findings
 from pipeline.tools.checks.insert_guarantee import guarantee_findings
 from pipeline.tools.checks.kafka_access import kafka_findings
 from pipeline.tools.checks.offline import offline_findings
 
 __all__ = [
+    "UNKNOWN",
     "Finding",
     "clickhouse_findings",
     "daemon_findings",
     "group_findings",
     "guarantee_findings",
+    "guarded",
     "kafka_findings",
     "offline_findings",
 ]

@@ -33,7 +33,8 @@ STARTING = """\
     "cause": "ClickHouse was not reached yet",
     "breaker": "closed",
     "failures_in_a_row": 0,
-    "most_rows": null
+    "most_rows": null,
+    "most_rows_cause": null
   },
   "halted": {},
   "last_error": {},

@@ -18,13 +18,13 @@ from structlog.testing import capture_logs
 import pipeline
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError
-from pipeline.kafka import connection_internals, decoder_internals, internals
+from pipeline.kafka import connection_internals, decoder_internals, group_internals, internals
 from pipeline.kafka.internals import TESTED_WITH, Need, missing
 from pipeline.kafka.record_batches import PartitionRecords, install
 from pipeline.kafka.source import KafkaSource
 
 PACKAGE = Path(pipeline.__file__).parent
-MODULES = (internals, connection_internals, decoder_internals)
+MODULES = (internals, connection_internals, group_internals, decoder_internals)
 INTERNALS = {Path(str(module.__file__)) for module in MODULES}
 NEEDED = tuple(need for module in MODULES for need in module.NEEDED)
 OTHERS = sorted(set(PACKAGE.rglob("*.py")) - INTERNALS)
@@ -88,7 +88,7 @@ def test_no_class_uses_or_overrides_what_it_inherits_of_the_clients_private_part
     assert not {name for name in methods if private(name)} & clients
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
 def test_the_self_test_knows_every_private_part_that_is_used(module: Any) -> None:
     tree = parsed(Path(module.__file__))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and private(node.attr)}

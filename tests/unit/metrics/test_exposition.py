@@ -80,6 +80,8 @@ def test_exemplars_are_in_openmetrics_only(registry, metrics):
         pytest.param("r", "s\ud800", None, id="not text"),
         pytest.param("r\n", "s", {"step_id": "s"}, id="the run is not text"),
         pytest.param('r"\\', "step é", {"step_id": "step é"}, id="the run would have to be escaped"),
+        pytest.param("bob@example.org", "s", {"step_id": "s"}, id="the run is an address"),
+        pytest.param("r", "ghp_" + "a1B2" * 9, None, id="the step is a key"),
     ],
 )
 def test_an_exemplar_is_cut_to_what_openmetrics_allows(registry, metrics, run_id, step_id, labels):

@@ -35,6 +35,7 @@ CONTRACT = {
     "runstep_insert_duration_seconds": ("histogram", {"outcome"}),
     "runstep_insert_rows": ("histogram", set()),
     "runstep_insert_retries_total": ("counter", {"error_class"}),
+    "runstep_insert_splits_total": ("counter", {"error_class"}),
     "runstep_ingest_delay_seconds": ("histogram", set()),
     "runstep_buffer_rows": ("gauge", set()),
     "runstep_buffer_oldest_timestamp_seconds": ("gauge", set()),
@@ -222,6 +223,8 @@ def test_an_insert_is_counted_by_how_it_ended(metrics, value):
     assert value("runstep_insert_rows_sum") == 500
     metrics.insert_retried(ErrorClass.TRANSIENT)
     assert value("runstep_insert_retries_total", error_class="transient") == 1
+    metrics.insert_split(ErrorClass.AMBIGUOUS)
+    assert value("runstep_insert_splits_total", error_class="ambiguous") == 1
 
 
 def test_gauges_show_the_last_value(metrics, value):
