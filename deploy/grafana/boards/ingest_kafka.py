@@ -59,7 +59,12 @@ def _quotas() -> Any:
             "slows reading.",
             "s",
         ),
-        [promql(f"sum by (instance) (rate(runstep_throttled_seconds_total{{{DAEMONS}}}[$__rate_interval]))", "{{instance}}")],
+        [
+            promql(
+                f"sum by (instance) (rate(runstep_throttled_seconds_total{{{DAEMONS}}}[$__rate_interval]))",
+                "{{instance}}",
+            )
+        ],
     ).span(6)
 
 
