@@ -1,8 +1,8 @@
 """The source: a kafka-python consumer that loses nothing silently.
 
-Owns the answers to the client's traps: no automatic commit, no automatic reset (the only policy that reports lost
-offsets), no deserializers, callbacks that only enqueue, and a pause that also covers partitions which come later. Only
-the owner's thread calls it, but for `joined` and the attributes. Observed with kafka-python 3.0.12 on Kafka 4.3.
+Owns the answers to the client's traps: no automatic commit or reset (the only policy that reports lost offsets), no
+deserializers, callbacks that only enqueue, a pause that also covers partitions which come later. For the owner's thread,
+but for `joined` and the attributes. Observed with kafka-python 3.0.12 on Kafka 4.3.
 """
 
 import time
@@ -47,7 +47,7 @@ class KafkaSource:
     Attributes:
         halted: partitions that are not read on, with the cause.
         troubles: what does not work (`commit`, `start`, `brokers`, `topics`), with the cause; poll shows none of it.
-        brokers: what else is noticed about them: quotas, producers that leave transactions open.
+        brokers: what else is noticed: quotas, open transactions, members of other programs.
     """
 
     def __init__(
@@ -248,8 +248,7 @@ class KafkaSource:
                 unstarted.discard(waiting.pop(0))
             self._troubles.clear("start")
         except KafkaError as error:
-            why = self.brokers.why(consumer, error)
-            self._troubles.raise_("start", f"new partitions wait for their committed offset: {why}")
+            self._troubles.raise_("start", f"new partitions have no offset yet: {self.brokers.why(consumer, error)}")
         consumer.resume(*(untimely & self._partitions.flowing(consumer)))
         for partition in waiting:
             consumer.pause(partition)
