@@ -21,7 +21,7 @@ from pipeline.records import Partition, Record
 from tests.simulation.broker import Broker
 from tests.simulation.history import History, Violation
 from tests.simulation.network import Network
-from tests.simulation.scheduler import Actor, Scheduler, VirtualClock
+from tests.simulation.scheduler import Actor, OwnersClock, Scheduler, VirtualClock
 from tests.simulation.source import SimulatedSource
 from tests.simulation.store import DeadLetter, Server, SimulatedDeadLetters, SimulatedSink
 
@@ -181,7 +181,7 @@ class Process:
         self.source = SimulatedSource(
             servers.broker, servers.scheduler, self.network, own.kafka, own.batch.max_rows, self.worker_id
         )
-        self.processor = Processor(self.source, self.writer, self.metrics, clock, own)
+        self.processor = Processor(self.source, self.writer, self.metrics, OwnersClock(servers.scheduler), own)
         self.network.on_delivery = self._check_memory
         self._actors: list[Actor] = [
             servers.scheduler.spawn(f"{name}.owner", self._own),
