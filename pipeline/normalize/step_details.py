@@ -84,8 +84,10 @@ def _redacted(details: StepDetails, content: str) -> StepDetails:
     text = redact(details.text)
     if text == details.text and content != "none":
         return details
-    kind, message_id, *lists = details[:-1]
-    return StepDetails(redact(kind), redact(message_id), *([redact(name) for name in names] for names in lists), text)
+    types, names, ids = (
+        [redact(name) for name in names] for names in (details.tool_types, details.tool_names, details.tool_call_ids)
+    )
+    return StepDetails(redact(details.kind), redact(details.message_id), types, names, ids, text)
 
 
 def _plain_message(details: dict[str, Any], content: str) -> StepDetails | None:

@@ -262,7 +262,7 @@ def _metadata(metadata: Any, rules: Rules, anomalies: list[str]) -> dict[str, st
     if not isinstance(metadata, dict):
         anomalies.append("metadata_repaired")
         return {}
-    texts = {}
+    texts: dict[str, str] = {}
     for key, value in metadata.items():
         text = value
         if type(value) is not str:
