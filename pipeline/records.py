@@ -51,18 +51,6 @@ class Record(Protocol):
         """The headers as sent, in order, names may repeat."""
 
 
-class UnreadRecord(NamedTuple):
-    """What stands for a record that Kafka holds but no client can read: its place, and nothing else."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int = -1
-    key: bytes | None = None
-    value: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
-
-
 FUTURE_TOLERANCE_MS: Final = 3_600_000
 """How far a stamp may lie after the record's own before it is doubted: clocks differ, by less than an hour."""
 
@@ -167,6 +155,19 @@ class Unstored(NamedTuple):
     step_id: str = ""
     run_id: str = ""
     thread_id: str = ""
+
+
+class UnreadRecord(NamedTuple):
+    """What stands for a record that is not read although Kafka holds it: its place; and why, if not for damage."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int = -1
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+    verdict: Unstored | None = None
 
 
 _LEDGER_WIDTH: Final = 12

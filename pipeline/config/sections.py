@@ -91,6 +91,9 @@ class ClickHouseSettings(Section):
     """Name to expect in the server's certificate, where it is not the url's host."""
     verify: bool = True
     """Whether the server's certificate is checked; `false` allows impersonation."""
+    proxy: Annotated[SecretStr | None, Rotates()] = None
+    """`http[s]://[user:password@]host:port` of a proxy on the way to `url`. Those of the environment (`HTTP_PROXY`,
+    `HTTPS_PROXY`) are not used."""
     connect_timeout: Seconds = 10.0
     """Seconds to wait for a connection."""
     insert_timeout: Seconds = 60.0

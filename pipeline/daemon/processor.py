@@ -45,6 +45,7 @@ class Processor:
 
     def __init__(self, source: Source, writer: Writer, metrics: Metrics, clock: Clock, settings: Settings) -> None:
         self._stopping = False
+        self._held = False
         self._never = threading.Event()
         self._source = source
         self._writer = writer
@@ -71,6 +72,15 @@ class Processor:
     def stop(self) -> None:
         """Ask for the end; from any thread, and from a signal handler, hence without a lock."""
         self._stopping = True
+
+    def hold(self) -> None:
+        """Join the group and read nothing until `release`; before `run`."""
+        self._held = True
+        self._source.pause()
+
+    def release(self) -> None:
+        """Read from now on; from any thread."""
+        self._held = False
 
     def turn(self) -> None:
         """Do once what the daemon does all the time."""
@@ -199,8 +209,8 @@ class Processor:
             self._filling.drop(partition)
 
     def _pause_or_resume(self) -> None:
-        """Pause delivery, not polling, while the sink is in trouble or two batches are full."""
-        if self._draining or self._writer.attempts.trouble is not None or self._full():
+        """Pause delivery, not polling, while it is held, the sink is in trouble, or two batches are full."""
+        if self._held or self._draining or self._writer.attempts.trouble is not None or self._full():
             self._source.pause()
         else:
             self._source.resume()
@@ -217,8 +227,12 @@ class Processor:
         self._metrics.source_available(up=reads and self.source_trouble is None and not self._source.troubles)
 
     def status(self) -> Mapping[str, Mapping[str, int | None]]:
-        """Return position, committed offset and lag by partition, for /status. For any thread."""
+        """Return where each partition is read, for /status. For any thread."""
         return self.assignments.places()
+
+    def held(self) -> bool:
+        """Return whether nothing is read before `release`. For any thread."""
+        return self._held
 
     def buffered(self) -> int:
         """Return the number of rows not yet submitted to the writer. For any thread."""

@@ -8,12 +8,14 @@ from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.admin import OffsetSpec
 from kafka.errors import InvalidTopicError, KafkaError, NoError, UnknownTopicOrPartitionError, for_code
 from kafka.structs import TopicPartition
 
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError, ServiceUnavailable
 from pipeline.kafka.client import client_options, connect
+from pipeline.kafka.record_batches import install
 
 MAX_GAP_OFFSETS: Final = 20_000
 """Between two wanted offsets that are not further apart, the log is read; across a wider gap the reader seeks."""
@@ -67,8 +69,20 @@ class LogReader:
             starts = self._consumer.beginning_offsets(partitions, timeout_ms=_ANSWER_TIMEOUT_MS)
             return starts, self._consumer.end_offsets(partitions, timeout_ms=_ANSWER_TIMEOUT_MS)
 
+    def high_watermarks(self, partitions: Sequence[TopicPartition]) -> dict[Any, int]:
+        """Return where each log ends, with the records of transactions that are still open.
+
+        Raises:
+            ServiceUnavailable: Kafka does not answer.
+        """
+        with answering():
+            found = self.admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+        return {part: place.offset for part, place in found.items()}
+
     def read(self, part: TopicPartition, start: int, end: int) -> Iterator[Any]:
         """Yield the records from one offset to the one before another; one such reading at a time.
+
+        Of a record larger than `unpacking.MAX_RECORD_BYTES` it is an `UnreadRecord`.
 
         Raises:
             ServiceUnavailable: Kafka does not deliver them.
@@ -127,6 +141,7 @@ def reading_logs(settings: KafkaSettings) -> Iterator[LogReader]:
             isolation_level="read_committed",
             allow_auto_create_topics=False,
         )
+        install(consumer)
         try:
             yield LogReader(admin, consumer)
         finally:

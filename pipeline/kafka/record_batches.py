@@ -1,29 +1,32 @@
 """Decodes Kafka's record batches twice as fast as the client does; compared with its decoder at every start.
 
-Owns the class that turns a fetched chunk into records. It reads the varints in place, makes records of the seven fields
-that are used (a null header is an empty one), says where a damaged batch ends, and raises the same error again after
-one, where the client's decoder loops without end. Decompression, checksums, aborted transactions and old message
-formats stay the client's, behind `decoder_internals`. Format: Kafka protocol guide, record batch v2.
+Owns the class that turns a fetched chunk into records, by `unpacking`: seven fields of each are used (a null header is
+an empty one). It lets a poll end after `POLL_BYTES`, says where a damaged batch ends, and raises the same error again
+after one, where the client's decoder loops without end. Checksums, aborted transactions and old message formats stay
+the client's, behind `decoder_internals`.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final
 
 import structlog
 from kafka import TopicPartition
-from kafka.errors import CorruptRecordError, UnsupportedCodecError
+from kafka.errors import CorruptRecordError
 
 from pipeline.kafka import decoder_internals
-from pipeline.kafka.decoder_internals import CLIENT_DECODER, Decoder, encoded, fetched, uncompressed
+from pipeline.kafka.decoder_internals import CLIENT_DECODER, Decoder, encoded, fetched, old_batch_bytes
+from pipeline.kafka.decompression import pieces
 from pipeline.kafka.internals import lacks, missing
+from pipeline.kafka.unpacking import FULL, MAX_RECORD_BYTES, POLL_BYTES, PollRoom, unpacked
 
 log = structlog.get_logger(__name__)
 
 _MAGIC_V2: Final = 2
-_MORE: Final = 0x80
-_LOG_APPEND_TIME: Final = 1
-_FAULTS_OF_THIS_HOST: Final = (UnsupportedCodecError, ImportError, NotImplementedError, MemoryError)
-"""Errors caused by this host (missing codec, memory), not by the batch: halt, never dead-letter."""
+
+MAX_OLD_BYTES: Final = 32 << 20
+"""Bytes that a message of an old format may become: the client's decoder holds all of them at once."""
 
 
 class DamagedBatch(CorruptRecordError):  # type: ignore[misc]  # kafka-python is not typed
@@ -44,36 +47,44 @@ class DamagedBatch(CorruptRecordError):  # type: ignore[misc]  # kafka-python is
         self.claimed = claimed
 
 
-class KafkaRecord(NamedTuple):
-    """A Kafka message; `records.Record`."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
-
-
 class PartitionRecords(Decoder):
     """A fetched chunk of one partition, handed out record by record. Used on the polling thread."""
 
     _failure: Exception | None = None
     _batch: Any = None
 
-    def __init__(self, fetch_offset: int, tp: TopicPartition, records: Any, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        fetch_offset: int,
+        tp: TopicPartition,
+        records: Any,
+        *arguments: Any,
+        max_bytes: int = MAX_RECORD_BYTES,
+        room: PollRoom | None = None,
+        **options: Any,
+    ) -> None:
         """Wrap a chunk; one without a batch is over at once.
 
         The client would take the position from it, with no leader epoch, and with that lose the means to notice that
         the log was truncated.
+
+        Args:
+            fetch_offset: of the first record that is wanted.
+            tp: whose chunk it is.
+            records: the chunk.
+            arguments: of the client's decoder.
+            max_bytes: of a larger record only the place is handed out.
+            room: of the consumer's polls.
+            options: of the client's decoder.
         """
+        self._max_bytes = max_bytes
+        self._room = room or PollRoom(sys.maxsize)
         super().__init__(fetch_offset, tp, records, *arguments, **options)
         if not records.has_next():
             self.drain()
 
     def take(self, n: int | None = None) -> list[Any]:
-        """Return the next `n` records; where the chunk is damaged, raise the same error at every call.
+        """Return the next `n` records, or fewer that fill the poll; at damage, raise the same error at every call.
 
         A damaged chunk is over for the client, which then asks for the same offset again.
 
@@ -83,12 +94,11 @@ class PartitionRecords(Decoder):
         if self._failure is not None:
             raise self._failure
         try:
-            records: list[Any] = super().take(n)
+            return self.take_until(FULL, n)
         except Exception as error:  # noqa: BLE001 - codecs raise whatever they like
             self._failure = self._named(error)
             self.drain()
             raise self._failure from (None if self._failure is error else error)
-        return records
 
     def _named(self, error: Exception) -> Exception:
         """Return an error that names the partition that cannot be read on, and the offsets if they are known."""
@@ -97,7 +107,7 @@ class PartitionRecords(Decoder):
             text = f"{place} at offset {self.next_fetch_offset}: {type(error).__name__}: {error}"
         if isinstance(error, DamagedBatch):
             return error
-        if isinstance(error, CorruptRecordError) and self._batch is not None:
+        if isinstance(error, CorruptRecordError | IndexError) and self._batch is not None:
             # The checksum is right: the end that the batch states is the one that the producer wrote.
             behind = self._batch.next_offset
             return DamagedBatch(self.topic_partition, self._unread_from(0), behind, behind, text)
@@ -121,19 +131,23 @@ class PartitionRecords(Decoder):
         return DamagedBatch(self.topic_partition, first, behind, batch.next_offset, text)
 
     def records_of(self, tp: TopicPartition, chunk: Any, *deserializers: Any) -> Iterator[Any]:
-        """Yield the records of the chunk; message formats before v2 take the client's way."""
+        """Yield the records of the chunk, and `FULL`; message formats before v2 take the client's way."""
+        room = self._room
         while (batch := chunk.next_batch()) is not None:
             if batch.magic != _MAGIC_V2:
-                yield from super().records_of(tp, _Chain(batch, chunk), *deserializers)
+                yield from super().records_of(tp, _Chain(tp, batch, chunk, self._unread_from(0)), *deserializers)
                 return
             if self.check_crcs and not batch.validate_crc():
                 raise self._damaged(batch, chunk)
             self._batch = batch
             self.leader_epoch = batch.leader_epoch
             if not self.is_hidden(batch):
-                for record in unpacked(tp, batch):
-                    self.next_fetch_offset = record.offset + 1
+                for record in unpacked(tp, batch, self._max_bytes, room):
+                    if record is not FULL:
+                        self.next_fetch_offset = record.offset + 1
                     yield record
+                    if room.left <= 0:
+                        yield FULL
                 self.records_read += batch.records_count
                 self.bytes_read += batch.size_in_bytes
             self.next_fetch_offset = batch.next_offset
@@ -142,97 +156,52 @@ class PartitionRecords(Decoder):
 
 
 class _Chain:
-    """A chunk whose next batch was already taken out."""
+    """A chunk of old messages whose first was already taken out; one that becomes too much is damage."""
 
-    def __init__(self, first: Any, rest: Any) -> None:
+    def __init__(self, tp: TopicPartition, first: Any, rest: Any, start: int) -> None:
+        self._tp = tp
         self._first = first
         self._rest = rest
+        self._start = start
 
     def next_batch(self) -> Any:
-        """Return the batch that was taken out, then the others."""
-        first, self._first = self._first, None
-        return first if first is not None else self._rest.next_batch()
+        """Return the message that was taken out, then the others.
+
+        Raises:
+            DamagedBatch: it holds more than `MAX_OLD_BYTES`.
+        """
+        batch, self._first = self._first or self._rest.next_batch(), None
+        if batch is not None and batch.magic != _MAGIC_V2:
+            behind = batch.base_offset + 1
+            if _is_too_much(batch):
+                text = f"{self._tp} at offset {self._start}: an old message holds more than {MAX_OLD_BYTES} bytes"
+                raise DamagedBatch(self._tp, self._start, behind, behind, text)
+            self._start = max(self._start, behind)
+        return batch
 
 
-def unpacked(tp: TopicPartition, batch: Any) -> Iterator[KafkaRecord]:
-    """Yield the records of a plain v2 batch.
+def _is_too_much(batch: Any) -> bool:
+    codec, packed = old_batch_bytes(batch)
+    left = MAX_OLD_BYTES
+    for piece in pieces(codec, packed) if codec else ():
+        left -= len(piece)
+        if left < 0:
+            return True
+    return False
 
-    Raises:
-        CorruptRecordError: it cannot be decompressed, or lengths do not add up.
-        Exception: its codec is not at hand here.
+
+def install(consumer: Any, max_bytes: int = MAX_RECORD_BYTES) -> None:
+    """Let `PartitionRecords` decode for this consumer, if it reads what the client's own decoder reads.
+
+    Args:
+        consumer: a consumer that was not polled yet.
+        max_bytes: of a larger record only the place is read.
     """
-    try:
-        data, pos = uncompressed(batch)
-    except _FAULTS_OF_THIS_HOST:
-        raise
-    except Exception as error:
-        raise CorruptRecordError(f"{tp} at offset {batch.base_offset}: {type(error).__name__}: {error}") from error
-    topic, partition, base = tp.topic, tp.partition, batch.base_offset
-    appended = batch.max_timestamp if batch.timestamp_type == _LOG_APPEND_TIME else None
-    first = batch.first_timestamp
-    try:
-        for _ in range(batch.records_count):
-            size, pos = _varint(data, pos)
-            end = pos + size
-            delta, pos = _varint(data, pos + 1)
-            number, pos = _varint(data, pos)
-            key, pos = _bytes(data, pos)
-            value, pos = _bytes(data, pos)
-            headers: Sequence[tuple[str, bytes]] = ()
-            if data[pos]:
-                headers, pos = _headers(data, pos)
-            else:
-                pos += 1
-            if pos != end:
-                raise CorruptRecordError(f"{tp} offset {base + number}: {pos - end} bytes beyond the record's end")
-            timestamp = first + delta if appended is None else appended
-            yield KafkaRecord(topic, partition, base + number, timestamp, key, value, headers)
-    except (IndexError, UnicodeDecodeError) as error:
-        raise CorruptRecordError(f"{tp} after offset {base}: broken record: {error}") from error
-    if pos != len(data):
-        raise CorruptRecordError(f"{tp} at offset {base}: {len(data) - pos} bytes after the last record")
-
-
-def _varint(data: bytes, pos: int) -> tuple[int, int]:
-    """Return a zigzag varint and the position behind it."""
-    byte = data[pos]
-    pos += 1
-    if byte < _MORE:
-        return byte >> 1 ^ -(byte & 1), pos
-    number, shift = byte & 0x7F, 7
-    while True:
-        byte = data[pos]
-        pos += 1
-        number |= (byte & 0x7F) << shift
-        if byte < _MORE:
-            return number >> 1 ^ -(number & 1), pos
-        shift += 7
-
-
-def _bytes(data: bytes, pos: int) -> tuple[bytes | None, int]:
-    size, pos = _varint(data, pos)
-    if size < 0:
-        return None, pos
-    end = pos + size
-    return data[pos:end], end
-
-
-def _headers(data: bytes, pos: int) -> tuple[tuple[tuple[str, bytes], ...], int]:
-    count, pos = _varint(data, pos)
-    headers = []
-    for _ in range(count):
-        name, pos = _bytes(data, pos)
-        value, pos = _bytes(data, pos)
-        # A name that is no text is spelled somehow: the record is worth more than it.
-        headers.append(((name or b"").decode(errors="replace"), value or b""))
-    return tuple(headers), pos
-
-
-def install(consumer: Any) -> None:
-    """Let `PartitionRecords` decode for this consumer, if it reads what the client's own decoder reads."""
     fault = _fault(consumer)
     if fault is None:
-        decoder_internals.set_decoder(consumer, PartitionRecords)
+        room = PollRoom()
+        decoder_internals.set_decoder(consumer, partial(PartitionRecords, max_bytes=max_bytes, room=room))
+        decoder_internals.limit_polls(consumer, partial(setattr, room, "left", POLL_BYTES), lambda: room.left <= 0)
     else:
         log.warning("decoder_fallback", message="records are decoded by the client's own, slower decoder", cause=fault)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.contracts import Columns
-from pipeline.normalize.decode import decode
+from pipeline.normalize.decode import Decoded, decode
 from pipeline.normalize.step_row import Rules, step_row
 from pipeline.records import InvalidRecord, Reason, Record, Stage, UnreadRecord, Unstored, ledger_row, set_aside
 from schemas.row import Row
@@ -47,7 +47,7 @@ def normalize(records: Sequence[Record], rules: Rules) -> Normalized:
     size = 0
     for record in records:
         value = record.value
-        decoded = decode(value, max_bytes)
+        decoded = _unread(record) if value is None else decode(value, max_bytes)
         size += len(value or b"")
         for index, event in enumerate(decoded if isinstance(decoded, list) else (decoded,)):
             row = event if isinstance(event, Unstored) else step_row(event, record, index, rules)
@@ -57,6 +57,12 @@ def normalize(records: Sequence[Record], rules: Rules) -> Normalized:
             rows.append(row)
             origins.append(record)
     return Normalized(tuple(zip(*rows, strict=True)), origins, dead_letters, size)
+
+
+def _unread(record: Record) -> Decoded | list[Decoded]:
+    """Return why a record without a value is no event: it has none, or it was not read."""
+    verdict = record.verdict if isinstance(record, UnreadRecord) else None
+    return verdict or decode(None, 0)
 
 
 def unreadable(records: Sequence[UnreadRecord], detail: str) -> Normalized:

@@ -273,6 +273,8 @@ def test_51_another_program_in_the_group_is_named_and_what_it_held_is_read_when_
             execute(["doctor", "--json", "--url", s.daemon.address])
             checks = json.loads(capsys.readouterr().out)["checks"]
             assert any("stranger" in each["detail"] and each["level"] == "warning" for each in checks), checks
+            # The member that leads the group sees the others: the first one that came.
+            until(lambda: any("'stranger' in group" in remark for remark in status(s.daemon)["remarks"]), s.daemon.log)
             s.load.go_on(500)
         s.judge()
 

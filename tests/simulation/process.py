@@ -83,6 +83,7 @@ class Servers:
         self.dead_letters = dead_letters
         self.history = history
         self.scheduler = scheduler
+        self.static = False
         self.draw_fault: Callable[[str], str] = lambda _: ""
 
 
@@ -176,7 +177,10 @@ class Process:
             ),
             own.normalize.counted_steps,
         )
-        self.source = SimulatedSource(servers.broker, servers.scheduler, self.network, own.kafka, own.batch.max_rows)
+        self.worker_id = f"worker-{slot}" if servers.static else None
+        self.source = SimulatedSource(
+            servers.broker, servers.scheduler, self.network, own.kafka, own.batch.max_rows, self.worker_id
+        )
         self.processor = Processor(self.source, self.writer, self.metrics, clock, own)
         self.network.on_delivery = self._check_memory
         self._actors: list[Actor] = [

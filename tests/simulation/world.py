@@ -43,11 +43,14 @@ class World:
         self.broker = Broker(plan.partitions, lambda: self.scheduler.now)
         self.store = Server(plan.window)
         self.store.ledger_first = plan.ledger_first
+        self.store.carried = plan.carried
         self.store.refuse = lambda row: row["step_id"].startswith(POISON)
         dead_letters: list[DeadLetter] = []
         self.history = History(self.broker, self.store, dead_letters)
         self.servers = Servers(self.broker, self.store, dead_letters, self.history, self.scheduler)
         self.servers.draw_fault = self._draw_fault
+        # Every second world has workers: static members, whose next process takes their place.
+        self.servers.static = seed % 2 == 1
         self.broker.on_commit = self._accept
         self.processes: list[Process] = []
         self.slots: list[Process | None] = []

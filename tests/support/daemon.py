@@ -16,6 +16,7 @@ or of a runstep.toml reaches the process.
 import ctypes
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -104,6 +105,15 @@ class Daemon:
             )
         if wait:
             self.wait_until_ready()
+
+    def limit_memory(self, size: int) -> None:
+        """Let the kernel give the running process no more than so many bytes of data."""
+        resource.prlimit(self.pid, resource.RLIMIT_DATA, (size, size))
+
+    def peak_memory(self) -> int:
+        """Return the most bytes of memory that the running process ever held at once."""
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        return int(text.partition("VmHWM:")[2].split()[0]) * 1024
 
     def wait_until_ready(self, timeout: float = START_TIMEOUT) -> None:
         """Wait until /readyz says 200."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from kafka.structs import TopicPartition
 
 from pipeline.kafka.log_reader import LogReader, TopicMissing
-from pipeline.records import Stage
+from pipeline.records import Reason, Stage, UnreadRecord
 from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity
 
 
@@ -70,19 +70,23 @@ class Originals:
     def _found(self, dead_letter: DeadLetter, record: Any) -> Found:
         if record is None:
             return Found(None, cause="the dead letter is no longer in the dead-letter topic")
-        if dead_letter.stage == Stage.FETCH:
+        if dead_letter.stage == Stage.FETCH and dead_letter.reason != Reason.TOO_LARGE:
             return Found(record, cause="the daemon could not read the record, so the dead letter has no value")
-        if not dead_letter.sha256:
-            return Found(record, record)
-        return self._at_origin(dead_letter, record)
+        if dead_letter.stage == Stage.FETCH or dead_letter.sha256:
+            return self._at_origin(dead_letter, record)
+        return Found(record, record)
 
     def _at_origin(self, dead_letter: DeadLetter, record: Any) -> Found:
         topic, partition, offset, timestamp, _ = dead_letter.identity
         cut = f"the dead letter holds only the first part of {dead_letter.size:,} bytes, and"
+        if not dead_letter.sha256:
+            cut = "the dead letter of a record that is too large holds no value, and"
         if partition >= self.partitions(topic):
             return Found(record, cause=f"{cut} its origin is gone")
         for original in self._reader.at(TopicPartition(topic, partition), [offset]):
-            same = hashlib.sha256(original.value or b"").hexdigest() == dead_letter.sha256
+            if isinstance(original, UnreadRecord):
+                return Found(record, cause=f"{cut} its origin is too large to be read here, too")
+            same = dead_letter.sha256 in {"", hashlib.sha256(original.value or b"").hexdigest()}
             if same and original.timestamp == timestamp:
                 return Found(record, original)
             return Found(record, cause=f"{cut} its origin holds another record now")

@@ -127,6 +127,7 @@ class TestWorkers:
             worker.publish(counts_of_a_batch())
             worker.assigned(number + 1)
             worker.lag(Partition("run-steps", number), 10 + number)
+            worker.unstable(Partition("run-steps", number), 500 + number)
             merged.update(name, self.sent(worker))
         value = scraped.get_sample_value
         tool_calls = {"type": "tool_calls", "status": "completed"}
@@ -135,6 +136,7 @@ class TestWorkers:
         assert value("runstep_step_duration_seconds_sum", tool_calls) == pytest.approx(2_000.9)
         assert value("runstep_assigned_partitions", {"worker": "b"}) == 2
         assert value("runstep_consumer_lag_records", {"topic": "run-steps", "partition": "1", "worker": "b"}) == 11
+        assert value("runstep_unstable_records", {"topic": "run-steps", "partition": "1", "worker": "b"}) == 501
         assert value("process_resident_memory_bytes", {"worker": "a"}) > 0
         assert value("process_resident_memory_bytes", {"worker": "supervisor"}) > 0
         assert merged.totals() == {"stored": 10, "dead_lettered": 2, "ignored": 4}

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.normalize.normalize import Normalized, Rules, normalize, unreadable
-from pipeline.records import Record, UnreadRecord
+from pipeline.records import Reason, Record, Stage, UnreadRecord, Unstored
 from schemas.row import INDEX, INGEST_COLUMNS
 from tests.support.events import completed, step, wire
 from tests.support.fakes.kafka import FakeRecord
@@ -58,3 +58,15 @@ def test_offsets_that_no_client_can_read_are_dead_lettered_by_their_place() -> N
         (one, "fetch", "CRC mismatch") for one in records
     ]
     assert (normalized.origins, normalized.size) == (records, 0)
+
+
+def test_a_record_that_was_not_read_is_dead_lettered_for_what_its_reader_says() -> None:
+    verdict = Unstored(Reason.TOO_LARGE, Stage.FETCH, "a record of 9 bytes, at most 8 are read")
+    unread = UnreadRecord("run-steps", 0, 6, 1_764_000_000_000, verdict=verdict)
+    records: list[Record] = [record(5, wire(completed())), unread, record(7, None)]
+    normalized = normalize(records, Rules())
+    assert column(normalized, "kafka_offset") == [5, 6, 7]
+    assert column(normalized, "outcome") == ["stored", "dead_lettered", "ignored"]
+    assert column(normalized, "reason") == ["", "too_large", "tombstone"]
+    (dead_letter,) = normalized.dead_letters
+    assert (dead_letter.record, dead_letter.stage, dead_letter.detail) == (unread, "fetch", verdict.detail)

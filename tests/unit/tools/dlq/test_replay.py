@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.records import Reason, Stage
+from pipeline.records import Reason, Stage, UnreadRecord
 from pipeline.tools.dlq import Identity, OnError, Origins, ReplayOutcome, ReplayPolicy, Selection, dead_letter_of
 from pipeline.tools.dlq.dead_letter_records import marker_of
 from pipeline.tools.dlq.replay import Replay, SliceLimits
@@ -67,14 +67,6 @@ def test_each_partition_with_a_copy_gets_a_marker(log: Log) -> None:
     log.dead_letter(5, lies_in=1)
     log.replay(ReplayPolicy())
     assert [record.partition for record in log.written[0] if record.topic == DEAD_LETTERS] == [0, 1]
-
-
-def test_dead_letters_of_so_many_refusals_are_left_alone(log: Log) -> None:
-    for attempts in range(4):
-        log.dead_letter(attempts, headers=(("runstep-attempt", str(attempts).encode()),))
-    result = log.replay(ReplayPolicy(max_attempts=3))
-    assert (result.exhausted, result.failed) == (2, False)
-    assert sorted(dict(record.headers)["runstep-attempt"] for record in log.returned()) == [b"1", b"2"]
 
 
 def test_another_topic_is_written_by_key(log: Log) -> None:
@@ -198,6 +190,22 @@ def test_a_head_alone_never_comes_back(log: Log, fields: dict[str, Any], cause: 
     cut(log, **fields)
     ((_, why),) = log.replay(ReplayPolicy()).failures
     assert why == f"the dead letter holds only the first part of 13 bytes, and {cause}"
+    assert log.returned() == []
+
+
+def test_a_record_that_was_too_large_to_be_read_comes_back_from_its_origin(log: Log) -> None:
+    log.append(ORIGIN, 0, b"key", b"a large value", [("trace", b"1")])
+    log.dead_letter(0, stage=Stage.FETCH, reason=Reason.TOO_LARGE, key=None, value=None, timestamp=NOW)
+    log.replay(ReplayPolicy())
+    (back,) = log.returned()
+    assert (back.key, back.value, dict(back.headers)["trace"]) == (b"key", b"a large value", b"1")
+
+
+def test_a_record_that_is_too_large_for_the_replay_too_does_not_come_back_empty(log: Log) -> None:
+    log.topics[ORIGIN][0].append(UnreadRecord(ORIGIN, 0, 0, NOW))
+    log.dead_letter(0, stage=Stage.FETCH, reason=Reason.TOO_LARGE, key=None, value=None, timestamp=NOW)
+    ((_, why),) = log.replay(ReplayPolicy()).failures
+    assert "too large to be read here, too" in why
     assert log.returned() == []
 
 
