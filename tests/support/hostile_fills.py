@@ -69,7 +69,7 @@ def fills(pattern: re.Pattern[str], drawn: int = 20) -> list[Fill]:
             for turn in range(_TURNS):
                 text = _match(part, turn, long=long)
                 if text:
-                    made |= {("", text), (_match(tree, turn, long=False), text), ("", text[:-1] or text)}
+                    made |= {("", text), (whole[turn], text), ("", text[:-1] or text)}
                     made |= {("", text + sign) for sign in "! ."}
     draw = random.Random(1)
     signs = sorted({sign for _, text in made for sign in text})
