@@ -70,12 +70,13 @@ def fills(pattern: re.Pattern[str], drawn: int = 20) -> list[Fill]:
     """Return texts of a pattern's own alphabet, always the same: near matches of its parts, and random ones."""
     tree = _parser.parse(pattern.pattern, pattern.flags)
     made = set()
+    whole = [_match(tree, turn, long=False) for turn in range(_TURNS)]
     for part in _parts(tree):
         for long in (False, True):
             for turn in range(_TURNS):
                 text = _match(part, turn, long=long)
                 if text:
-                    made |= {("", text), (_match(tree, turn, long=False), text), ("", text[:-1] or text)}
+                    made |= {("", text), (whole[turn], text), ("", text[:-1] or text)}
                     made |= {("", text + sign) for sign in "! ."}
     draw = random.Random(1)
     signs = sorted({sign for _, text in made for sign in text})
