@@ -32,7 +32,8 @@ STARTING = """\
     "cause": "ClickHouse was not reached yet",
     "breaker": "closed",
     "failures_in_a_row": 0,
-    "most_rows": null
+    "most_rows": null,
+    "pending_migrations": []
   },
   "halted": {},
   "last_error": {},
