@@ -1,7 +1,8 @@
 """ClickHouse: everything of the daemon that uses `clickhouse_connect`.
 
-`connection` connects, over HTTP(S) or embedded; `sink` is the `Sink`; `error_classes` classifies failures;
-`deduplication` checks that a repeated insert is recognized; `migrations` creates the tables.
+`connection` connects, over HTTP(S) or embedded; `sink` is the `Sink`; `insert_settings` makes inserts idempotent;
+`deduplication` checks that a repeated insert is recognized; `insert_proof` checks that an insert did what its OK says;
+`error_classes` classifies failures; `migrations` creates the tables.
 """
 
 from pipeline.clickhouse.connection import connect

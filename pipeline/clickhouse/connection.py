@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import clickhouse_connect
@@ -19,9 +19,13 @@ from clickhouse_connect.driver.httputil import get_pool_manager_options
 from urllib3 import PoolManager, ProxyManager, make_headers
 
 from pipeline import __version__
+from pipeline.clickhouse import server_version
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkUnavailable
+
+_UNSUPPORTED: Final = 1
+"""The code of a ClickHouse that cannot do what is asked of it."""
 
 
 def connect(settings: ClickHouseSettings, database: str | None = None) -> Client:
@@ -35,7 +39,7 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
         database: what unqualified table names refer to. It has to exist.
 
     Raises:
-        SinkUnavailable: naming the cause, without credentials.
+        SinkUnavailable: naming the cause, without credentials; also of a server that is too old.
         ConfigError: the url is no url.
     """
     # The driver also logs what it raises, with stack traces that quote values; the daemon logs it without values.
@@ -50,6 +54,7 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
         raise sink_error(error, address(settings)) from None
     if pool is not None:
         _close_with(client, pool)
+    _require_version(client, settings)
     return client
 
 
@@ -62,6 +67,18 @@ def _close_with(client: Client, pool: PoolManager) -> None:
         pool.clear()
 
     client.close = close_all  # type: ignore[method-assign]
+
+
+def _require_version(client: Client, settings: ClickHouseSettings) -> None:
+    """Refuse a server on which statements would fail, or find nothing without an error."""
+    version, oldest = client.server_version, server_version.OLDEST
+    if server_version.is_older(version, oldest):
+        client.close()
+        message = (
+            f"{address(settings)} is ClickHouse {version}, and runstep needs {oldest} or later; "
+            f"upgrade the server to {oldest} or later"
+        )
+        raise SinkUnavailable(message, ErrorClass.ENVIRONMENT, _UNSUPPORTED)
 
 
 def address(settings: ClickHouseSettings) -> str:

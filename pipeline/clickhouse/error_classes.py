@@ -195,10 +195,10 @@ def _from_server(error: Exception, code: int) -> SinkError:
     if code == 252 and "Too many partitions" in text:  # noqa: PLR2004 - the one code with two meanings
         error_class = _SHAPE
     fix = f"; {_FIXES[code]}" if code in _FIXES else ""
-    return _make(f"ClickHouse error {code} ({name}): {_safe_line(text, error_class)}{fix}", error_class, code)
+    return _make(f"ClickHouse error {code} ({name}): {safe_line(text, error_class)}{fix}", error_class, code)
 
 
-def _safe_line(text: str, error_class: ErrorClass) -> str:
+def safe_line(text: str, error_class: ErrorClass) -> str:
     """Return the server's first line, shortened, without credentials and without what could be a row's value."""
     line = _VALUES.sub("", server_line(text))
     if error_class is not _ENVIRONMENT:
@@ -228,7 +228,7 @@ def _from_driver(error: ProgrammingError) -> SinkError:
     if "is readonly" in text:
         return SinkUnavailable(f"ClickHouse user may not change settings: {text}; {_FIXES[472]}", _ENVIRONMENT, 472)
     return SinkUnavailable(
-        f"the ClickHouse driver rejects the call: {_safe_line(text, ErrorClass.UNKNOWN)}", ErrorClass.UNKNOWN
+        f"the ClickHouse driver rejects the call: {safe_line(text, ErrorClass.UNKNOWN)}", ErrorClass.UNKNOWN
     )
 
 
@@ -237,7 +237,7 @@ def _embedded(text: str) -> str:
     place = f"embedded ClickHouse {found['path']}" if found else "embedded ClickHouse"
     if "already initialized" in text:
         return f"{place}: this process has another data directory open; one process can have one"
-    return f"{place} cannot be opened: {_safe_line(text, _ENVIRONMENT)}"
+    return f"{place} cannot be opened: {safe_line(text, _ENVIRONMENT)}"
 
 
 def _from_transport(error: Exception, address: str) -> SinkError:

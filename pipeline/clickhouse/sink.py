@@ -1,10 +1,11 @@
 """The `Sink` on ClickHouse: one idempotent insert for each batch, and what is read back.
 
-Owns the settings that make an insert idempotent: the token that the server remembers, and one block for each insert, so
-that the token covers all of it. Every insert carries all of them, since servers' defaults and profiles change.
+Owns the order of things: a connection is checked before it is used, an insert carries the settings that make it
+idempotent (`insert_settings`), and its OK is believed with proof only (`insert_proof`); without it the insert is
+ambiguous, and is sent again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -13,58 +14,30 @@ from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertContext
 
-from pipeline.clickhouse import deduplication, migrations
+from pipeline.clickhouse import deduplication, insert_proof, migrations
 from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
+from pipeline.clickhouse.insert_proof import INGEST, Answer, Answers, Views
+from pipeline.clickhouse.insert_settings import insert_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, RunstepError, SinkError, SinkUnavailable
 from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Outcome, Partition
-from schemas.row import INGEST_COLUMNS
+from schemas.row import INDEX, INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
 
 log = structlog.get_logger(__name__)
 
-INGEST: Final = "run_step_ingest"
 MIGRATIONS_INTERVAL_S: Final = 60.0
 """Between two looks at migrations that are pending."""
 LEDGER: Final = "run_step_ledger"
+LOOK_INTERVAL_S: Final = 60.0
+"""Between two looks at the views; the answer of each insert is looked at as well."""
 
+_OUTCOME: Final = INDEX["outcome"]
+_STORED: Final = Outcome.STORED.value
 _NAMES: Final = tuple(column.name for column in INGEST_COLUMNS)
 _TYPES: Final = tuple(get_from_name(column.type) for column in INGEST_COLUMNS)
-
-_PINNED: Final[Mapping[str, Any]] = {
-    # The server's buffer for small inserts (on by default since 26.2) would answer before the rows are safe.
-    "async_insert": 0,
-    # All three: without any of them the token is ignored, in run_step_ingest or in the tables behind it.
-    "insert_deduplicate": 1,
-    "deduplicate_insert": "enable",
-    "deduplicate_blocks_in_dependent_materialized_views": 1,
-    # One block, whatever its size: tokens are remembered per block, so a batch cut differently by the next attempt
-    # would be there twice (measured), and a failure between two blocks would leave the first.
-    "min_insert_block_size_rows": 1 << 31,
-    "min_insert_block_size_bytes": 0,
-    "max_insert_block_size_bytes": 0,
-    "min_insert_block_size_rows_for_materialized_views": 0,
-    "min_insert_block_size_bytes_for_materialized_views": 0,
-    # No limit: to halve a batch of many months makes more parts, not fewer, and the error comes after the first view.
-    "max_partitions_per_insert_block": 0,
-    # The steps before the ledger, and no success while one of them failed.
-    "parallel_view_processing": 0,
-    "materialized_views_ignore_errors": 0,
-    # On a cluster: the answer means that every shard has its rows.
-    "distributed_foreground_insert": 1,
-    # Progress headers would keep a hung insert alive without end: the time-out counts from the last byte received.
-    "send_progress_in_http_headers": 0,
-}
-
-_SECURED: Final[Mapping[str, Any]] = {
-    # Without a quorum a repeated token on another replica answers OK and holds nothing.
-    "insert_quorum_parallel": 1,
-    # The default of 20 waits for Keeper longer than `insert_timeout` allows.
-    "insert_keeper_max_retries": 3,
-    "insert_keeper_retry_max_backoff_ms": 500,
-}
 
 _COUNTED_STEPS: Final = """
 SELECT thread_id, run_id, step_id
@@ -85,16 +58,6 @@ SETTINGS optimize_read_in_order = 1
 Ends that lie ahead of their record were not counted."""
 
 
-def insert_settings(settings: ClickHouseSettings, client: Client) -> dict[str, Any]:
-    """Return the settings of every insert; a server that does not know a setting needs none."""
-    pinned = dict(_PINNED)
-    if settings.variant != "single":
-        # Half of the client's time-out, so that the server's answer (319, unknown status) still arrives.
-        wait = int(settings.insert_timeout * 500)
-        pinned |= {**_SECURED, "insert_quorum": settings.insert_quorum, "insert_quorum_timeout": wait}
-    return {name: value for name, value in pinned.items() if name in client.server_settings}
-
-
 class ClickHouseSink:
     """ClickHouse over HTTP(S) or embedded. Connects when first used, and again after every fault of the environment.
 
@@ -110,6 +73,10 @@ class ClickHouseSink:
         self._client: Client | None = None
         self._insert_settings: dict[str, Any] = {}
         self._doubt: str | None = None
+        self._answers: Answers
+        self._views: Views
+        self._looked_at = 0.0
+        self._counts_copies = False
         self.last_heartbeat = monotonic()
         self.pending_migrations: list[str] = []
         self._migrations_seen_at = 0.0
@@ -120,6 +87,8 @@ class ClickHouseSink:
         The columns stay the caller's and are not changed. Their types are known, so the server is not asked for them.
         """
         client = self._connected()
+        if monotonic() - self._looked_at >= LOOK_INTERVAL_S:
+            self._look_at_views()
         if self.pending_migrations and monotonic() - self._migrations_seen_at > MIGRATIONS_INTERVAL_S:
             self._look_for_migrations(client)
         context = InsertContext(
@@ -136,12 +105,8 @@ class ClickHouseSink:
             # Set where a value did not fit but the broken-off request was seen first: then that is not the cause.
             unfit = context.insert_exception
             raise self._failed(unfit or error, getattr(context, "column_name", None)) from None
-        if any(columns) and not (summary.get("query_id") or self._settings.is_embedded):
-            # A proxy's own page with status 200: the rows are stored nowhere. ClickHouse names the query in its answer.
-            message = (
-                f"{address(self._settings)} answered an insert, but not as ClickHouse does: is a proxy in between?"
-            )
-            raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
+        if any(columns):
+            self._require_proof(Answer(summary, self._answers.body), len(columns[0]), columns[_OUTCOME].count(_STORED))
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
         """Return keys of steps that ended below that offset, the latest first, see `contracts.Sink`."""
@@ -172,6 +137,7 @@ class ClickHouseSink:
             if not self._asked(f"EXISTS TABLE `{self._settings.database}`.{table}"):
                 self._lack(f"table {name} is missing; run `runstep migrate`", 60)
         self._require_deduplication()
+        self._look_at_views()
 
     def close(self) -> None:
         """Release the connection; the next call makes a new one."""
@@ -189,8 +155,10 @@ class ClickHouseSink:
                 # The server can reject the connection itself, for want of memory, say; no row is at fault then.
                 raise self._unanswered(error) from None
             self._insert_settings = insert_settings(self._settings, self._client)
+            self._answers, self._counts_copies = Answers(self._client), False
             try:
                 self._require_deduplication()
+                self._look_at_views()
             except SinkError:
                 # A connection that failed the check must not be used.
                 self.close()
@@ -233,16 +201,57 @@ class ClickHouseSink:
             log.warning("deduplication_unverified", message="a repeated insert may be stored twice", cause=doubt)
         self._doubt = doubt
 
+    def _require_proof(self, answer: Answer, rows: int, stored: int) -> None:
+        """Fail unless the rows were written and copied.
+
+        Raises:
+            SinkUnavailable: that is not proved, or a view is missing.
+        """
+        doubt = answer.doubt(rows)
+        if doubt is not None:
+            raise SinkUnavailable(f"{address(self._settings)} {doubt}", ErrorClass.AMBIGUOUS)
+        before, copied = self._views, answer.counts_copies(rows, stored)
+        if copied and before.counted:
+            self._counts_copies = True
+            return
+        self._look_at_views()
+        # A server that has counted copies before leaves none out; one that never has is judged by its views alone.
+        is_short = not copied and (self._counts_copies or self._views.must_be_counted())
+        if is_short or before.were_replaced_by(self._views):
+            message = f"a view on {self._settings.database}.{INGEST} was missing for a moment; the insert is sent again"
+            raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
+
+    def _look_at_views(self) -> None:
+        """Fail where rows would not be copied into the tables behind an insert.
+
+        Raises:
+            SinkUnavailable: naming the view, and the fix.
+        """
+        client = self._connected()
+        self.last_heartbeat = monotonic()
+        try:
+            self._views = insert_proof.look(client, self._settings.database)
+        except Exception as error:  # noqa: BLE001 - as for insert
+            raise self._unanswered(error) from None
+        self._looked_at = monotonic()
+        if self._views.faults:
+            self._lack("; ".join(self._views.faults))
+
     def _rows(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
         client = self._connected()
         self.last_heartbeat = monotonic()
         try:
-            return client.query(query, parameters=parameters).result_rows
+            answer = client.query(query, parameters=parameters)
         except Exception as error:  # noqa: BLE001 - as for insert
             raise self._unanswered(error) from None
+        if not (answer.result_rows or self._settings.is_embedded or "read_rows" in answer.summary):
+            # A proxy's own empty page; ClickHouse says how much it has read to find nothing.
+            message = f"{address(self._settings)} answered a query, but not as ClickHouse does: is a proxy in between?"
+            raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
+        return answer.result_rows
 
     def _asked(self, query: str) -> bool:
-        return bool(self._rows(query)[0][0])
+        return any(row[0] for row in self._rows(query))
 
     def _lack(self, message: str, code: int | None = None) -> None:
         self.close()

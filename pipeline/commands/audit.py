@@ -116,6 +116,10 @@ def _last_line(account: Account) -> Text:
         return Text(
             "the group has committed nothing yet, so there is nothing to audit; start `runstep run`", style="yellow"
         )
+    if account.unstable:
+        waits = f"{account.unstable:,} more wait behind a transaction that a producer has left open"
+        fix = "run `runstep doctor`, which names the producer and the command that ends it"
+        return Text(f"{account.accounted:,} offsets are accounted for, {waits}; {fix}", style="yellow")
     return Text(f"all {account.accounted:,} offsets are accounted for", style="green")
 
 

@@ -1,10 +1,12 @@
 """Attempts: makes one insert, or one sending of dead letters, survive an outage.
 
 Owns how often and when something is tried again (back-off with jitter, without end), the probe that goes in front of an
-attempt after failures in a row, the measures of inserts, and what is reported of the sink. What to do about rejected
-rows is the insertion's. Runs on the writer's thread; any may read the attributes.
+attempt after failures in a row, the measures of inserts, and what is reported of the sink. Where an insert fails again
+and again although probes pass, it tells that from an outage: the size is to blame. What to do about that and about
+rejected rows is the insertion's. Runs on the writer's thread; any may read the attributes.
 """
 
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +36,10 @@ T = TypeVar("T")
 
 class Unclassified(Exception):
     """An attempt failed for an unknown reason as often as is allowed; the message says how it failed last."""
+
+
+class TooLarge(SinkRefused):
+    """What happens to an insert stays unknown again and again although probes pass: fewer rows may get through."""
 
 
 class Abandoned(Exception):
@@ -84,6 +90,7 @@ class Attempts:
         self._retry = retry
         self._stop = threading.Event()
         self._trying = False
+        self._cut = 0
         self.failures_in_a_row = 0
         self.trouble: str | None = "ClickHouse was not reached yet"
         self.sink_trouble: str | None = self.trouble
@@ -119,14 +126,28 @@ class Attempts:
             self._show_sink(None)
             self._clear_trouble()
 
-    def insert(self, columns: Columns, token: str, *, suspected: bool = False) -> None:
+    def insert(self, columns: Columns, token: str, *, suspected: bool = False, patience: float = math.inf) -> None:
         """Insert rows, however long an outage lasts.
 
+        Args:
+            columns: the rows.
+            token: the insert's.
+            suspected: whether the rows are those of a partition that was given up before.
+            patience: how often the outcome may stay unknown, behind a probe that passed, until the insert is too large.
+
         Raises:
-            SinkRefused: the rows, as they are, do not pass.
+            SinkRefused: the rows, as they are, do not pass; `TooLarge`, if there may be too many of them.
             Unclassified: it failed for unknown reasons as often as is allowed, a few times where rows are `suspected`.
         """
-        self.persist(partial(self._guarded, partial(self._measured_insert, columns, token)), suspected=suspected)
+        attempt = partial(self._blaming_size, partial(self._measured_insert, columns, token), patience)
+        self.persist(partial(self._guarded, attempt), suspected=suspected)
+
+    def split(self, rows: int, most_rows: float, refusal: SinkRefused) -> None:
+        """Report that an insert of so many rows was too large, and how large the next ones are."""
+        kind = ErrorClass.AMBIGUOUS if isinstance(refusal, TooLarge) else ErrorClass.SHAPE
+        self._metrics.insert_split(kind)
+        message = "an insert is too large; its rows, and those that follow, are sent in smaller inserts"
+        log.warning("insert_split", message=message, rows=rows, most_rows=most_rows, cause=str(refusal))
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
         """Read keys of counted steps from the ledger; see `contracts.Sink`.
@@ -174,7 +195,7 @@ class Attempts:
                 self._trying = True
                 self._sink.probe()
             result = attempt()
-        except SinkUnavailable:
+        except (SinkUnavailable, TooLarge):
             self.failures_in_a_row += 1
             raise
         except SinkRefused:
@@ -184,6 +205,24 @@ class Attempts:
             self._trying = False
         self.failures_in_a_row = 0
         return result
+
+    def _blaming_size(self, attempt: Callable[[], None], patience: float) -> None:
+        """Make one attempt at an insert.
+
+        Raises:
+            TooLarge: its outcome is unknown once more, and a probe passed before each time: the server is well.
+        """
+        try:
+            attempt()
+        except SinkUnavailable as error:
+            if error.error_class is not ErrorClass.AMBIGUOUS:
+                raise
+            # A server that is killed by the rows is away in between, so only a success starts the count anew.
+            self._cut += self._trying
+            if self._cut < patience:
+                raise
+            raise TooLarge(f"{error}, although small queries pass", ErrorClass.SHAPE, error.code) from None
+        self._cut = 0
 
     def _measured_insert(self, columns: Columns, token: str) -> None:
         began = self._clock.monotonic()

@@ -10,35 +10,68 @@ from pipeline.contracts import Columns
 from pipeline.records import Outcome
 from schemas.row import INDEX
 
+PATIENCE: Final = 2
+"""Failures of unknown outcome, each behind a probe that passed, after which an insert is taken for too large."""
+
 GROWS_AFTER: Final = 8
 """Inserts of the reduced size that succeed before a larger one is tried again."""
+
+GROWS_AFTER_AT_MOST: Final = 1024
+"""The same, where larger ones have failed again and again."""
 
 _OUTCOME: Final = INDEX["outcome"]
 _STORED: Final = Outcome.STORED.value
 
 
 class InsertSize:
-    """The largest insert to try: halved on a size error, doubled after 8 successes.
+    """The largest insert to try: halved when one is too large, doubled after successes.
+
+    A size that turns out too large once more is tried again after twice as many successes: where the way to the server
+    cannot carry it, each try costs a time-out.
 
     Attributes:
-        max_rows: rows of the largest insert; infinite as long as nothing was too large.
+        max_rows: rows of the largest insert; infinite as long as nothing was too large, or since that passes.
+        cause: why there is a limit, None where there is none.
     """
 
     def __init__(self) -> None:
-        self.max_rows = math.inf
-        self._accepted = 0
+        self._lift()
 
-    def rejected(self, rows: int) -> None:
-        """Note that so many rows were too large an insert."""
-        self.max_rows = max(rows // 2, 1)
-        self._accepted = 0
+    def _lift(self) -> None:
+        self.max_rows = math.inf
+        self.cause: str | None = None
+        self._passed = self._refused = self._accepted = 0
+        self._grows_after = GROWS_AFTER
+
+    def patience(self, rows: int) -> float:
+        """Return how often the outcome of such an insert may stay unknown until it is taken for too large.
+
+        At once, where more rows are tried than have passed; never, where there are no fewer rows to try.
+        """
+        if rows == 1:
+            return math.inf
+        return PATIENCE if self.max_rows == math.inf or rows <= self._passed else 0
+
+    def rejected(self, rows: int, cause: str) -> None:
+        """Note that so many rows were too large an insert, and why."""
+        if rows <= self._passed:
+            self._passed, self._grows_after = 0, GROWS_AFTER
+        elif self._passed:
+            self._grows_after = min(self._grows_after * 2, GROWS_AFTER_AT_MOST)
+        self.cause, self._accepted, self._refused = cause, 0, max(self._refused, rows)
+        self.max_rows = max(rows // 2, self._passed, 1)
 
     def accepted(self, rows: int) -> None:
         """Note that so many rows were accepted; only inserts of about the largest size say something."""
         if self.max_rows == math.inf or rows * 2 < self.max_rows:
             return
+        if rows >= self._refused:
+            self._lift()
+            return
+        if rows > self._passed:
+            self._passed, self._grows_after = rows, GROWS_AFTER
         self._accepted += 1
-        if self._accepted >= GROWS_AFTER:
+        if self._accepted >= self._grows_after:
             self.max_rows, self._accepted = self.max_rows * 2, 0
 
 

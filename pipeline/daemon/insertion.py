@@ -126,7 +126,8 @@ class Insertion:
         """Make one insert; see `Attempts.insert`."""
         columns = self._batch.columns(start, stop)
         suspected = any(partition in self._suspects for partition, _, _ in self._batch.spans(start, stop))
-        self._attempts.insert(columns, token, suspected=suspected)
+        patience = self.size.patience(stop - start)
+        self._attempts.insert(columns, token, suspected=suspected, patience=patience)
         self._accepted.add(columns)
 
     def _halve(self, start: int, stop: int) -> bool:
@@ -146,7 +147,8 @@ class Insertion:
         if refusal.error_class is ErrorClass.SHAPE:
             if stop - start == 1:
                 raise _environment(refusal)
-            self.size.rejected(stop - start)
+            self.size.rejected(stop - start, str(refusal))
+            self._attempts.split(stop - start, self.size.max_rows, refusal)
             return self._halve(start, stop)
         if stop - start == 1:
             self._doubt(_Doubt(start, len(self._accepted), refusal))

@@ -162,6 +162,12 @@ INSERT_RETRIES: Final = Spec(
     "Inserts that were retried, by the class of the error.",
     {"error_class": tuple(ErrorClass)},
 )
+INSERT_SPLITS: Final = Spec(
+    "counter",
+    "runstep_insert_splits_total",
+    "Inserts that were sent again in halves: ClickHouse rejected the size, or larger inserts do not get through to it.",
+    {"error_class": (ErrorClass.SHAPE, ErrorClass.AMBIGUOUS)},
+)
 INGEST_DELAY: Final = Spec(
     "histogram",
     "runstep_ingest_delay_seconds",
@@ -194,10 +200,22 @@ SOURCE_AVAILABLE: Final = Spec(
     "1 if the daemon can read Kafka; 0 if it cannot, or could not yet.",
     _UNLABELLED,
 )
+THROTTLED: Final = Spec(
+    "counter",
+    "runstep_throttled_seconds_total",
+    "Pauses that brokers ordered by their quotas, in seconds; those of several brokers at a time are added.",
+    _UNLABELLED,
+)
 LAG: Final = Spec(
     "gauge",
     "runstep_consumer_lag_records",
     "Records from the position to the end; of a halted partition, from its committed offset. Absent while unknown.",
+    _PARTITION,
+)
+UNSTABLE: Final = Spec(
+    "gauge",
+    "runstep_unstable_records",
+    "Offsets behind the last stable one, which wait until a producer's transaction ends. Absent while unknown.",
     _PARTITION,
 )
 POSITION: Final = Spec(
@@ -263,12 +281,15 @@ SPECS: Final = (
     INSERT_DURATION,
     INSERT_ROWS,
     INSERT_RETRIES,
+    INSERT_SPLITS,
     INGEST_DELAY,
     BUFFER_ROWS,
     BUFFER_OLDEST,
     SINK_AVAILABLE,
     SOURCE_AVAILABLE,
+    THROTTLED,
     LAG,
+    UNSTABLE,
     POSITION,
     LAST_POLL,
     LAST_INSERT,

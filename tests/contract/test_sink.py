@@ -9,10 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.clickhouse import ClickHouseSink, connect
+from pipeline.clickhouse.insert_proof import VIEWS
 from pipeline.clickhouse.migrations import migrate
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Sink, StepKey
-from pipeline.errors import ErrorClass, SinkRefused
+from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import Partition
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 from tests.support.fakes.rows import CREATED, columns_of, step_row, unstored_row
@@ -35,9 +36,16 @@ class Embodied:
 
     def __init__(self, settings: ClickHouseSettings) -> None:
         self._database = settings.database
+        self._settings = settings
         self._client = connect(settings)
-        migrate(self._client, settings)
+        self.migrate()
         self.sink: Sink = ClickHouseSink(lambda: settings)
+
+    def drop(self, view: str) -> None:
+        self._client.command(f"DROP VIEW `{self._database}`.{view} SYNC")
+
+    def migrate(self) -> None:
+        migrate(self._client, self._settings)
 
     def current(self) -> dict[StepKey, dict[str, Any]]:
         rows = self._select("run_steps_current", STEP_COLUMNS)
@@ -67,6 +75,12 @@ class Faked:
     def __init__(self) -> None:
         self.sink: Sink = FakeSink()
         self._fake = self.sink
+
+    def drop(self, view: str) -> None:
+        self._fake.gone.add(view)
+
+    def migrate(self) -> None:
+        self._fake.gone.clear()
 
     def current(self) -> dict[StepKey, dict[str, Any]]:
         return self._fake.rows_current()
@@ -229,6 +243,23 @@ def test_steps_of_hundreds_of_months_pass_in_one_insert(store: Embodied | Faked)
 
 def test_probe_is_content_when_all_is_there(store: Embodied | Faked) -> None:
     store.sink.probe()
+
+
+@pytest.mark.parametrize("view", sorted(VIEWS))
+def test_no_insert_is_believed_while_a_view_is_gone_and_the_same_insert_heals(
+    store: Embodied | Faked, view: str
+) -> None:
+    store.sink.insert(columns_of([step_row(0)]), "a")
+    store.drop(view)
+    columns = columns_of([step_row(1), unstored_row(2)])
+    for attempt in (lambda: store.sink.insert(columns, "b"), store.sink.probe, lambda: store.sink.insert(columns, "b")):
+        with pytest.raises(SinkUnavailable, match=rf"{view} is missing.*; run `runstep migrate`") as caught:
+            attempt()
+        assert caught.value.error_class is ErrorClass.ENVIRONMENT
+    store.migrate()
+    store.sink.probe()
+    store.sink.insert(columns, "b")
+    assert (len(store.current()), len(store.ledger()), store.physical()) == (2, 3, (2, 3))
 
 
 def test_can_be_used_again_after_close(store: Embodied | Faked) -> None:

@@ -1,8 +1,10 @@
 """What befalls whole processes and servers, and how it is lifted again."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from pipeline.clickhouse.insert_proof import VIEWS
 from pipeline.errors import ErrorClass, SinkUnavailable
 from pipeline.records import Partition
 from tests.simulation.broker import SESSION_TIMEOUT
@@ -38,6 +40,7 @@ class Disasters:
             "retention": self._retention,
             "growth": self._growth,
             "rewind": self._rewind,
+            "drop_view": self._drop_view,
         }
 
     def befall(self, kind: str) -> None:
@@ -53,6 +56,7 @@ class Disasters:
         self._swallow()
         self._understand()
         self._accept_rows()
+        self._migrate()
         for process in world.running():
             process.thaw()
             process.network.cut = False
@@ -72,7 +76,15 @@ class Disasters:
     def _kill(self, process: Process) -> None:
         process.kill()
         process.check_counted()
+        if process.worker_id is not None and self._chance.random() < 0.3:
+            self._later(0.0, 9.0, partial(self._join_late, process.worker_id))
         self._restart(process)
+
+    def _join_late(self, worker_id: str) -> None:
+        """Let the coordinator read now what a process had sent before it was killed; its next one may be there."""
+        if not self._world.broker.down:
+            self._world.scheduler.note("joined late", worker_id)
+            self._world.broker.join(None, [], lambda: True, worker_id)
 
     def _crash(self) -> None:
         process = self._victim()
@@ -147,6 +159,13 @@ class Disasters:
 
     def _accept_rows(self) -> None:
         self._world.store.refuses_all = False
+
+    def _drop_view(self) -> None:
+        self._world.store.gone.add(self._chance.choice(sorted(VIEWS)))
+        self._later(0.1, 20.0, self._migrate)
+
+    def _migrate(self) -> None:
+        self._world.store.gone.clear()
 
     def _wipe(self) -> None:
         self._world.store.forget_tokens()

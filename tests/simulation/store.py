@@ -1,16 +1,19 @@
 """A fake ClickHouse and a fake dead-letter topic for several processes: `contracts.Sink`, `contracts.DeadLetterQueue`.
 
 Owns what an insert is: a request that the server carries out view by view, whether or not the client still waits for
-the answer. The targets themselves (keys, versions, deduplication windows) are those of `tests.support.fakes.sink`.
+the answer, which may be a false one. The targets themselves (keys, versions, deduplication windows) are those of
+`tests.support.fakes.sink`.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from pipeline.clickhouse.insert_proof import Answer
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkRefused, SinkUnavailable
-from pipeline.records import InvalidRecord, Partition
+from pipeline.records import InvalidRecord, Outcome, Partition
 from schemas.row import INDEX
 from tests.simulation.network import LATENCY, Network
 from tests.simulation.scheduler import Scheduler
@@ -26,19 +29,28 @@ _CLASSES: Final = {
     "late": ErrorClass.AMBIGUOUS,
     "between_unknown": ErrorClass.UNKNOWN,
 }
+_LIES: Final = {
+    "ok_of_a_proxy": Answer({}),
+    "ok_with_an_exception": Answer({"written_rows": "1000"}, b"Code: 241. DB::Exception: Memory limit exceeded"),
+    "ok_of_nothing": Answer({"written_rows": "0"}),
+}
+"""Answers to inserts that were not carried out."""
 _PARTITION: Final = INDEX["kafka_partition"]
-INSERT_FAULTS: Final = tuple(_CLASSES)
+_OUTCOME: Final = INDEX["outcome"]
+INSERT_FAULTS: Final = (*_CLASSES, *_LIES)
 
 
-class Job(NamedTuple):
-    """An insert that the server is carrying out: the views that are still to be fed."""
+@dataclass
+class Job:
+    """An insert that the server is carrying out: the views that are still to be fed, and what the others wrote."""
 
-    views: deque[Callable[[], None]]
+    views: deque[Callable[[], int]]
+    written: int
 
     def advance(self) -> None:
         """Feed the next view."""
         if self.views:
-            self.views.popleft()()
+            self.written += self.views.popleft()()
 
 
 class Server(FakeSink):
@@ -48,6 +60,7 @@ class Server(FakeSink):
         ledger_first: the views are fed in the other order.
         refuses_all: no row passes, as after a change of the table.
         puzzle: a partition whose rows make inserts fail with an error of no known class.
+        carried: rows of the largest insert that the way to the server carries.
     """
 
     def __init__(self, window: int = 1_000) -> None:
@@ -55,6 +68,7 @@ class Server(FakeSink):
         self.ledger_first = False
         self.refuses_all = False
         self.puzzle: int | None = None
+        self.carried = 1_000_000
 
     def begin(self, columns: Columns, token: str) -> Job:
         """Check the rows and return the insert.
@@ -68,7 +82,7 @@ class Server(FakeSink):
         if self.refuses_all:
             raise SinkRefused("ClickHouse error 16 (NO_SUCH_COLUMN_IN_TABLE): any row", ErrorClass.SCHEMA, 16)
         views = self.views(columns, token)
-        return Job(deque(reversed(views) if self.ledger_first else views))
+        return Job(deque(reversed(views) if self.ledger_first else views), len(columns[0]))
 
     def holds(self, partition: Partition, offset: int, timestamp: int, index: int) -> str | None:
         """Return the outcome that the ledger shows for a row, None if it has none."""
@@ -101,8 +115,10 @@ class SimulatedSink:
         fault = self._network.fault("insert")
         self._scheduler.note("insert", (len(columns[0]), token[-12:], fault))
         self._server.raise_if_down()
-        if fault in ("before", "transient", "environment", "unknown"):
-            raise _failure(fault)
+        self._raise_on_the_way(fault, len(columns[0]))
+        if fault in _LIES:
+            self._require_proof(_LIES[fault], columns)
+            return
         self.job = job = self._server.begin(columns, token)
         if fault == "late":
             self._network.leave_behind(job.advance)
@@ -118,6 +134,7 @@ class SimulatedSink:
         self.job = None
         if fault:
             raise _failure(fault)
+        self._require_proof(Answer({"written_rows": str(job.written)}), columns)
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
         """Return keys of steps that ended below that offset, the latest first."""
@@ -127,9 +144,26 @@ class SimulatedSink:
     def probe(self) -> None:
         """Make sure that an insert could succeed now."""
         self._ask("probe")
+        self._server.raise_if_lacking()
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _raise_on_the_way(self, fault: str, rows: int) -> None:
+        if fault in ("before", "transient", "environment", "unknown"):
+            raise _failure(fault)
+        if rows > self._server.carried:
+            raise SinkUnavailable("the connection was reset on the way", ErrorClass.AMBIGUOUS)
+
+    def _require_proof(self, answer: Answer, columns: Columns) -> None:
+        """Believe an OK as the real sink does."""
+        rows, stored = len(columns[0]), columns[_OUTCOME].count(Outcome.STORED.value)
+        doubt = answer.doubt(rows)
+        if doubt is not None:
+            raise SinkUnavailable(doubt, ErrorClass.AMBIGUOUS)
+        if not answer.counts_copies(rows, stored):
+            self._server.raise_if_lacking()
+            raise SinkUnavailable("a view was missing for a moment", ErrorClass.AMBIGUOUS)
 
     def _ask(self, request: str) -> None:
         self._scheduler.point(LATENCY)

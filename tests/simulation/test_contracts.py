@@ -51,6 +51,12 @@ class Store:
         self._server = Server()
         self.sink = SimulatedSink(self._server, Scheduler(Random(0)), Network())
 
+    def drop(self, view: str) -> None:
+        self._server.gone.add(view)
+
+    def migrate(self) -> None:
+        self._server.gone.clear()
+
     def current(self) -> dict[StepKey, dict[str, Any]]:
         return self._server.rows_current()
 

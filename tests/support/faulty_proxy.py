@@ -5,6 +5,7 @@
             ...
         with proxy.faulty(Refuses(500), share=0.01):
             ...
+        proxy.most_bytes = 1_000_000                # from now on a longer request is reset in the middle
 
 It reads requests whole, hands them on, and answers as the fault says; without one as the server does.
 """
@@ -35,7 +36,14 @@ class Exchange(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         proxy = self.server.proxy
-        self.body = b"".join(self._chunks())
+        body = bytearray()
+        for chunk in self._chunks():
+            body += chunk
+            proxy.lifted.wait(len(chunk) / proxy.bytes_per_second)
+            if len(body) > proxy.most_bytes:
+                self.hang_up(reset=True)
+                return
+        self.body = bytes(body)
         is_insert = "INSERT" in self.path or b"INSERT INTO" in self.body[:200]
         fault = proxy.next_fault(is_insert=is_insert)
         # The client may have given up, or be gone.
@@ -148,6 +156,20 @@ class Delays:
 
 
 @dataclass(frozen=True)
+class IsOfVersion:
+    """The server, which says that it is of another version; the text has to be as long as that of its own."""
+
+    own: str
+    said: str
+
+    def __call__(self, exchange: Exchange) -> None:
+        assert len(self.own) == len(self.said), (self.own, self.said)
+        del exchange.headers["Accept-Encoding"]
+        status, headers, body = exchange.forward()
+        exchange.reply(status, headers, body.replace(self.own.encode(), self.said.encode()))
+
+
+@dataclass(frozen=True)
 class Refuses:
     """An answer in the server's place: that of a balancer (status alone), or of a ClickHouse (with a code)."""
 
@@ -159,6 +181,29 @@ class Refuses:
         headers = [("X-ClickHouse-Exception-Code", str(self.code))] if self.code else []
         body = f"Code: {self.code}. DB::Exception: {self.text}" if self.code else f"<html>{self.text}</html>"
         exchange.reply(self.status, headers, body.encode())
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Success in the server's place, of which nothing but the status may be true.
+
+    Attributes:
+        text: of the answer.
+        written_rows: what the answer claims.
+        is_done: whether the server did it.
+    """
+
+    text: str = ""
+    written_rows: int | None = None
+    is_done: bool = False
+
+    def __call__(self, exchange: Exchange) -> None:
+        if self.is_done:
+            exchange.forward()
+        headers = [("X-ClickHouse-Query-Id", "made-up"), ("X-ClickHouse-Exception-Tag", "abcdefghijklmnop")]
+        if self.written_rows is not None:
+            headers.append(("X-ClickHouse-Summary", f'{{"written_rows":"{self.written_rows}"}}'))
+        exchange.reply(200, headers, self.text.encode())
 
 
 @dataclass
@@ -182,6 +227,9 @@ class FaultyProxy:
         met: requests that the fault met.
         questions: requests that were no INSERT.
         over: set while there is no fault.
+        most_bytes: the connection of a longer request is reset in the middle.
+        bytes_per_second: of a request, on its way to the server.
+        lifted: set once the way is no longer slow.
     """
 
     def __init__(self, clickhouse: ClickHouseAddress) -> None:
@@ -189,6 +237,8 @@ class FaultyProxy:
         self.inserts = self.met = self.questions = 0
         self.over = threading.Event()
         self.over.set()
+        self.most_bytes = self.bytes_per_second = float("inf")
+        self.lifted = threading.Event()
         self._plan: Plan | None = None
         self._lock = threading.Lock()
         self._server = _Server(self)
@@ -203,6 +253,7 @@ class FaultyProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.over.set()
+        self.lifted.set()
         self._server.shutdown()
         self._server.server_close()
 

@@ -1,12 +1,13 @@
 """An insertion on a fake sink, with one attempt at everything: what it tries can be seen."""
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
 
 from pipeline.contracts import Columns
-from pipeline.daemon.attempts import Attempts, RetryPolicy, Unclassified
+from pipeline.daemon.attempts import Attempts, RetryPolicy, TooLarge, Unclassified
 from pipeline.daemon.batch import Assignment, Batch
 from pipeline.daemon.insertion import Insertion
 from pipeline.errors import ErrorClass, SinkRefused
@@ -24,14 +25,23 @@ T = TypeVar("T")
 
 
 class Rig:
-    """An insertion into a fake sink; partitions in `cursed` fail for an unknown reason."""
+    """An insertion into a fake sink.
+
+    Attributes:
+        carried: a larger insert is cut off on its way.
+        cursed: partitions that fail for an unknown reason.
+        tries: the partitions of each insert, and whether it was a suspect's.
+        patience: of each insert, by its rows.
+    """
 
     def __init__(self) -> None:
         self.sink = FakeSink()
+        self.carried = math.inf
         self.cursed: set[int] = set()
         self.insertion = Insertion(Once(self))
         self.assignments: dict[int, Assignment] = {}
         self.tries: list[tuple[set[int], bool]] = []
+        self.patience: list[tuple[int, float]] = []
         self.next = 0
 
     def batch(self, rows: int, partitions: int = 1) -> Batch:
@@ -63,10 +73,14 @@ class Once(Attempts):
     def persist(self, attempt: Callable[[], T], *, suspected: bool = False) -> T:
         return attempt()
 
-    def insert(self, columns: Columns, token: str, *, suspected: bool = False) -> None:
+    def insert(self, columns: Columns, token: str, *, suspected: bool = False, patience: float = math.inf) -> None:
         self._rig.tries.append((set(columns[INDEX["kafka_partition"]]), suspected))
         if self._rig.cursed.intersection(columns[INDEX["kafka_partition"]]):
             raise Unclassified("ClickHouse error 4711 (NOBODY_KNOWS)")
+        if len(columns[0]) > self._rig.carried:
+            self._rig.sink.attempts.append((token, len(columns[0])))
+            self._rig.patience.append((len(columns[0]), patience))
+            raise TooLarge("the connection broke", ErrorClass.SHAPE)
         self._rig.sink.insert(columns, token)
 
 
@@ -77,7 +91,7 @@ class BrokenFor(Once):
         super().__init__(rig)
         self._broken = broken
 
-    def insert(self, columns: Columns, token: str, *, suspected: bool = False) -> None:
+    def insert(self, columns: Columns, token: str, *, suspected: bool = False, patience: float = math.inf) -> None:
         attempts = self._rig.sink.attempts
         if len(attempts) in self._broken:
             attempts.append((token, len(columns[0])))

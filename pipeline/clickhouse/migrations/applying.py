@@ -11,7 +11,14 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 
 from pipeline.clickhouse.migrations import applied, retention
-from pipeline.clickhouse.migrations.session import Client, Statement, layout_of, run_statements, tables
+from pipeline.clickhouse.migrations.session import (
+    Client,
+    Statement,
+    database_engine,
+    layout_of,
+    run_statements,
+    tables,
+)
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout, Migration
@@ -39,7 +46,7 @@ def migrate(
         ServiceUnavailable: the server does not answer or failed; the message names the file, and what was applied
             stays applied: run it again.
     """
-    layout = layout_of(settings)
+    layout = _layout(client, settings)
     done: list[Applied] = []
     for migration in _pending(client, layout, migrations):
         statements = _statements(layout, migration)
@@ -47,6 +54,7 @@ def migrate(
         # After its statements: a file that broke off is not recorded, and is applied again as a whole.
         applied.record(client, layout, migration)
         done.append(Applied(migration.name, len(statements)))
+    _require_attached(client, layout, migrations)
     changes = retention.changes(tables(client, layout.database), layout, settings)
     run_statements(client, changes)
     return [*done, Applied(retention.SOURCE, len(changes))] if changes else done
@@ -61,7 +69,7 @@ def plan(
         ConfigError: as `migrate`.
         ServiceUnavailable: as `migrate`.
     """
-    layout = layout_of(settings)
+    layout = _layout(client, settings)
     pending = _pending(client, layout, migrations)
     files = [statement for migration in pending for statement in _statements(layout, migration)]
     return files + retention.changes(tables(client, layout.database), layout, settings)
@@ -119,6 +127,26 @@ def _beside(url: SplitResult, host: str) -> str:
     return own._replace(netloc=f"{user}{at}{place}").geturl()
 
 
+def _layout(client: Client, settings: ClickHouseSettings) -> Layout:
+    """Return the layout of these settings in the database that is there.
+
+    Tables that stand in a database of the engine Replicated already stay as they were made.
+
+    Raises:
+        ConfigError: the settings contradict each other, or the engine of the database.
+        ServiceUnavailable: the server does not answer.
+    """
+    layout = layout_of(settings)
+    if database_engine(client, layout.database) != "Replicated":
+        return layout
+    if not layout.replicated and applied.read(client, layout):
+        return layout
+    try:
+        return layout.in_replicated_database()
+    except ValueError as error:
+        raise ConfigError(f"clickhouse.{error}") from error
+
+
 def _pending(client: Client, layout: Layout, migrations: Sequence[Migration] | None) -> list[Migration]:
     known, entries = applied.files(layout, migrations), applied.read(client, layout)
     applied.require_no_faults(layout, known, entries)
@@ -127,6 +155,19 @@ def _pending(client: Client, layout: Layout, migrations: Sequence[Migration] | N
     # What was dropped is recreated, and all after it is applied again: a later file may have changed the table.
     first = min(gone, default=max(known, default=0) + 1)
     return [migration for version, migration in sorted(known.items()) if version not in entries or version >= first]
+
+
+def _require_attached(client: Client, layout: Layout, migrations: Sequence[Migration] | None) -> None:
+    """Stop where something is still missing: `IF NOT EXISTS` says OK to what is detached, and makes nothing.
+
+    Raises:
+        ConfigError: naming it, with the statement that brings it back.
+    """
+    there = tables(client, layout.database).keys()
+    for migration in applied.files(layout, migrations).values():
+        for name in sorted(layout.makes(migration) - there):
+            place = f"{layout.database}.{name}"
+            raise ConfigError(f"{place} is detached, or this user may not see it; run `ATTACH TABLE {place}`")
 
 
 def _statements(layout: Layout, migration: Migration) -> list[Statement]:

@@ -63,6 +63,19 @@ def layout_of(settings: ClickHouseSettings) -> Layout:
         raise ConfigError(f"clickhouse.{error}") from error
 
 
+def database_engine(client: Client, database: str) -> str:
+    """Return the engine of the database, '' where there is none.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    with explaining(f"reading the engine of {database}"):
+        rows = client.query(
+            "SELECT engine FROM system.databases WHERE name = {database:String}", {"database": database}
+        ).result_rows
+    return str(rows[0][0]) if rows else ""
+
+
 def tables(client: Client, database: str) -> dict[str, TableSchema]:
     """Return the tables and views of the database by name; a user sees only those granted to it.
 

@@ -45,6 +45,7 @@ class PartitionAccount:
         log_start: the first offset that Kafka holds.
         log_end: the offset behind the last record that may be read.
         committed: the group's next offset; None where it has never committed.
+        unstable: offsets behind `log_end`, which wait until a producer's transaction ends.
         first: the first offset of the ledger that is audited.
         offsets: distinct offsets in the ledger, from `first` to `committed`.
         outcomes: of these, outcome to number; a record with several steps counts with its worst outcome.
@@ -61,6 +62,7 @@ class PartitionAccount:
     log_start: int
     log_end: int
     committed: int | None
+    unstable: int = 0
     first: int | None = None
     offsets: int = 0
     outcomes: Mapping[str, int] = field(default_factory=dict)
@@ -228,3 +230,8 @@ class Account:
     def accounted(self) -> int:
         """Distinct offsets below the committed ones that the ledger has."""
         return sum(part.offsets for part in self.partitions)
+
+    @property
+    def unstable(self) -> int:
+        """Offsets that no reader gets yet: they wait until a producer's transaction ends."""
+        return sum(part.unstable for part in self.partitions)

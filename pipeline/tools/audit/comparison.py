@@ -90,7 +90,7 @@ def _first(known: int | None, log: Log, scope: Scope) -> int:
 
 
 def _partition(source: KafkaSide, store: LedgerSide, partition: Partition, log: Log, scope: Scope) -> PartitionAccount:
-    part = PartitionAccount(partition, log.start, log.end, log.committed)
+    part = PartitionAccount(partition, log.start, log.end, log.committed, log.unstable)
     part.in_flight = store.beyond(partition, log.committed or 0)
     part.foreign = _foreign(source, store, partition, log)
     part.in_flight = max(part.in_flight - part.foreign, 0)

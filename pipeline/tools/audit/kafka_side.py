@@ -27,11 +27,15 @@ _RETRY_INTERVAL_S: Final = 0.2
 
 
 class Log(NamedTuple):
-    """A partition's log: the first offset it holds, the one behind the last readable record, the committed one."""
+    """A partition's log: the first offset it holds, the one behind the last readable record, the committed one.
+
+    What is `unstable` are the offsets behind that end: they wait until a producer's transaction ends.
+    """
 
     start: int
     end: int
     committed: int | None
+    unstable: int = 0
 
 
 class DeadLetters(NamedTuple):
@@ -58,9 +62,13 @@ class KafkaSide:
         """
         committed = self._committed(self._settings.kafka.group_id)
         partitions = [part for topic in self._settings.kafka.topics for part in self._reader.partitions(topic)]
+        # First, so that what is produced meanwhile does not look as if it waited.
+        last = self._reader.high_watermarks(partitions)
         starts, ends = self._reader.bounds(partitions)
         return {
-            Partition(part.topic, part.partition): Log(starts[part], ends[part], _offset(committed.get(part)))
+            Partition(part.topic, part.partition): Log(
+                starts[part], ends[part], _offset(committed.get(part)), max(last[part] - ends[part], 0)
+            )
             for part in partitions
         }
 

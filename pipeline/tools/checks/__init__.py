@@ -1,8 +1,8 @@
 """Checks of `runstep check` and `runstep doctor`: what the daemon needs, one finding each, with its fix.
 
 `finding` is what a check returns. `offline` needs no service; `kafka_access` and `clickhouse_access` check that all is
-present. Deeper checks, for when everything is present and nothing moves: `group` and `topic_settings` ask Kafka,
-`insert_guarantee` and `clickhouse_server` ask ClickHouse, `daemon_answers` asks the daemons.
+present. Deeper checks, for when everything is present and nothing moves: `group`, `transactions`, `quotas` and
+`topic_settings` ask Kafka, `insert_guarantee` and `clickhouse_server` ask ClickHouse, `daemon_answers` the daemons.
 """
 
 from pipeline.tools.checks.clickhouse_access import clickhouse_findings

@@ -14,7 +14,7 @@ from pipeline.tools.daemon_client import UNANSWERED, HttpAnswer, get, opener, ow
 
 _RECOVERS: Final = "fix that; the daemon recovers by itself"
 _FIX: Final = re.compile(
-    r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow|recreate)\b.*)$"
+    r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow|recreate|raise)\b.*)$"
 )
 """Most causes end with their fix."""
 
@@ -72,9 +72,14 @@ def _causes(subject: str, health: HttpAnswer, ready: HttpAnswer, said: Status) -
     for cause in said.causes or (ready.text.splitlines() if ready.status != HTTPStatus.OK else []):
         if cause.strip() == health.text.strip():
             continue
-        found = _FIX.search(cause)
-        detail = cause[: found.start()] if found else cause
-        yield bad(subject, f"is not ready: {detail}", found["fix"] if found else _RECOVERS)
+        detail, fix = _split(cause)
+        yield bad(subject, f"is not ready: {detail}", fix)
+
+
+def _split(cause: str) -> tuple[str, str]:
+    """Return a cause and its fix."""
+    found = _FIX.search(cause)
+    return (cause[: found.start()], found["fix"]) if found else (cause, _RECOVERS)
 
 
 def _ownership(partitions: Mapping[str, PartitionStatus]) -> str:
@@ -83,14 +88,17 @@ def _ownership(partitions: Mapping[str, PartitionStatus]) -> str:
 
 
 def _remarks(subject: str, said: Status) -> Iterator[Finding]:
+    for remark in said.remarks:
+        yield warning(subject, *_split(remark))
     sink = said.sink or SinkStatus()
     if sink.breaker not in {"", "closed"}:
         row = "some" if sink.failures_in_a_row is None else sink.failures_in_a_row
         fix = "it closes when a probe passes"
         yield warning(subject, f"its breaker is {sink.breaker} after {row} failures in a row", fix)
     if sink.most_rows:
-        fix = "give its user more memory, or set batch.max_rows to that"
-        yield warning(subject, f"ClickHouse rejects inserts of more than {sink.most_rows:,} rows", fix)
+        fix = "give its user more memory, let the way to it carry larger requests, or set batch.max_rows to that"
+        cause = f": {sink.most_rows_cause}" if sink.most_rows_cause else ""
+        yield warning(subject, f"inserts of more than {sink.most_rows:,} rows do not pass{cause}", fix)
     if sink.pending_migrations:
         yield warning(subject, f"its migrations {', '.join(sink.pending_migrations)} are pending", "runstep migrate")
     if said.state == "running" and not said.partitions:

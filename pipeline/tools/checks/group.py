@@ -18,7 +18,9 @@ from pipeline.errors import SourceUnavailable
 from pipeline.kafka.client import client_options, connect
 from pipeline.tools.checks.finding import Finding, bad, fine, guarded, warning
 from pipeline.tools.checks.kafka_access import cause_of, described_group, other_kind
+from pipeline.tools.checks.quotas import quota_findings
 from pipeline.tools.checks.topic_settings import topic_findings
+from pipeline.tools.checks.transactions import transaction_findings
 
 _MAX_LISTED: Final = 12
 _STABLE: Final = "Stable"
@@ -46,6 +48,8 @@ def group_findings(settings: Settings) -> Iterator[Finding]:
         return
     with closing(admin):
         yield from _allowed("group", _group(admin, kafka), f"grant READ and DESCRIBE on group {kafka.group_id}")
+        yield from _allowed("transactions", transaction_findings(admin, kafka), "grant DESCRIBE and READ on the topics")
+        yield from quota_findings(admin, kafka)
         yield from _allowed("topic settings", topic_findings(admin, settings), "grant DESCRIBE_CONFIGS on the topics")
 
 

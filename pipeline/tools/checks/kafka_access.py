@@ -21,6 +21,8 @@ from kafka.structs import TopicPartition
 
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import SourceUnavailable
+from pipeline.kafka.advertised import FIX as ADVERTISED
+from pipeline.kafka.advertised import unreachable
 from pipeline.kafka.client import client_options, connect
 from pipeline.kafka.internals import known_brokers
 from pipeline.tools.checks.finding import Finding, away, bad, fine, guarded
@@ -56,6 +58,10 @@ def kafka_findings(settings: Settings) -> Iterator[Finding]:
         try:
             yield from _contents(admin, settings)
         except KafkaError as error:
+            where = unreachable(admin, kafka.bootstrap_servers, kafka.bootstrap_timeout)
+            if where:
+                yield away("kafka", f"{servers} answers, but {where}", ADVERTISED)
+                return
             yield away(
                 "kafka", f"{servers} stopped answering: {cause_of(error)}", "look at the brokers, then check again"
             )

@@ -3,22 +3,26 @@
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from pipeline.clickhouse import connect
+from pipeline.clickhouse import ClickHouseSink, connect
 from pipeline.clickhouse.migrations import Client, check_schema, connected, migrate
 from pipeline.commands import _exit_codes
 from pipeline.config import ClickHouseSettings
-from pipeline.errors import SinkUnavailable
+from pipeline.errors import ErrorClass, SinkUnavailable
+from pipeline.tools.checks import guarantee_findings
 from pipeline.tools.html_report import Period
 from pipeline.tools.html_report.page_queries import page_answers
 from pipeline.tools.queries import reports
 from tests.servers.clickhouse import ClickHouseServer
+from tests.support.fakes.rows import columns_of, step_row
 from tests.support.migration_rig import ENVIRONMENT, USERS, Run, as_user, command, write
+from tests.support.sink_setup import ROWS, failing
 
 Pair = tuple[ClickHouseServer, ClickHouseServer]
 
@@ -94,7 +98,9 @@ def test_a_shard_that_is_away_stops_the_migration_before_it_begins(run: Run, sha
     assert database not in first.query("SHOW DATABASES")
 
 
-def test_a_dead_shard_refuses_the_insert_and_the_same_insert_heals(clickhouse_factory: Callable[..., Any]) -> None:
+@pytest.fixture
+def pair(clickhouse_factory: Callable[..., Any]) -> tuple[Pair, list[ClickHouseSettings]]:
+    """Return two shards with their tables, to be broken, and the settings of each."""
     first, second = (clickhouse_factory() for _ in range(2))
     places = "".join(
         f"<shard><replica><host>127.0.0.1</host><port>{server.tcp_port}</port></replica></shard>"
@@ -108,6 +114,55 @@ def test_a_dead_shard_refuses_the_insert_and_the_same_insert_heals(clickhouse_fa
     for one in settings:
         with connected(one) as client:
             migrate(client, one)
+    return (first, second), settings
+
+
+def test_a_shard_that_lost_a_view_gets_no_rows_from_a_daemon_that_is_connected_to_it(
+    pair: tuple[Pair, list[ClickHouseSettings]],
+) -> None:
+    """Views of the other shards cannot be seen with the daemon's rights: `runstep audit` tells."""
+    (first, _), settings = pair
+    first.query("DROP VIEW runsteps.run_steps_mv SYNC")
+    with pytest.raises(SinkUnavailable, match=r"view runsteps\.run_steps_mv is missing") as caught:
+        write(settings[0], *range(20))
+    assert caught.value.error_class is ErrorClass.ENVIRONMENT
+    with connected(settings[0]) as client:
+        migrate(client, settings[0])
+    write(settings[0], *range(20))
+    with connected(settings[1]) as client:
+        assert counts(client) == (20, 20)
+
+
+def test_doctor_names_a_view_that_another_shard_lost(pair: tuple[Pair, list[ClickHouseSettings]]) -> None:
+    (first, second), settings = pair
+    second.query("DROP VIEW runsteps.run_steps_mv SYNC")
+    hosts = tuple(f"127.0.0.1:{server.http_port}" for server in (first, second))
+    found = list(guarantee_findings(settings[0].model_copy(update={"hosts": hosts})))
+    (finding,) = [finding for finding in found if finding.level == "bad"]
+    assert finding.subject == f"views at {second.url}"
+    assert "view runsteps.run_steps_mv is missing" in finding.detail
+    assert finding.fix == "run `runstep migrate`"
+
+
+def test_a_view_that_is_lost_under_way_costs_no_row_on_the_connected_shard(
+    pair: tuple[Pair, list[ClickHouseSettings]],
+) -> None:
+    (first, _), settings = pair
+    with closing(ClickHouseSink(lambda: settings[0])) as sink:
+        sink.insert(columns_of([step_row(99)]), "passes")
+        first.query("DROP VIEW runsteps.run_step_ledger_mv SYNC")
+        assert failing(sink).error_class is ErrorClass.ENVIRONMENT
+        with connected(settings[0]) as client:
+            migrate(client, settings[0])
+        sink.insert(ROWS, "token")
+    with connected(settings[1]) as client:
+        assert counts(client) == (11, 11)
+
+
+def test_a_dead_shard_refuses_the_insert_and_the_same_insert_heals(
+    pair: tuple[Pair, list[ClickHouseSettings]],
+) -> None:
+    (_, second), settings = pair
     second.kill()
     with pytest.raises(SinkUnavailable):
         write(settings[0], *range(20))

@@ -31,6 +31,39 @@ def ask(serve):
     return lambda target, method="GET", **headers: fetch(address, target, method, **headers)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST:9464",
+        "127.0.0.1",
+        "127.0.0.1:9464",
+        "[::1]:9464",
+        "10.0.0.1",
+        "runstep.localhost:80",
+    ],
+)
+def test_a_request_to_this_machine_is_answered(ask, host):
+    assert ask("/status", Host=host)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["rebound.example", "rebound.example:9464", "127.0.0.1.example", "localhost.example", "[", "", "a b", "1.2.3"],
+)
+def test_a_page_in_a_browser_cannot_read_the_loopback_interface_by_a_name_of_its_own(ask, host):
+    for page in ("/status", "/metrics", "/healthz"):
+        status, _, body = ask(page, Host=host)
+        assert status == 421
+        assert b"localhost" in body
+        assert b"running" not in body
+
+
+def test_a_name_is_answered_where_others_may_ask(serve):
+    _, port = serve(bind="0.0.0.0:0")
+    assert fetch(("127.0.0.1", port), "/status", Host="pod-1.runstep.svc")[0] == 200
+
+
 class TestPages:
     """What is answered."""
 

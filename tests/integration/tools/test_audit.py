@@ -16,6 +16,7 @@ from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.audit_rig import STAMP, Pipeline
 from tests.support.check_rig import complete_pipeline
 from tests.support.fakes.rows import step_row
+from tests.support.transactions import open_transaction
 
 OK, BAD_NEWS, AWAY, WRONG = 0, 1, 69, 78
 WRONG_STEPS = ("seen_twice", "without_row", "behind", "without_account")
@@ -375,3 +376,17 @@ def test_what_hinders_it_is_one_line(sound: Pipeline, monkeypatch: pytest.Monkey
     monkeypatch.setenv("RUNSTEP_KAFKA__TOPICS", "no-such-topic")
     code, answer = sound.audit()
     assert (code, "no-such-topic" in answer["error"]) == (WRONG, True)
+
+
+def test_records_behind_an_open_transaction_are_not_all_that_there_is(
+    sound: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_transaction(sound.bootstrap, sound.topic, b"{}"):
+        sound.produce(0, 3)
+        code, answer = sound.audit()
+        assert (code, part(answer, 0)["unstable"], part(answer, 0)["lag"]) == (OK, 4, 0)
+        assert (part(answer, 1)["unstable"], part(answer, 2)["unstable"]) == (0, 0)
+        assert execute(["audit"]) == OK
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "13 offsets are accounted for, 4 more wait behind a transaction that a producer has left open" in printed
+        assert "all 13 offsets" not in printed

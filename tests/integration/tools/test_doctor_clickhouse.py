@@ -48,6 +48,21 @@ class TestClickHouse:
         assert "the ledger's view commits before the steps' one" in answer.about("order of the views", "warning")[0]
         assert f"{database}.extra is fed by run_step_ingest too" in answer.about("views", "warning")[0]
 
+    def test_a_view_that_writes_another_table(
+        self, environ: dict[str, str], clickhouse: ClickHouseAddress, doctor: Doctor
+    ) -> None:
+        database = environ["RUNSTEP_CLICKHOUSE__DATABASE"]
+        view = f"{database}.run_steps_mv"
+        made = clickhouse.query(f"SHOW CREATE TABLE {view} FORMAT TSVRaw")
+        clickhouse.query(f"CREATE TABLE {database}.other AS {database}.run_steps")
+        clickhouse.query(f"DROP VIEW {view} SYNC")
+        clickhouse.query(made.replace(f"TO {database}.run_steps", f"TO {database}.other"))
+        answer = doctor()
+        assert answer.code == 1
+        (finding,) = answer.about("views", "bad")
+        fix = f"run `DROP VIEW {view} SYNC`, then `runstep migrate`"
+        assert finding == f"view {view} does not write to {database}.run_steps -> {fix}"
+
     def test_too_many_parts_23(self, environ: dict[str, str], clickhouse: ClickHouseAddress, doctor: Doctor) -> None:
         table = f"{environ['RUNSTEP_CLICKHOUSE__DATABASE']}.run_step_ledger"
         clickhouse.query(f"SYSTEM STOP MERGES {table}")

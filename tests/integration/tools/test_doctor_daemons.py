@@ -116,7 +116,7 @@ def test_what_is_no_trouble_yet_is_shown_too(url: str, health: SetHealth) -> Non
     found = asked(url)
     assert [finding.level for finding in found] == ["ok", "warning", "warning", "warning", "ok"]
     assert found[1].detail == "its breaker is open after 4 failures in a row"
-    assert found[2].detail == "ClickHouse rejects inserts of more than 500 rows"
+    assert found[2].detail == "inserts of more than 500 rows do not pass"
     assert found[3].detail == "has no partitions"
     assert found[4].detail == "its last transient error: ClickHouse error 202"
 

@@ -1,10 +1,13 @@
 """Writers that make less durable than they say, or count what others counted."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.clickhouse.insert_proof import Answer
 from pipeline.daemon.attempts import Attempts
 from pipeline.daemon.batch import Assignment, Batch
+from pipeline.daemon.insert_memory import InsertSize
 from pipeline.daemon.insertion import Insertion
 from pipeline.daemon.processor import Processor
 from pipeline.daemon.writer import Writer
@@ -86,6 +89,16 @@ def ambiguous_taken_for_done() -> list[Change]:
     return [(Attempts, "_measured_insert", changed)]
 
 
+def ok_believed_without_proof() -> list[Change]:
+    """Take every OK for a write: that of a proxy, and that of a table whose views are gone."""
+    return [(Answer, "doubt", lambda *_: None), (Answer, "counts_copies", lambda *_: True)]
+
+
+def sent_whole_for_ever() -> list[Change]:
+    """Send what the way to ClickHouse cannot carry again and again, and never less of it."""
+    return [(InsertSize, "patience", lambda *_: math.inf)]
+
+
 def dead_letter_not_awaited() -> list[Change]:
     """Send dead letters, and do not look whether they arrived."""
     persist = Attempts.persist
@@ -106,8 +119,8 @@ def rejected_row_left_out() -> list[Change]:
     """Send a rejected row to the dead letters, and give the ledger no account of it."""
     insert = Attempts.insert
 
-    def changed(self: Attempts, columns: Any, token: str, *, suspected: bool = False) -> None:
+    def changed(self: Attempts, columns: Any, token: str, **how: Any) -> None:
         if "/refused-" not in token:
-            insert(self, columns, token, suspected=suspected)
+            insert(self, columns, token, **how)
 
     return [(Attempts, "insert", changed)]

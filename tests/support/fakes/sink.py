@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 from pipeline.contracts import Columns, StepKey
-from pipeline.errors import ErrorClass, SinkError, SinkRefused
+from pipeline.errors import ErrorClass, SinkError, SinkRefused, SinkUnavailable
 from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Outcome, Partition
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
@@ -64,6 +64,7 @@ class FakeSink:
         down: raised by every call while set.
         refuse: rows (as mappings) that violate a constraint of `run_steps`.
         most_rows: a larger insert is rejected for its shape.
+        gone: views that are missing; what they would have copied is lost, and the insert is not believed.
         gate: cleared, an insert waits in it, as on a slow server.
         attempts: (token, number of rows) of every insert that was tried.
     """
@@ -73,6 +74,7 @@ class FakeSink:
         self.down: SinkError | None = None
         self.refuse: Callable[[Fields], bool] = lambda _: False
         self.most_rows = 1_000_000
+        self.gone: set[str] = set()
         self.gate = threading.Event()
         self.gate.set()
         self.attempts: list[tuple[str, int]] = []
@@ -97,9 +99,10 @@ class FakeSink:
             second()
             if fault is not None:
                 raise fault.error
+            self.raise_if_lacking()
 
-    def views(self, columns: Columns, token: str) -> tuple[Callable[[], None], Callable[[], None]]:
-        """Check the rows, and return what fills the two targets: the steps, then the ledger.
+    def views(self, columns: Columns, token: str) -> tuple[Callable[[], int], Callable[[], int]]:
+        """Check the rows, and return what fills the two targets, and says with how many: the steps, then the ledger.
 
         Raises:
             SinkRefused: the rows, as they are, do not pass.
@@ -108,7 +111,10 @@ class FakeSink:
         self._check(rows)
         steps = [_keep(row, STEP_COLUMNS) for row in rows if row["outcome"] == Outcome.STORED]
         ledger = [_keep(row, LEDGER_COLUMNS) for row in rows]
-        return partial(self._steps.store, steps, token), partial(self._ledger.store, ledger, token)
+        return (
+            partial(self._copy, "run_steps_mv", self._steps, steps, token),
+            partial(self._copy, "run_step_ledger_mv", self._ledger, ledger, token),
+        )
 
     def forget_tokens(self) -> None:
         """Lose the deduplication window of both targets, as expiry does, or a recreated table."""
@@ -140,8 +146,9 @@ class FakeSink:
         return list(dict.fromkeys(_id(row) for row in rows))[:limit]
 
     def probe(self) -> None:
-        """Fail while `down`."""
+        """Fail while `down`, or while a view is gone."""
         self.raise_if_down()
+        self.raise_if_lacking()
 
     def close(self) -> None:
         """Take note of it; the fake can be used on, as the real one can."""
@@ -166,6 +173,18 @@ class FakeSink:
         """Fail while `down`."""
         if self.down is not None:
             raise self.down
+
+    def raise_if_lacking(self) -> None:
+        """Fail while a view is gone."""
+        if self.gone:
+            cause = "; ".join(f"view {view} is missing, so its rows would be lost" for view in sorted(self.gone))
+            raise SinkUnavailable(f"{cause}; run `runstep migrate`", ErrorClass.ENVIRONMENT)
+
+    def _copy(self, view: str, target: _Target, rows: Sequence[Fields], token: str) -> int:
+        if view in self.gone:
+            return 0
+        target.store(rows, token)
+        return len(rows)
 
     def _check(self, rows: Sequence[Fields]) -> None:
         if len(rows) > self.most_rows:

@@ -58,7 +58,7 @@ def test_sources_win_in_the_documented_order(tmp_path: Path) -> None:
 def test_values_of_one_section_come_from_several_sources() -> None:
     Path("runstep.toml").write_text("[batch]\nmax_rows = 7\n")
     batch = load(environ={"RUNSTEP_BATCH__MAX_AGE": "0.5"}).batch
-    assert (batch.max_rows, batch.max_age, batch.max_bytes) == (7, 0.5, 67_108_864)
+    assert (batch.max_rows, batch.max_age, batch.max_bytes) == (7, 0.5, 134_217_728)
 
 
 @pytest.mark.parametrize("name", ["clickhouse__password", "RUNSTEP_CLICKHOUSE__PASSWORD"])

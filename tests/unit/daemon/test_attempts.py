@@ -1,9 +1,11 @@
 """Attempts: made as they come, behind a probe each after failures in a row, and repeated with back-off."""
 
+import math
 import random
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from pipeline.contracts import Columns, StepKey
 from pipeline.daemon.attempts import (
@@ -12,13 +14,16 @@ from pipeline.daemon.attempts import (
     Abandoned,
     Attempts,
     RetryPolicy,
+    TooLarge,
     Unclassified,
 )
+from pipeline.daemon.insert_memory import PATIENCE
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.metrics import Metrics
 from tests.support.fakes.clock import FakeClock
 
 AWAY = SinkUnavailable("away", ErrorClass.TRANSIENT)
+CUT = SinkUnavailable("the connection to http://ch:8123 broke: connection reset by peer", ErrorClass.AMBIGUOUS)
 UNKNOWN = SinkUnavailable("ClickHouse error 4711 (NOBODY_KNOWS)", ErrorClass.UNKNOWN)
 ROWS: Columns = [[1, 2]]
 
@@ -28,6 +33,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.attempts: Attempts
+        self.registry = CollectorRegistry()
         self.probes = 0
         self.inserts = 0
         self.seen: list[str] = []
@@ -61,7 +67,7 @@ class Sink:
 @pytest.fixture
 def sink() -> Sink:
     made = Sink()
-    made.attempts = Attempts(made, Metrics(CollectorRegistry(), (1.0,)), FakeClock(), RetryPolicy(0.01, 0.02, 5))
+    made.attempts = Attempts(made, Metrics(made.registry, (1.0,)), FakeClock(), RetryPolicy(0.01, 0.02, 5))
     return made
 
 
@@ -102,6 +108,63 @@ def test_a_rejection_of_rows_is_an_answer(sink: Sink, error_class: ErrorClass) -
     with pytest.raises(SinkRefused):
         sink.attempts.insert(ROWS, "token")
     assert sink.attempts.breaker == "closed"
+
+
+def test_an_insert_that_is_cut_off_again_and_again_while_probes_pass_is_too_large(sink: Sink) -> None:
+    sink.insert_error = CUT
+    with pytest.raises(TooLarge, match="connection reset by peer, although small queries pass") as caught:
+        sink.attempts.insert(ROWS, "token", patience=PATIENCE)
+    assert caught.value.error_class is ErrorClass.SHAPE
+    assert (sink.inserts, sink.probes) == (FAILURES_BEFORE_PROBE + PATIENCE, PATIENCE)
+    assert sink.attempts.breaker == "open", "the halves are made behind probes, too"
+
+
+def test_a_server_that_the_rows_kill_is_away_in_between_and_they_are_too_large_all_the_same(sink: Sink) -> None:
+    sink.insert_errors = [CUT, AWAY, AWAY, CUT, AWAY, AWAY]
+    sink.insert_error = CUT
+    with pytest.raises(TooLarge):
+        sink.attempts.insert(ROWS, "token", patience=PATIENCE)
+
+
+def test_an_outage_whatever_its_length_makes_no_insert_too_large(sink: Sink) -> None:
+    """Probes fail with the same error that inserts fail with."""
+    sink.insert_error = sink.probe_error = CUT
+    sink.stop_after = 50
+    with pytest.raises(Abandoned):
+        sink.attempts.insert(ROWS, "token", patience=PATIENCE)
+
+
+def test_a_single_row_that_is_cut_off_stays_ambiguous(sink: Sink) -> None:
+    sink.insert_error = CUT
+    sink.stop_after = 50
+    with pytest.raises(Abandoned):
+        sink.attempts.insert([[1]], "token", patience=math.inf)
+    assert sink.attempts.trouble == str(CUT)
+
+
+def test_a_success_starts_the_count_anew(sink: Sink) -> None:
+    for _ in range(3):
+        sink.insert_errors = [CUT] * (FAILURES_BEFORE_PROBE + PATIENCE - 1)
+        sink.attempts.insert(ROWS, "token", patience=PATIENCE)
+
+
+def test_a_size_that_is_only_tried_is_too_large_at_once(sink: Sink) -> None:
+    sink.insert_errors = [CUT]
+    with pytest.raises(TooLarge):
+        sink.attempts.insert(ROWS, "token", patience=0)
+    assert (sink.inserts, sink.probes) == (1, 0)
+
+
+def test_a_split_is_said_with_its_cause(sink: Sink) -> None:
+    with capture_logs() as logs:
+        sink.attempts.split(100, 50, TooLarge(str(CUT), ErrorClass.SHAPE))
+        sink.attempts.split(50, 25, SinkRefused("ClickHouse error 241", ErrorClass.SHAPE, 241))
+    assert [(line["event"], line["rows"], line["most_rows"], line["cause"]) for line in logs] == [
+        ("insert_split", 100, 50, str(CUT)),
+        ("insert_split", 50, 25, "ClickHouse error 241"),
+    ]
+    for kind in ("ambiguous", "shape"):
+        assert sink.registry.get_sample_value("runstep_insert_splits_total", {"error_class": kind}) == 1
 
 
 def test_single_failures_do_not_open(sink: Sink) -> None:
