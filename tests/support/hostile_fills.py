@@ -49,13 +49,13 @@ def searches(module: ModuleType) -> Iterator[tuple[str, re.Pattern[str], Callabl
         if isinstance(pattern, re.Pattern):
             use = _run(pattern.search if value is pattern else value)
             if isinstance(pattern.pattern, bytes):
-                yield (
-                    name,
-                    re.compile(pattern.pattern.decode(), pattern.flags),
-                    lambda text, use=use: use(text.encode()),
-                )
+                yield name, re.compile(pattern.pattern.decode(), pattern.flags), _on_bytes(use)
             else:
                 yield name, pattern, use
+
+
+def _on_bytes(use: Callable[[bytes], Any]) -> Callable[[str], Any]:
+    return lambda text: use(text.encode())
 
 
 def _run(use: Callable[..., Any]) -> Callable[[str], Any]:
