@@ -21,7 +21,9 @@ from pipeline import __version__
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file
 from pipeline.errors import RunstepError
+from pipeline.logs import clean
 from pipeline.redaction import redact
+from pipeline.text import visible
 
 COMMANDS: Final = {
     "run": "Run the daemon: Kafka in, ClickHouse and Prometheus out.",
@@ -164,16 +166,16 @@ def _wrong_usage(error: Any) -> int:
 
 def _print_error(error: RunstepError) -> int:
     for line in str(error).splitlines() or [type(error).__name__]:
-        typer.echo(f"runstep: {redact(line)}", err=True)
+        typer.echo(f"runstep: {visible(clean(line))}", err=True)
     return error.exit_code
 
 
 def _print_bug(error: Exception) -> int:
     if _is_debugging():
         typer.echo(redact("".join(traceback.format_exception(error))), err=True)
-    summary = redact(" ".join(f"{type(error).__name__}: {error}".split()))
+    summary = clean(" ".join(f"{type(error).__name__}: {error}".split()))
     hint = "" if _is_debugging() else "; RUNSTEP_LOG__LEVEL=debug shows where"
-    typer.echo(f"runstep: this is a bug in runstep, please report it: {summary[:500]}{hint}", err=True)
+    typer.echo(f"runstep: this is a bug in runstep, please report it: {visible(summary[:500])}{hint}", err=True)
     return _exit_codes.BUG
 
 

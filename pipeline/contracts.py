@@ -68,7 +68,9 @@ class Progress(NamedTuple):
     committed: int
     """Where its next owner starts."""
     end: int
-    """The watermark; never below the position."""
+    """Behind the last record that can be read: the last stable offset; never below the position."""
+    unstable: int = 0
+    """Offsets behind the end, which wait until a producer's transaction ends."""
 
     @property
     def lag(self) -> int:
@@ -130,6 +132,9 @@ class Source(Protocol):
 
         What cannot be known now is left out; while Kafka is away that is everything.
         """
+
+    def throttled(self) -> float:
+        """Return for how many seconds brokers have made the daemon wait, by their quotas, since it started."""
 
     def close(self) -> None:
         """Leave the group. Bounded in time."""

@@ -27,7 +27,8 @@ _CREDENTIAL: Final = re.compile(
 _USER_PASSWORD: Final = re.compile(r"(//[^\s/@:<\[]{0,256}):(?!\d{1,5}[/?#]|//)(?:[^\s@<]{0,256}@){1,3}")
 _QUERY_SECRET: Final = re.compile(r"(?i)([?&][^?=&\s]{0,64}?(?:password|token|secret|key)[^?=&\s]{0,64})=[^&\s\"'<>]+")
 _OWN_WORDS: Final = re.compile(
-    r"(?<=\w): (?=(?:(?:[a-z_]{2,20}\.[a-z_]{2,40} )?(?:cannot|is|must|unknown|no|there) )|Input )|(?<=_file): "
+    r"(?<=\w): (?=(?:(?:[a-z_]{2,20}\.[a-z_]{2,40} )?(?:cannot|is|must|unknown|no|there) )|Input )"
+    r"|(?<=_file|_FILE|S_DIR): "
 )
 """What says something about a setting or a file that is called like a secret (`.../sasl_password: cannot be read`)."""
 _LIBRARY_LEVELS: Final = {

@@ -98,6 +98,7 @@ class Reason(StrEnum):
     INVALID_JSON = "invalid_json"
     TOO_DEEP = "too_deep"
     TOO_LARGE = "too_large"
+    TOO_COMPLEX = "too_complex"
     NOT_AN_OBJECT = "not_an_object"
     TOO_MANY_STEPS = "too_many_steps"
     # dead-lettered by normalize

@@ -18,7 +18,11 @@ _PICTURES: Final = {
     0x7F: 0x2421,
     # They begin escape sequences, too, and have no pictures.
     **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+    # They turn the text behind them around, or isolate it: what is read is not what is there. Two more end a line.
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029), 0xFFFD),
 }
+_ESCAPES: Final = {code: f"\\u{code:04x}" for code in _PICTURES if code >= 0x20}  # noqa: PLR2004 - a blank
+"""JSON has no control characters below that."""
 _BREAK: Final = "\u240a"
 _REPLACEMENT: Final = "\ufffd"
 
@@ -34,8 +38,16 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def visible(text: str) -> str:
-    """Return the text with control characters as their pictures: no escape sequence may reach the terminal."""
+    """Return the text with control characters as their pictures: no escape sequence may reach the terminal.
+
+    What turns the direction of text is replaced, too.
+    """
     return text.translate(_PICTURES)
+
+
+def visible_json(text: str) -> str:
+    """Return JSON of the same meaning, in which what `visible` replaces is written as an escape."""
+    return text.translate(_ESCAPES)
 
 
 def visible_line(text: str) -> str:

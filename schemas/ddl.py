@@ -7,7 +7,7 @@ reading the files that are part of the package.
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from string import Template
@@ -62,6 +62,7 @@ class Layout:
 
     Attributes:
         replica_path: the tables' place in Keeper; may name an auxiliary one (`name:/path`) and the server's macros.
+            None where the database names it.
         shard_replicas: whether the shards of a cluster have replicas.
 
     Raises:
@@ -72,7 +73,7 @@ class Layout:
     variant: Variant = "single"
     cluster: str = "runstep"
     on_cluster: bool = False
-    replica_path: str = "/clickhouse/tables/{shard}/{database}/{table}"
+    replica_path: str | None = "/clickhouse/tables/{shard}/{database}/{table}"
     replica_name: str = "{replica}"
     shard_replicas: bool = True
 
@@ -80,7 +81,8 @@ class Layout:
         _check("database", self.database, _NAME)
         _check("cluster", self.cluster, _CLUSTER)
         _check("replica_name", self.replica_name, _CLUSTER)
-        _check("replica_path", self.replica_path, _PATH)
+        if self.replica_path is not None:
+            _check("replica_path", self.replica_path, _PATH)
         if self.on_cluster and self.variant == "single":
             raise ValueError("on_cluster needs variant replicated or cluster, but variant is single")
 
@@ -88,6 +90,25 @@ class Layout:
     def replicated(self) -> bool:
         """Whether the targets are Replicated tables."""
         return self.variant == "replicated" or (self.variant == "cluster" and self.shard_replicas)
+
+    def in_replicated_database(self) -> "Layout":
+        """Return the same in a database of the engine Replicated, which names the tables' places in Keeper itself.
+
+        Raises:
+            ValueError: tables or statements as that engine refuses them, or would keep them on one replica only.
+        """
+        where = f"but the database {self.database} has the engine Replicated"
+        if not self.replicated:
+            raise ValueError(
+                f"variant {self.variant} makes tables without replicas, {where}, where each replica would have rows of "
+                "its own: set clickhouse.variant to replicated"
+            )
+        if self.on_cluster:
+            raise ValueError(
+                f"on_cluster is true, {where}, which sends statements to all replicas itself: "
+                "set clickhouse.on_cluster to false"
+            )
+        return replace(self, replica_path=None)
 
     def local(self, table: str) -> str:
         """Return the name of the table that holds the rows, on a cluster the shard's own."""
@@ -105,7 +126,8 @@ class Layout:
     def _engine(self, version: str) -> str:
         if not self.replicated:
             return f"ReplacingMergeTree({version})" if version else "ReplacingMergeTree"
-        arguments = [f"'{self.replica_path}'", f"'{self.replica_name}'", *([version] if version else [])]
+        place = [] if self.replica_path is None else [f"'{self.replica_path}'", f"'{self.replica_name}'"]
+        arguments = [*place, *([version] if version else [])]
         return f"ReplicatedReplacingMergeTree({', '.join(arguments)})"
 
     def _values(self) -> Mapping[str, str]:

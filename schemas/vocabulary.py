@@ -67,11 +67,14 @@ ANOMALY_MEANINGS: Final = {
     "event_ahead_of_status": "the event's name says that the step ended, its body does not (DashScope)",
     "future_timestamp": "a time lies more than an hour after the record's own; the end and the duration are NULL",
     "id_repaired": "`thread_id`, `assistant_id` or the message id was not a string",
-    "metadata_repaired": "`metadata` was not a map, or one of its values was not a string",
+    "metadata_repaired": "`metadata` was not a map, one of its values was not a string, or it had more than 1,000"
+    " entries or a key longer than 256 characters: those entries are in `extra_fields`",
     "negative_duration": "the step ended before it was created; `duration_ms` is NULL",
     "stamp_without_terminal_status": "an end time on a step that has not ended",
     "terminal_without_timestamp": "the step ended, and the event does not say when",
-    "text_truncated": "a text was longer than is kept, and was cut",
+    "text_not_searched": "the record has more text than is searched for secrets (`normalize.max_searched`): the rest is"
+    " not stored",
+    "text_truncated": "a text was longer than is kept, and was cut; or a step has more than 1,000 tool calls",
     "token_count_unreadable": "a token count was negative, fractional, or above 10^12",
     "type_inferred": "`type` was missing and was taken from `step_details`",
     "type_mismatch": "`type` and `step_details.type` disagree",

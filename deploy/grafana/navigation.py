@@ -81,7 +81,7 @@ def cell(column: str) -> str:
 
 def label(name: str) -> str:
     """Return the placeholder for a label of the clicked series."""
-    return f"${{__field.labels.{name}}}"
+    return f"${{__field.labels.{name}:percentencode}}"
 
 
 def links_override(*links: dict[str, str]) -> list[dashboard.DynamicConfigValue]:

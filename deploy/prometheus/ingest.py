@@ -128,6 +128,24 @@ def _no_progress() -> list[Rule]:
             wait="2m",
         ),
         Alert(
+            "RunStepRecordsHeldBack",
+            """
+            max by (job, topic, partition) (runstep_unstable_records{JOB}) > 0
+            unless on (job, topic, partition) (
+              max by (job, topic, partition) (runstep_consumer_lag_records{JOB}) > 0
+              or max by (job, topic, partition) (changes(runstep_consumer_position_timestamp_seconds{JOB}[10m])) > 0
+            )
+            """,
+            "page",
+            "{{ $value }} records of {{ $labels.topic }}/{{ $labels.partition }} wait behind an open transaction",
+            "For 15 minutes no reader could read on in {{ $labels.topic }}/{{ $labels.partition }}: a producer has "
+            "left a transaction open, and {{ $value }} offsets lie behind its first record. Their lag is 0. `runstep "
+            "doctor` names the producer and the command that ends its transaction.",
+            why="Transactions that follow one another are open at every scrape, too, but the position moves on. Kafka "
+            "ends a transaction after 15 minutes at most (transaction.max.timeout.ms) where it knows of it.",
+            wait="5m",
+        ),
+        Alert(
             "RunStepRecordsLost",
             """
             sum by (job, topic, partition) (

@@ -1,7 +1,8 @@
 """Connections to ClickHouse: the settings turned into a client, over HTTP(S) or embedded (`chdb:PATH`).
 
 Owns what all connections have in common: no session (it would stay locked after a time-out), a pool of its own (so that
-each new client reads certificates and addresses again), bounded waits, and errors that name the cause.
+each new client reads certificates and addresses again, and no proxy of the environment is used), bounded waits, and
+errors that name the cause.
 """
 
 import fcntl
@@ -9,16 +10,22 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.httputil import get_pool_manager_options
+from urllib3 import PoolManager, ProxyManager, make_headers
 
 from pipeline import __version__
+from pipeline.clickhouse import server_version
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ErrorClass, SinkUnavailable
+
+_UNSUPPORTED: Final = 1
+"""The code of a ClickHouse that cannot do what is asked of it."""
 
 
 def connect(settings: ClickHouseSettings, database: str | None = None) -> Client:
@@ -32,25 +39,50 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
         database: what unqualified table names refer to. It has to exist.
 
     Raises:
-        SinkUnavailable: naming the cause, without credentials.
+        SinkUnavailable: naming the cause, without credentials; also of a server that is too old.
         ConfigError: the url is no url.
     """
     # The driver also logs what it raises, with stack traces that quote values; the daemon logs it without values.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     options = _embedded(settings) if settings.is_embedded else _http(settings)
+    pool = options.get("pool_mgr")
     try:
-        return clickhouse_connect.get_client(database=database, **options)
+        client = clickhouse_connect.get_client(database=database, **options)
     except Exception as error:  # noqa: BLE001 - the driver lets foreign exceptions through; all are classified
+        if pool is not None:
+            pool.clear()
         raise sink_error(error, address(settings)) from None
+    if pool is not None:
+        # The driver closes only a pool that it has made itself, and such a one may use a proxy of the environment.
+        client._backend.owns_pool_manager = True  # type: ignore[attr-defined]  # noqa: SLF001
+    _require_version(client, settings)
+    return client
+
+
+def _require_version(client: Client, settings: ClickHouseSettings) -> None:
+    """Refuse a server on which statements would fail, or find nothing without an error."""
+    version, oldest = client.server_version, server_version.OLDEST
+    if server_version.is_older(version, oldest):
+        client.close()
+        message = (
+            f"{address(settings)} is ClickHouse {version}, and runstep needs {oldest} or later; "
+            f"upgrade the server to {oldest} or later"
+        )
+        raise SinkUnavailable(message, ErrorClass.ENVIRONMENT, _UNSUPPORTED)
 
 
 def address(settings: ClickHouseSettings) -> str:
-    """Return where ClickHouse is, for messages: the url without user and password."""
+    """Return where ClickHouse is, and the proxy on the way, for messages: without users and passwords."""
     if settings.is_embedded:
         return settings.url.get_secret_value()
     url = _split(settings)
-    host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
-    return f"{url.scheme}://{host}:{_port(url)}"
+    proxy = f" through the proxy {_origin(urlsplit(_proxy(settings)))}" if settings.proxy else ""
+    return f"{_origin(url._replace(netloc=f'{url.netloc}:{_port(url)}') if not url.port else url)}{proxy}"
+
+
+def _origin(url: SplitResult) -> str:
+    """Return scheme, host and port."""
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
 
 
 def _split(settings: ClickHouseSettings) -> SplitResult:
@@ -112,13 +144,17 @@ def _http(settings: ClickHouseSettings) -> dict[str, Any]:
         "compress": False if settings.compression == "none" else settings.compression,
         "client_name": f"runstep/{__version__}",
         "autogenerate_session_id": False,
-        "dedicated_pool": True,
         "tz_mode": "aware",
     }
     options |= {"access_token": token} if token else {"username": username, "password": password}
     if url.scheme == "https":
-        options |= _tls(settings, is_login=bool(username and not password and not token))
-    return options
+        options |= {"verify": settings.verify, "server_host_name": settings.server_host_name}
+        if settings.cert_file is not None:
+            # A client certificate is the login where there is a user and nothing else to prove it. With a password or a
+            # token, or without a user, it is for a proxy that asks for one; the server must not take it for the login.
+            options |= {"client_cert": str(settings.cert_file)}
+            options |= {"tls_mode": "mutual" if username and not password and not token else "strict"}
+    return options | {"pool_mgr": _pool(settings, url)}
 
 
 def _access_token(settings: ClickHouseSettings) -> str | None:
@@ -127,22 +163,35 @@ def _access_token(settings: ClickHouseSettings) -> str | None:
     if settings.access_token_file is None:
         return None
     try:
-        return settings.access_token_file.read_text(encoding="utf-8").strip()
+        return settings.access_token_file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
         message = f"clickhouse.access_token_file {settings.access_token_file} cannot be read: {cause}"
         raise SinkUnavailable(message, ErrorClass.ENVIRONMENT) from None
 
 
-def _tls(settings: ClickHouseSettings, *, is_login: bool) -> dict[str, Any]:
-    """Return the driver's TLS options.
+def _pool(settings: ClickHouseSettings, url: SplitResult) -> PoolManager:
+    """Return the connections of one client; proxies come from the settings only, never from the environment."""
+    tls = _tls(settings) if url.scheme == "https" else {}
+    options = get_pool_manager_options(**tls)
+    if settings.proxy is None:
+        return PoolManager(**options)
+    proxy = _proxy(settings)
+    split = urlsplit(proxy)
+    login = f"{unquote(split.username)}:{unquote(split.password or '')}" if split.username else None
+    return ProxyManager(proxy, proxy_headers=make_headers(proxy_basic_auth=login), **options)
 
-    A client certificate is the login where there is a user and nothing else to prove it; with a password or a token,
-    or without a user, it is for a proxy that asks for one, and the server must not take it for the login.
-    """
+
+def _proxy(settings: ClickHouseSettings) -> str:
+    return settings.proxy.get_secret_value() if settings.proxy is not None else ""
+
+
+def _tls(settings: ClickHouseSettings) -> dict[str, Any]:
     files = {"ca_cert": settings.ca_file, "client_cert": settings.cert_file, "client_cert_key": settings.key_file}
     options: dict[str, Any] = {name: str(file) for name, file in files.items() if file is not None}
-    options |= {"verify": settings.verify, "server_host_name": settings.server_host_name}
-    if settings.cert_file is not None:
-        options["tls_mode"] = "mutual" if is_login else "strict"
+    options["verify"] = settings.verify
+    if settings.server_host_name:
+        options["server_hostname"] = settings.server_host_name
+        if settings.verify:
+            options["assert_hostname"] = settings.server_host_name
     return options

@@ -124,12 +124,13 @@ _STATUSES: Final[dict[int, ErrorClass]] = {
 
 _CREDENTIALS = "check clickhouse.username and clickhouse.password"
 _MIGRATE = "run `runstep migrate`"
+_ALTER = f"{_MIGRATE}, or the ALTER that `runstep doctor` names"
 _FIXES: Final[dict[int, str]] = {
-    8: _MIGRATE,
-    10: _MIGRATE,
-    16: _MIGRATE,
-    20: _MIGRATE,
-    47: _MIGRATE,
+    8: _ALTER,
+    10: _ALTER,
+    16: _ALTER,
+    20: _ALTER,
+    47: _ALTER,
     60: _MIGRATE,
     76: "stop the other process that has this data directory open",
     81: _MIGRATE,

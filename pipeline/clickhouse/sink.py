@@ -14,20 +14,22 @@ from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertContext
 
-from pipeline.clickhouse import deduplication, insert_proof
+from pipeline.clickhouse import deduplication, insert_proof, migrations
 from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.clickhouse.insert_proof import INGEST, Answer, Answers, Views
 from pipeline.clickhouse.insert_settings import insert_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
-from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
+from pipeline.errors import ErrorClass, RunstepError, SinkError, SinkUnavailable
 from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Outcome, Partition
 from schemas.row import INDEX, INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
 
 log = structlog.get_logger(__name__)
 
+MIGRATIONS_INTERVAL_S: Final = 60.0
+"""Between two looks at migrations that are pending."""
 LEDGER: Final = "run_step_ledger"
 LOOK_INTERVAL_S: Final = 60.0
 """Between two looks at the views; the answer of each insert is looked at as well."""
@@ -61,6 +63,7 @@ class ClickHouseSink:
 
     Attributes:
         last_heartbeat: monotonic seconds of the last query or insert, for /healthz: one call can be many of them.
+        pending_migrations: those that the database has not had, as far as this user may see that.
     """
 
     def __init__(self, settings: Callable[[], ClickHouseSettings]) -> None:
@@ -75,6 +78,8 @@ class ClickHouseSink:
         self._looked_at = 0.0
         self._counts_copies = False
         self.last_heartbeat = monotonic()
+        self.pending_migrations: list[str] = []
+        self._migrations_seen_at = 0.0
 
     def insert(self, columns: Columns, token: str) -> None:
         """Insert all rows as one block under a token, see `contracts.Sink`.
@@ -84,6 +89,8 @@ class ClickHouseSink:
         client = self._connected()
         if monotonic() - self._looked_at >= LOOK_INTERVAL_S:
             self._look_at_views()
+        if self.pending_migrations and monotonic() - self._migrations_seen_at > MIGRATIONS_INTERVAL_S:
+            self._look_for_migrations(client)
         context = InsertContext(
             f"`{self._settings.database}`.{INGEST}",
             _NAMES,
@@ -156,7 +163,20 @@ class ClickHouseSink:
                 # A connection that failed the check must not be used.
                 self.close()
                 raise
+            self._look_for_migrations(self._client)
         return self._client
+
+    def _look_for_migrations(self, client: Client) -> None:
+        """Say which migrations are pending. They stop nothing: what the daemon cannot do without is checked apart."""
+        self.last_heartbeat = self._migrations_seen_at = monotonic()
+        try:
+            names = migrations.pending(client, self._settings)
+        except RunstepError:
+            return  # this user may not see them, or the next query fails as well, and is classified then
+        if names and names != self.pending_migrations:
+            message = "the tables are not those of this version yet; run `runstep migrate`"
+            log.warning("migrations_pending", message=message, pending=names)
+        self.pending_migrations = names
 
     def _require_deduplication(self) -> None:
         """Fail where the server would store a repeated insert twice; warn where that is unknown.

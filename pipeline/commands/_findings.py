@@ -14,6 +14,7 @@ from pipeline.commands import _exit_codes
 from pipeline.commands._settings import config_file
 from pipeline.config import Loaded, load_with_origins
 from pipeline.errors import ConfigError
+from pipeline.text import visible_line
 from pipeline.tools.checks import Finding
 
 _WIDTH: Final = 5
@@ -53,10 +54,10 @@ def print_lines(findings: Iterable[Finding]) -> list[Finding]:
     seen = []
     for finding in findings:
         word, style = _WORDS[finding.level]
-        line = Text.assemble((f"{word:<{_WIDTH}}", style), (finding.subject, "bold"), f"  {finding.detail}")
-        console.print(line)
-        if finding.fix:
-            console.print(Text(f"{'':<{_WIDTH}}-> {finding.fix}", style="yellow"))
+        subject, detail, fix = map(visible_line, (finding.subject, finding.detail, finding.fix))
+        console.print(Text.assemble((f"{word:<{_WIDTH}}", style), (subject, "bold"), f"  {detail}"))
+        if fix:
+            console.print(Text(f"{'':<{_WIDTH}}-> {fix}", style="yellow"))
         seen.append(finding)
     return seen
 

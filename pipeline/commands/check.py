@@ -7,7 +7,7 @@ import typer
 
 from pipeline.commands._findings import exit_code, load_quietly, print_json, print_lines, print_sum
 from pipeline.config import Loaded
-from pipeline.tools.checks import Finding, clickhouse_findings, kafka_findings, offline_findings
+from pipeline.tools.checks import Finding, clickhouse_findings, guarded, kafka_findings, offline_findings
 
 
 def check(
@@ -22,6 +22,8 @@ def check(
     Without `--live` it checks the settings and packages only. With it also Kafka, topics, dead-letter topic, group,
     ClickHouse, tables and grants; it changes nothing there.
 
+    A check that fails itself is a finding, `unknown: ...`; the others go on.
+
     Exit codes: 0 all checks passed, 1 a check failed, 69 a service does not answer, 78 a setting is wrong.
 
     Examples: `runstep check`, `runstep check --live`, `runstep check --live --json`.
@@ -35,7 +37,7 @@ def check(
 
 
 def _findings(loaded: Loaded, *, live: bool) -> Iterator[Finding]:
-    yield from offline_findings(loaded.settings, loaded.origins)
+    yield from guarded("settings", offline_findings(loaded.settings, loaded.origins), required=True)
     if live:
-        yield from kafka_findings(loaded.settings)
-        yield from clickhouse_findings(loaded.settings.clickhouse)
+        yield from guarded("kafka", kafka_findings(loaded.settings), required=True)
+        yield from guarded("clickhouse", clickhouse_findings(loaded.settings.clickhouse), required=True)

@@ -8,12 +8,15 @@ import typer
 
 from pipeline.commands._findings import exit_code, load_quietly, print_json, print_lines
 from pipeline.config import Loaded
+from pipeline.text import visible_line
 from pipeline.tools.checks import (
+    UNKNOWN,
     Finding,
     clickhouse_findings,
     daemon_findings,
     group_findings,
     guarantee_findings,
+    guarded,
     kafka_findings,
     offline_findings,
 )
@@ -35,7 +38,8 @@ def doctor(
     without an owner, lag, deleted offsets, other programs in the group; ClickHouse about tables, grants, deduplication,
     settings, views, disks, parts, replicas. It changes nothing there. The likeliest cause comes first.
 
-    What the ClickHouse user may not see is a warning, with the grant that it takes; a warning is no failure.
+    What the ClickHouse user may not see is a warning, with the grant that it takes; a warning is no failure. A check
+    that fails itself is a finding, `unknown: ...`; the others go on.
 
     Exit codes: 0 nothing is wrong, 1 something is, 69 a service does not answer, 78 a setting is wrong.
 
@@ -50,30 +54,37 @@ def doctor(
         print_json(found, cause=cause and cause.subject)
     else:
         print_lines(found)
-        typer.echo(_last_line(cause))
+        typer.echo(visible_line(_last_line(cause)))
     raise typer.Exit(exit_code(found))
 
 
 def _findings(loaded: Loaded, urls: tuple[str, ...]) -> Iterator[Finding]:
     """Yield causes before what they cause: the services, what is in them, then the daemons that use both."""
     settings = loaded.settings
-    yield from offline_findings(settings, loaded.origins)
-    store = list(clickhouse_findings(settings.clickhouse))
+    yield from guarded("settings", offline_findings(settings, loaded.origins), required=True)
+    store = list(guarded("clickhouse", clickhouse_findings(settings.clickhouse), required=True))
     yield from store
-    kafka = list(kafka_findings(settings))
+    kafka = list(guarded("kafka", kafka_findings(settings), required=True))
     yield from kafka
     if not any(finding.unavailable for finding in store):
-        yield from guarantee_findings(settings.clickhouse)
+        yield from guarded("clickhouse", guarantee_findings(settings.clickhouse))
     if not any(finding.unavailable for finding in kafka):
-        yield from group_findings(settings)
-    yield from daemon_findings(settings.http, urls)
+        yield from guarded("kafka", group_findings(settings))
+    yield from guarded("daemon", daemon_findings(settings.http, urls))
 
 
 def _by_weight(findings: Iterable[Finding]) -> list[Finding]:
-    """Order by severity: a service that is away hides the rest; among equals a cause comes before its effect."""
+    """Order by severity: a service that is away hides the rest; among equals a cause comes before its effect.
+
+    What is unknown comes after what is known: it is the least likely cause.
+    """
     found = list(findings)
     shown = [finding for finding in found if not _contradicted(finding, found)]
-    return sorted(shown, key=lambda finding: (not finding.unavailable, _LEVELS.index(finding.level)))
+    return sorted(shown, key=_weight)
+
+
+def _weight(finding: Finding) -> tuple[bool, int, bool]:
+    return not finding.unavailable, _LEVELS.index(finding.level), finding.detail.startswith(UNKNOWN)
 
 
 def _contradicted(finding: Finding, others: Iterable[Finding]) -> bool:

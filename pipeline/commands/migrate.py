@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
 import typer
 from rich.console import Console
@@ -18,7 +18,11 @@ from pipeline.clickhouse.migrations import Client, check_schema, connected, each
 from pipeline.commands import _exit_codes
 from pipeline.commands._settings import settings_from_context
 from pipeline.config import ClickHouseSettings
+from pipeline.errors import ServiceUnavailable
 from pipeline.kafka.topics import BROKER_DEFAULT, create_topics, topics
+
+MIGRATE: Final = "run `runstep migrate`"
+"""How a finding reads that this command would have cured."""
 
 Json: TypeAlias = dict[str, Any]
 """What `--json` prints; the text is made from it."""
@@ -42,7 +46,7 @@ def migrate(
         typer.Option("--topics", help="Also create the Kafka topics that are missing, the dead-letter topic included."),
     ] = False,
     partitions: Annotated[
-        int, typer.Option(help="Partitions of each new topic; -1 leaves it to the broker.")
+        int, typer.Option(help="Partitions of each new topic but the dead-letter topic; -1 leaves it to the broker.")
     ] = BROKER_DEFAULT,
     replication_factor: Annotated[
         int, typer.Option(help="Replicas of each new topic's partitions; -1 leaves it to the broker.")
@@ -107,8 +111,16 @@ def _apply(hosts: Sequence[Host]) -> list[Json]:
 
 
 def _applied(host: Host) -> Json:
-    applied = migrations.migrate(host.client, host.settings)
-    findings = check_schema(host.client, host.settings.database)
+    database = host.settings.database
+    try:
+        applied = migrations.migrate(host.client, host.settings)
+    except ServiceUnavailable as error:
+        # A table that was changed by hand is no outage, and to run this again would not help.
+        changed = [finding for finding in check_schema(host.client, database) if MIGRATE not in finding]
+        if not changed:
+            raise
+        return {"host": host.address, "applied": [], "findings": [f"{error}; first repair this:", *changed]}
+    findings = check_schema(host.client, database)
     return {"host": host.address, "applied": [one._asdict() for one in applied], "findings": findings}
 
 

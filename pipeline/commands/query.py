@@ -5,6 +5,7 @@ control characters are made visible.
 """
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -23,7 +24,7 @@ from pipeline.commands import _exit_codes
 from pipeline.commands._settings import store_settings
 from pipeline.commands._times import parse_time
 from pipeline.config import ClickHouseSettings
-from pipeline.text import visible
+from pipeline.text import visible, visible_json
 from pipeline.tools.queries import NamedReport, reports
 from pipeline.tools.queries.parameters import time_bounds
 
@@ -47,6 +48,10 @@ _FORMATS: Final[dict[Output, tuple[str, dict[str, Any]]]] = {
     Output.CSV: ("CSVWithNames", {"date_time_output_format": "iso"}),
 }
 """The server formats the answer, so that no value loses precision on the way."""
+
+_QUOTED: Final = re.compile(r'"(?:[^"]++|"")*+"')
+_FORMULAS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""With what text begins that a spreadsheet runs; the last four are the wide forms of the first."""
 
 _NULL: Final = "ᴺᵁᴸᴸ"
 """How the server writes NULL, in characters that many fonts lack."""
@@ -85,11 +90,20 @@ def query(  # noqa: PLR0913 - a command's options are its parameters
     ] = False,
     output: Annotated[Output, typer.Option("--format", "-f", help="Format of the answer.")] = Output.TABLE,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    spreadsheet: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet", help="With --format csv: put ' before text that a spreadsheet would run as a formula."
+        ),
+    ] = False,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="An embedded data directory, such as the demo's.")
     ] = None,
 ) -> None:
     """Query the tables: SQL, or a report by name.
+
+    Control characters in the text of producers are made visible in a table, and in CSV on a terminal; in JSON they are
+    escaped. CSV in a file or a pipe has the text as it is: add --spreadsheet where a spreadsheet opens it.
 
     `query` only reads. The tables and views are run_steps_current, run_step_ledger, runs and tool_calls; `runstep query
     --list` shows the reports.
@@ -101,6 +115,8 @@ def query(  # noqa: PLR0913 - a command's options are its parameters
     `runstep query "SELECT status, count() FROM run_steps_current GROUP BY status"`.
     """
     form = Output.JSON if as_json else output
+    if spreadsheet and form is not Output.CSV:
+        raise typer.BadParameter("--spreadsheet is an option of --format csv")
     if listing:
         _list(form)
         return
@@ -117,7 +133,8 @@ def query(  # noqa: PLR0913 - a command's options are its parameters
         answer = _run(client, settings, _explain_query(statement) if explain else statement, form)
     finally:
         client.close()
-    _show(answer, form, plain=explain)
+    text = answer.decode("utf-8", "replace")
+    _show(without_formulas(text) if spreadsheet else text, form, plain=explain)
 
 
 def _list(form: Output) -> None:
@@ -218,7 +235,7 @@ def _run(client: Client, settings: ClickHouseSettings, statement: BoundQuery, fo
         failure = sink_error(error, address(settings))
         if failure.code is None:
             raise failure from None
-        typer.echo(f"runstep: {_rejection(failure.code, server_line(str(error)))}", err=True)
+        typer.echo(f"runstep: {visible(_rejection(failure.code, server_line(str(error))))}", err=True)
         raise typer.Exit(_exit_codes.FINDINGS) from None
     return bytes(answer)
 
@@ -233,13 +250,21 @@ def _rejection(code: int, line: str) -> str:
     return f"ClickHouse error {code}: {line}{hint}"
 
 
-def _show(answer: bytes, form: Output, *, plain: bool = False) -> None:
+def without_formulas(text: str) -> str:
+    """Return CSV in which no text begins as a formula does; the server quotes text, and no number."""
+    return _QUOTED.sub(lambda cell: f"\"'{cell[0][1:]}" if cell[0][1:2] in _FORMULAS else cell[0], text)
+
+
+def _show(text: str, form: Output, *, plain: bool = False) -> None:
     """Print the answer; `plain` prints one column of text without a table."""
+    if form is Output.CSV:
+        sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
+        return
     if form is not Output.TABLE:
-        sys.stdout.write(answer.decode("utf-8", "replace"))
+        sys.stdout.write(visible_json(text))
         return
     # Not splitlines(), which also splits at characters that JSON leaves unescaped.
-    lines = answer.decode("utf-8", "replace").rstrip("\n").split("\n") if answer else []
+    lines = text.rstrip("\n").split("\n") if text else []
     if not lines:
         typer.echo("done; the statement returned no rows")
         return

@@ -5,8 +5,9 @@ in seconds, sizes in bytes. Everything is frozen and checked at start, and but f
 secrets are `SecretStr` and never printed.
 
 `kafka_section`, `sections` and `settings` define the settings; `names` names them and writes the table of them all;
-`layers` reads the sources; `relations` and `security` check what a field alone cannot; `loading` merges and validates;
-`reloading` follows credentials that change. To add a setting, add a field with a docstring to its section.
+`layers` reads the sources; `relations` and `security` check what a field alone cannot, `destinations` where secrets go;
+`loading` merges and validates; `reloading` follows credentials that change. To add a setting, add a field with a
+docstring to its section.
 """
 
 from pipeline.config.kafka_section import KafkaSettings

@@ -32,6 +32,9 @@ class KafkaSettings(Section):
     """Consumer group. All processes of one pipeline share it; another group reads everything again."""
     client_id: str = "runstep"
     """Name of this client in the brokers' logs, metrics and quotas."""
+    client_rack: str = ""
+    """Zone of this process, as in the brokers' `broker.rack`. Where the brokers have a RackAwareReplicaSelector, it
+    reads from the replica in its own zone, which most clouds do not bill."""
     group_instance_id: str | None = None
     """Static membership: a name unique to each process. A restart within `session_timeout` then moves no partition."""
     start: Literal["earliest", "latest"] = "earliest"
@@ -61,6 +64,9 @@ class KafkaSettings(Section):
     """Most bytes that one broker returns at once."""
     max_partition_fetch_bytes: Bytes = 4_194_304
     """Most bytes of one partition that a broker returns at once."""
+    max_open_transaction: Seconds = 60.0
+    """Seconds that a producer may leave a transaction open before /readyz names it as the cause of what waits behind
+    it. Not below the producers' `transaction.timeout.ms`."""
     metadata_max_age: Seconds = 30.0
     """Seconds after which new partitions, and moved or recreated topics, are noticed."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -89,6 +95,21 @@ class KafkaSettings(Section):
     """Token for `OAUTHBEARER`, if it never expires."""
     sasl_oauth_token_file: Annotated[Path | None, Rotates()] = None
     """File with the token for `OAUTHBEARER`, read at each login; the issuer can renew it in place."""
+    sasl_oauth_token_url: str | None = None
+    """Address of an issuer that gives tokens for `OAUTHBEARER` by the client-credentials flow, such as
+    `https://login.example.com/oauth2/v1/token`. A token is used until shortly before it expires; while the issuer is
+    away, until it expires."""
+    sasl_oauth_client_id: str | None = None
+    """Name of this client at the issuer."""
+    sasl_oauth_client_secret: Annotated[SecretStr | None, Rotates()] = None
+    """Secret of this client at the issuer."""
+    sasl_oauth_scope: str | None = None
+    """Scope to ask the issuer for, where it wants one."""
+    sasl_oauth_ca_file: Annotated[Path | None, Rotates()] = None
+    """PEM file of the authorities that sign the issuer's certificate; by default the system's own."""
+    sasl_oauth_extensions: CommaList = ()
+    """SASL extensions that go with the token, as name=value: Confluent Cloud wants `logicalCluster=lkc-…` and
+    `identityPoolId=pool-…`."""
     sasl_kerberos_service_name: str = "kafka"
     """Service name in the brokers' Kerberos principals (`GSSAPI`)."""
     sasl_kerberos_domain_name: str | None = None

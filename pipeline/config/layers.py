@@ -18,6 +18,12 @@ SECRETS_VARIABLE: Final = "RUNSTEP_SECRETS_DIR"
 # Says which build is running; the image sets it, and it is no setting.
 REVISION_VARIABLE: Final = "RUNSTEP_REVISION"
 DEFAULT_FILE: Final = Path("runstep.toml")
+TEXT: Final = "utf-8-sig"
+"""UTF-8, with or without the mark that editors on Windows put before it."""
+_BLANK: Final = (
+    "must not begin or end with a blank: remove it, or give a value that has one in the environment or in "
+    f"{DEFAULT_FILE}, in quotes"
+)
 
 # Kubernetes sets these in every pod beside a Service whose name begins with runstep.
 _KUBERNETES: Final = re.compile(
@@ -57,11 +63,11 @@ def toml_layer(path: Path | None) -> Layer:
     if not named and not path.exists():
         return layer
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding=TEXT))
     except FileNotFoundError:
         layer.problems.append(f"{path}: there is no such file; correct --config or {CONFIG_VARIABLE}")
     except (OSError, UnicodeDecodeError) as error:
-        layer.problems.append(f"{path}: cannot be read: {_cause(error)}")
+        layer.problems.append(f"{path}: {_cause(error)}")
     except tomllib.TOMLDecodeError as error:
         layer.problems.append(f"{path}: is not valid TOML: {error}")
     else:
@@ -94,7 +100,7 @@ def secrets_layer(directory: Path | None) -> Layer:
     try:
         paths = sorted(path for path in directory.iterdir() if not path.name.startswith(".") and not path.is_dir())
     except OSError as error:
-        layer.problems.append(f"{SECRETS_VARIABLE}: {directory} cannot be listed: {_cause(error)}")
+        layer.problems.append(f"{SECRETS_VARIABLE}: {directory} cannot be listed: {error.strerror or error}")
         return layer
     for path in paths:
         key = path.name.lower().removeprefix(PREFIX.lower()).replace("__", ".")
@@ -107,14 +113,19 @@ def secrets_layer(directory: Path | None) -> Layer:
 
 
 def files_layer(named: Mapping[str, tuple[Path, str]]) -> Layer:
-    """Read the files that `*_file` keys name; one line end at the end of a file is not part of the value."""
+    """Read the files that `*_file` keys name; line ends at the end of a file are not part of the value."""
     layer = Layer()
     for key, (path, origin) in named.items():
         try:
-            layer.put(key, _read_value(path), f"{path} ({origin})")
-        except (OSError, UnicodeDecodeError) as error:
-            layer.problems.append(f"{origin}: {path} cannot be read: {_cause(error)}")
+            layer.put(key, _read_value(path), file_origin(path, origin))
+        except (OSError, ValueError) as error:
+            layer.problems.append(f"{origin}: {path} {_cause(error)}")
     return layer
+
+
+def file_origin(path: Path, named_by: str) -> str:
+    """Return the name of a source that is a file which another source names."""
+    return f"{path} ({named_by})"
 
 
 def _put_tables(layer: Layer, path: Path, content: Mapping[str, Any]) -> None:
@@ -144,12 +155,21 @@ def _put_secret(layer: Layer, key: str, path: Path) -> None:
         return
     try:
         layer.put(key, _read_value(path), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        layer.problems.append(f"{path}: cannot be read: {_cause(error)}")
+    except (OSError, ValueError) as error:
+        layer.problems.append(f"{path}: {_cause(error)}")
 
 
 def _read_value(path: Path) -> str:
-    return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    """Return what a file of one value holds, without the mark that some editors put before UTF-8 text.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no text, or a blank that cannot be seen would be a part of the value.
+    """
+    value = path.read_text(encoding=TEXT).rstrip("\r\n")
+    if value != value.strip():
+        raise ValueError(_BLANK)
+    return value
 
 
 def _is_foreign(name: str) -> bool:
@@ -165,4 +185,6 @@ def _nearest_variable(name: str, known: Mapping[str, str]) -> str:
 
 
 def _cause(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+    if isinstance(error, UnicodeDecodeError):
+        return "cannot be read: it is not UTF-8 text"
+    return f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.config.destinations import strayed
 from pipeline.config.layers import (
     CONFIG_VARIABLE,
     SECRETS_VARIABLE,
@@ -52,7 +53,8 @@ def load_with_origins(
     Raises:
         ConfigError: as for `load`.
     """
-    layers = _layers(config_file, os.environ if environ is None else environ)
+    environ = os.environ if environ is None else environ
+    layers = _layers(_named_file(config_file, environ), environ)
     origins = {key: origin for layer in layers for key, origin in layer.origins.items()}
     problems = [problem for layer in layers for problem in layer.problems]
     try:
@@ -63,13 +65,18 @@ def load_with_origins(
         problems += [_line(details, origins) for details in mistakes]
     else:
         problems += broken_relations(settings)
+        if not _named_file(config_file, environ):
+            problems += strayed(settings, origins, layers[0])
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     return Loaded(settings, origins)
 
 
-def _layers(config_file: Path | None, environ: Mapping[str, str]) -> tuple[Layer, ...]:
-    named = config_file or _path(environ.get(CONFIG_VARIABLE))
+def _named_file(config_file: Path | None, environ: Mapping[str, str]) -> Path | None:
+    return config_file or _path(environ.get(CONFIG_VARIABLE))
+
+
+def _layers(named: Path | None, environ: Mapping[str, str]) -> tuple[Layer, ...]:
     toml, environment = toml_layer(named), environment_layer(environ)
     secrets = secrets_layer(_path(environ.get(SECRETS_VARIABLE)))
     return toml, environment, secrets, files_layer(toml.files | environment.files)
@@ -98,7 +105,7 @@ def _line(details: ErrorDetails, origins: Mapping[str, str]) -> str:
         return f"{key}: unknown setting{nearest(key, names)}"
     origin = origins.get(key)
     where = f"{origin}: {key}" if origin and key not in origin else origin or f"{key} ({variable(key)})"
-    return f"{where} {_complaint(details, secret=key in names and names[key].secret)}"
+    return f"{where} {_complaint(details, secret=key in names and names[key].is_credential)}"
 
 
 def _prefixes(location: list[str]) -> Iterator[str]:

@@ -15,11 +15,14 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from pipeline.config.sections import Rotates
 from pipeline.config.settings import Settings
 
 PREFIX: Final = "RUNSTEP_"
 FILE: Final = "_file"
 _USERNAMES: Final = frozenset({"username", "sasl_username"})
+_BESIDE: Final = frozenset({"kafka.security_protocol"})
+"""Settings that belong to a login and do not change with it."""
 _WORDS: Final[dict[Any, str]] = {
     str: "text",
     int: "whole number",
@@ -53,6 +56,11 @@ class Name:
     def variable(self) -> str:
         """The environment variable."""
         return variable(self.key)
+
+    @property
+    def is_credential(self) -> bool:
+        """Whether a wrong value is not shown either: it may be a password that was meant for the setting beside it."""
+        return self.secret or self.key in _BESIDE or any(isinstance(mark, Rotates) for mark in self.field.metadata)
 
     @property
     def default(self) -> Any:

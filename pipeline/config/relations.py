@@ -12,7 +12,7 @@ from typing import Final
 
 from pipeline.config.sections import host_port
 from pipeline.config.security import clickhouse_access, http_access, kafka_access
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Settings, mask_url
 
 _MAX_IDLE_S = 540
 """Seconds after which kafka-python closes an idle connection; a request must not be allowed to take longer."""
@@ -114,9 +114,9 @@ def _names(settings: Settings) -> Iterator[str]:
 def _addresses(settings: Settings) -> Iterator[str]:
     for server in settings.kafka.bootstrap_servers:
         if not is_address(server, lowest_port=1):
-            yield f"kafka.bootstrap_servers: {server!r} is not host:port"
+            yield f"kafka.bootstrap_servers: {mask_url(f'//{server}')[2:]!r} is not host:port"
     if not is_address(settings.http.bind, lowest_port=0):
-        yield f"http.bind: {settings.http.bind!r} is not host:port, such as 127.0.0.1:9464"
+        yield f"http.bind: {settings.http.bind!r} is not host:port, such as 127.0.0.1:9464, or 0.0.0.0:9464 for all"
 
 
 def _histogram(settings: Settings) -> Iterator[str]:

@@ -91,6 +91,9 @@ class ClickHouseSettings(Section):
     """Name to expect in the server's certificate, where it is not the url's host."""
     verify: bool = True
     """Whether the server's certificate is checked; `false` allows impersonation."""
+    proxy: Annotated[SecretStr | None, Rotates()] = None
+    """`http[s]://[user:password@]host:port` of a proxy on the way to `url`. Those of the environment (`HTTP_PROXY`,
+    `HTTPS_PROXY`) are not used."""
     connect_timeout: Seconds = 10.0
     """Seconds to wait for a connection."""
     insert_timeout: Seconds = 60.0
@@ -136,8 +139,9 @@ class BatchSettings(Section):
 
     max_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
     """Rows that make a batch full. More rows mean fewer inserts and more memory."""
-    max_bytes: Bytes = 67_108_864
-    """Bytes of record values that make a batch full; it bounds the memory of a batch."""
+    max_bytes: Bytes = 134_217_728
+    """Bytes of memory, of records with their keys and headers and of their rows, that make a batch full. There are two
+    batches at most: one is filled while one is written."""
     max_age: Seconds = 1.0
     """Seconds after which a batch is written however small it is. Less means fresher rows, more means fewer inserts."""
 
@@ -163,8 +167,15 @@ class NormalizeSettings(Section):
 
     content: Literal["full", "structure", "none"] = "full"
     """How much of step_details is stored: `full`, the `structure` without texts (they may be confidential), `none`."""
-    max_event_bytes: Bytes = 26_214_400
-    """Largest record value in bytes that is read; a larger one becomes a dead letter."""
+    max_event_bytes: Bytes = 4_194_304
+    """Largest record value in bytes that is read; a larger one becomes a dead letter. Reading a value can take 20 times
+    its size in memory for a moment."""
+    max_event_nodes: Annotated[int, Field(ge=1_000)] = 200_000
+    """Most JSON objects, arrays and values in them that a record may hold; one with more becomes a dead letter. Each
+    can take 500 bytes of memory for a moment."""
+    max_searched: Annotated[int, Field(ge=65_536)] = 16_777_216
+    """Characters of a record's texts that are searched for secrets, half a minute of work at worst. Texts beyond them
+    are not stored, and the step gets the anomaly `text_not_searched`."""
     max_text: Annotated[int, Field(ge=64)] = 8_192
     """Characters of an error message that are stored; the rest is cut off."""
     backfill_after: Seconds = 86_400.0

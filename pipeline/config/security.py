@@ -10,7 +10,9 @@ from pipeline.config.sections import ClickHouseSettings, Section
 from pipeline.config.settings import Settings, mask_url
 
 _SSL_FILES: Final = ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password", "ssl_crl_file")
-_SASL: Final = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_oauth_token", "sasl_oauth_token_file")
+_ISSUER: Final = ("sasl_oauth_client_id", "sasl_oauth_client_secret", "sasl_oauth_scope", "sasl_oauth_ca_file")
+_OAUTH: Final = ("sasl_oauth_token", "sasl_oauth_token_file", "sasl_oauth_token_url", "sasl_oauth_extensions", *_ISSUER)
+_SASL: Final = ("sasl_mechanism", "sasl_username", "sasl_password", *_OAUTH)
 _PACKAGES: Final = {"AWS_MSK_IAM": ("botocore", "runstep[msk]"), "GSSAPI": ("gssapi", "gssapi")}
 
 
@@ -42,13 +44,31 @@ def _login(kafka: KafkaSettings) -> Iterator[str]:
             if not _given(kafka, (name,)):
                 yield f"kafka.sasl_mechanism {mechanism} needs kafka.{name} (or kafka.{name}_file)"
     elif mechanism == "OAUTHBEARER":
-        if len(_given(kafka, ("sasl_oauth_token", "sasl_oauth_token_file"))) != 1:
-            yield (
-                "kafka.sasl_mechanism OAUTHBEARER needs either kafka.sasl_oauth_token_file, which is read again "
-                "at each login, or kafka.sasl_oauth_token"
-            )
+        yield from _tokens(kafka)
     else:
         yield from _platform_login(kafka, mechanism)
+
+
+def _tokens(kafka: KafkaSettings) -> Iterator[str]:
+    if len(_given(kafka, ("sasl_oauth_token", "sasl_oauth_token_file", "sasl_oauth_token_url"))) != 1:
+        yield (
+            "kafka.sasl_mechanism OAUTHBEARER needs one of kafka.sasl_oauth_token_url, an issuer, "
+            "kafka.sasl_oauth_token_file, which is read again at each login, and kafka.sasl_oauth_token"
+        )
+    url = kafka.sasl_oauth_token_url
+    if url is None:
+        yield from (f"kafka.{name} needs kafka.sasl_oauth_token_url" for name in _given(kafka, _ISSUER))
+    else:
+        split = _split(url)
+        if split is None or split.scheme != "https" or not split.hostname or split.username is not None:
+            yield "kafka.sasl_oauth_token_url is not https://host[:port]/path, without a user; the secret goes there"
+        for name in ("sasl_oauth_client_id", "sasl_oauth_client_secret"):
+            if not _given(kafka, (name,)):
+                yield f"kafka.sasl_oauth_token_url needs kafka.{name}"
+    for entry in kafka.sasl_oauth_extensions:
+        name, equals, value = entry.partition("=")
+        if not (equals and name.isascii() and name.isalpha() and name != "auth" and value.isprintable()):
+            yield "kafka.sasl_oauth_extensions: an entry is not name=value with a name of letters, and not auth"
 
 
 def _platform_login(kafka: KafkaSettings, mechanism: str) -> Iterator[str]:
@@ -68,6 +88,8 @@ def clickhouse_access(settings: Settings) -> Iterator[str]:
     for host in store.hosts:
         # An entry may leave out what is as in the url.
         yield from _address(host if "://" in host else f"http://{host}", "clickhouse.hosts")
+    if store.proxy is not None:
+        yield from _proxy(store.proxy.get_secret_value())
     yield from _pair("clickhouse", "cert_file", "key_file", store)
     if store.is_embedded:
         yield from _embedded(store)
@@ -82,7 +104,7 @@ def clickhouse_access(settings: Settings) -> Iterator[str]:
 def _embedded(store: ClickHouseSettings) -> Iterator[str]:
     if not store.directory:
         yield "clickhouse.url: chdb: needs a path, such as chdb:./data"
-    for name in _given(store, ("username", "password", "access_token", "access_token_file", "hosts")):
+    for name in _given(store, ("username", "password", "access_token", "access_token_file", "hosts", "proxy")):
         yield f"clickhouse.{name} has no effect with a chdb: url; remove one"
     if store.variant != "single":
         url = store.url.get_secret_value()
@@ -107,6 +129,13 @@ def _address(url: str, name: str) -> Iterator[str]:
     if split is None or split.scheme not in {"http", "https"} or not split.hostname:
         shown = mask_url(url) if "://" in url else "the value"
         yield f"{name}: {shown} is not http[s]://<user>:<password>@<host>:<port>, or in clickhouse.url chdb:PATH"
+
+
+def _proxy(url: str) -> Iterator[str]:
+    split = _split(url)
+    if split is None or split.scheme not in {"http", "https"} or not split.hostname or not split.port:
+        shown = mask_url(url) if "://" in url else "the value"
+        yield f"clickhouse.proxy: {shown} is not http[s]://[<user>:<password>@]<host>:<port>"
 
 
 def _split(url: str) -> SplitResult | None:

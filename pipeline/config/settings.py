@@ -60,7 +60,7 @@ def _masked(name: str, value: Any) -> Any:
         return {inner: _masked(inner, getattr(value, inner)) for inner in type(value).model_fields}
     if isinstance(value, SecretStr):
         # The address is worth seeing; only what is secret in it is not.
-        return mask_url(value.get_secret_value()) if name == "url" else MASK
+        return mask_url(value.get_secret_value()) if name in {"url", "proxy"} else MASK
     if isinstance(value, tuple):
         return [_masked(name, item) for item in value]
     if isinstance(value, str):

@@ -66,7 +66,11 @@ class Pipeline:
     """
 
     def __init__(
-        self, settings: Settings, registry: CollectorRegistry, load: Callable[[], Settings] | None = None
+        self,
+        settings: Settings,
+        registry: CollectorRegistry,
+        load: Callable[[], Settings] | None = None,
+        worker_id: str | None = None,
     ) -> None:
         """Wire the parts; nothing is opened before `run`.
 
@@ -74,6 +78,7 @@ class Pipeline:
             settings: as read at the start.
             registry: where the metrics go.
             load: reads the settings again, for secrets that were rotated; see `Reloadable`.
+            worker_id: of a worker; see `KafkaSource`.
         """
         self._settings = settings
         self._reloadable = Reloadable(settings, load)
@@ -84,9 +89,10 @@ class Pipeline:
             lambda: self._reloadable.current().kafka,
             settings.batch.max_rows,
             max_record_bytes=settings.normalize.max_event_bytes + KEY_AND_HEADERS_BYTES,
+            worker_id=worker_id,
         )
         dead_letters = settings.dead_letter
-        sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)
+        sink = self._sink = ClickHouseSink(lambda: self._reloadable.current().clickhouse)
         self._writer = Writer(
             sink,
             KafkaDeadLetters(
@@ -121,6 +127,18 @@ class Pipeline:
             self._watchdog.close()
             log.info("drained", message="the daemon has drained", **self.metrics.totals())
 
+    def hold(self) -> None:
+        """Join the group and read nothing until `release`; before `run`."""
+        self._processor.hold()
+
+    def release(self) -> None:
+        """Read from now on; from any thread."""
+        self._processor.release()
+
+    def generation(self) -> int | None:
+        """Return the generation of the group in which this member has its share, None before. For any thread."""
+        return self._source.generation()
+
     def stop(self) -> None:
         """Ask for a clean end; from any thread, and from a signal handler."""
         self._state = "draining"
@@ -136,11 +154,16 @@ class Pipeline:
         causes += [
             cause for cause in (self._processor.source_trouble, self._writer.attempts.trouble, self.alive()) if cause
         ]
-        if not self._processor.source_trouble and not self._source.joined():
-            causes.append(f"not yet a member of group {self._settings.kafka.group_id!r}")
+        if not self._processor.source_trouble:
+            if not self._source.joined():
+                causes.append(f"not yet a member of group {self._settings.kafka.group_id!r}")
+            elif self._processor.held():
+                causes.append("waits for the other workers to join the group")
         causes += list(self._source.troubles.values())
         halted = list(self._source.halted.items())
-        return causes + [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
+        causes += [f"{partition.topic}/{partition.number} is halted: {cause}" for partition, cause in halted]
+        held_back = self._source.brokers.transactions.held_back.items()
+        return causes + [f"{partition.topic}/{partition.number}: {cause}" for partition, cause in held_back]
 
     def status(self) -> ProcessStatus:
         """Return what /status shows."""
@@ -148,6 +171,7 @@ class Pipeline:
         return ProcessStatus(
             state="waiting" if self._state == "running" and causes else self._state,
             causes=causes,
+            remarks=self._source.brokers.remarks(),
             partitions={name: PartitionStatus(**place) for name, place in self._processor.status().items()},
             buffer=BufferStatus(rows=self._processor.buffered(), writing=self._writer.busy),
             sink=SinkStatus(
@@ -157,6 +181,7 @@ class Pipeline:
                 failures_in_a_row=self._writer.attempts.failures_in_a_row,
                 most_rows=_finite(self._writer.insertion.size.max_rows),
                 most_rows_cause=self._writer.insertion.size.cause,
+                pending_migrations=self._sink.pending_migrations,
             ),
             halted={f"{partition.topic}/{partition.number}": cause for partition, cause in halted.items()},
             last_error=self._last_errors(),
@@ -224,8 +249,8 @@ class Service:
             ConfigError: the endpoints' address cannot be listened on.
         """
         self.endpoints.start()
-        address = ":".join(map(str, self.endpoints.address))
-        log.info("started", message="the daemon runs", http=address, topics=self._settings.kafka.topics)
+        topics = self._settings.kafka.topics
+        log.info("started", message="the daemon runs", http=self.endpoints.place, topics=topics)
         self._notifier.start()
         try:
             self._pipeline.run()

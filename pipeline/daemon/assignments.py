@@ -144,11 +144,14 @@ class Assignments:
         if now - self._measured_at >= LAG_INTERVAL_S:
             self._measured_at = now
             self._progress = dict(self._source.progress())
+            self._metrics.throttled(self._source.throttled())
             for partition in self.current:
-                self._metrics.lag(partition, self._place(partition)["lag"])
+                place = self._place(partition)
+                self._metrics.lag(partition, place["lag"])
+                self._metrics.unstable(partition, place["unstable"])
 
     def places(self) -> Mapping[str, Mapping[str, int | None]]:
-        """Return position, committed offset and lag by partition, for /status. For any thread."""
+        """Return position, committed offset, lag and what is not readable yet, by partition. For any thread."""
         return {f"{partition.topic}/{partition.number}": self._place(partition) for partition in list(self.current)}
 
     def _place(self, partition: Partition) -> Mapping[str, int | None]:
@@ -162,7 +165,8 @@ class Assignments:
         if partition in self._source.halted:
             position = committed
         lag = None if known is None or position is None else max(known.end - position, 0)
-        return {"position": position, "committed": committed, "lag": lag}
+        unstable = None if known is None else known.unstable
+        return {"position": position, "committed": committed, "lag": lag, "unstable": unstable}
 
     def _forget_progress(self, partition: Partition) -> None:
         self._progress = {other: progress for other, progress in self._progress.items() if other != partition}

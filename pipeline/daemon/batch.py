@@ -64,6 +64,7 @@ class Part:
     columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(_WIDTH)])
     records: list[Record] = field(default_factory=list)
     dead_letters: list[InvalidRecord] = field(default_factory=list)
+    size: int = 0
     first_offset: int = -1
     next_offset: int = -1
 
@@ -74,6 +75,7 @@ class Part:
         origins = normalized.origins
         self.records.extend(origins)
         self.dead_letters.extend(normalized.dead_letters)
+        self.size += normalized.size
         if self.first_offset < 0:
             self.first_offset = origins[0].offset
         self.next_offset = self.assignment.next_offset = origins[-1].offset + 1
@@ -149,7 +151,6 @@ class Batch:
     Attributes:
         parts: by partition.
         given_up: parts that were not inserted, each with why: an unclassified failure, or too many rejected rows.
-        size: bytes of the records' values.
         opened_at: monotonic seconds when the first record came, None while empty.
         ingested_at: milliseconds since the epoch at sealing; part of every row, so sealing fixes the bytes.
         acknowledged_at: seconds since the epoch when the insert was acknowledged.
@@ -159,7 +160,6 @@ class Batch:
     def __init__(self) -> None:
         self.parts: dict[Partition, Part] = {}
         self.given_up: list[tuple[Part, str]] = []
-        self.size = 0
         self.opened_at: float | None = None
         self.ingested_at = 0
         self.acknowledged_at = 0.0
@@ -180,6 +180,11 @@ class Batch:
     def rows(self) -> int:
         """Number of rows. For any thread, while the batch is filled."""
         return sum(part.rows() for part in list(self.parts.values()))
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that records and rows occupy, about."""
+        return sum(part.size for part in self.parts.values())
 
     def oldest_timestamp(self) -> float:
         """Return the earliest record timestamp since 2015 in seconds since the epoch, 0 if there is none."""

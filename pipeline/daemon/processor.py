@@ -18,12 +18,13 @@ from pipeline.config import Settings
 from pipeline.contracts import Change, Clock, Source, Unreadable, Withdrawn
 from pipeline.daemon.assignments import Assignments
 from pipeline.daemon.batch import Assignment, Batch, Part, Weight
+from pipeline.daemon.unread import Portion, Unread
 from pipeline.daemon.writer import Writer
 from pipeline.errors import SourceUnavailable
 from pipeline.metrics import Metrics
 from pipeline.metrics.counts import tally
-from pipeline.normalize.normalize import Rules, normalize, unreadable
-from pipeline.records import Partition, Record, UnreadRecord, plausible
+from pipeline.normalize.normalize import Normalized, Rules, normalize, unreadable
+from pipeline.records import Partition, Record, plausible
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,15 @@ SOURCE_RETRY_S: Final = 1.0
 
 SLICE: Final = 500
 """Records that become rows before the rows become columns: few enough to stay in the processor's caches."""
+
+SLICE_BYTES: Final = 2_097_152
+"""Bytes that they occupy in memory, but for the last of them: no clock is looked at within a slice."""
+
+TURN_S: Final = 1.0
+"""For making rows in one turn: then Kafka is polled, and the loop shows that it is alive, before the rest is read."""
+
+
+_NOTHING: Final = Normalized((), ())
 
 
 class Processor:
@@ -45,6 +55,7 @@ class Processor:
 
     def __init__(self, source: Source, writer: Writer, metrics: Metrics, clock: Clock, settings: Settings) -> None:
         self._stopping = False
+        self._held = False
         self._never = threading.Event()
         self._source = source
         self._writer = writer
@@ -52,9 +63,10 @@ class Processor:
         self._clock = clock
         self._settings = settings
         kept = settings.normalize
-        self._rules = Rules(kept.content, kept.max_text, kept.max_event_bytes)
+        self._rules = Rules(kept.content, kept.max_text, kept.max_event_bytes, kept.max_event_nodes, kept.max_searched)
         self._backfill_ms = int(kept.backfill_after * 1000)
         self._filling = Batch()
+        self._unread = Unread()
         self._weight = Weight(settings.batch.max_rows, settings.batch.max_bytes)
         self._durable: Batch | None = None
         self._draining = False
@@ -72,13 +84,22 @@ class Processor:
         """Ask for the end; from any thread, and from a signal handler, hence without a lock."""
         self._stopping = True
 
+    def hold(self) -> None:
+        """Join the group and read nothing until `release`; before `run`."""
+        self._held = True
+        self._source.pause()
+
+    def release(self) -> None:
+        """Read from now on; from any thread."""
+        self._held = False
+
     def turn(self) -> None:
         """Do once what the daemon does all the time."""
         polled = self._poll()
         for change in self._source.changes():
             self._follow(change)
-        for partition, records in polled.items():
-            self._read(partition, records)
+        self._unread.add(polled)
+        self._read()
         self._conclude()
         self._hand_over()
         self._resume_halted()
@@ -86,9 +107,10 @@ class Processor:
         self._observe()
 
     def drain(self, timeout: float) -> None:
-        """Write and commit what was read, for at most `timeout` seconds; the rest stays uncommitted."""
+        """Write and commit what is in a batch, for at most `timeout` seconds; the rest stays uncommitted."""
         deadline = self._clock.monotonic() + timeout
         self._draining = True
+        self._unread.clear()
         while (self._filling.rows or self._writer.busy or self._durable) and self._clock.monotonic() < deadline:
             self.turn()
         if self._filling.rows or self._writer.busy or self._durable:
@@ -96,9 +118,10 @@ class Processor:
             log.warning("drain_timed_out", message=message, rows=self._filling.rows)
 
     def _poll(self) -> Mapping[Partition, Sequence[Record]]:
-        """Poll; while Kafka is away, say why and try again."""
+        """Poll, without a wait while there is something to read; while Kafka is away, say why and try again."""
+        timeout = 0.0 if self._unread and not self._full() else self._settings.kafka.poll_timeout
         try:
-            polled = self._source.poll(self._settings.kafka.poll_timeout, self._weight.room(self._filling))
+            polled = self._source.poll(timeout, self._weight.room(self._filling))
         except SourceUnavailable as error:
             if self.source_trouble != str(error):
                 log.warning("kafka_unavailable", message="Kafka cannot be polled; it is tried again", cause=str(error))
@@ -112,36 +135,50 @@ class Processor:
         """Follow what happened to a partition; rows of one that is withdrawn are dropped, its next owner reads them."""
         match change:
             case Withdrawn(partition=partition):
-                self._filling.drop(partition)
-            case Unreadable(partition=partition) if assignment := self.assignments.current.get(partition):
-                records = [UnreadRecord(*partition, offset) for offset in range(change.first, change.last + 1)]
-                self._open_part(assignment).extend(unreadable(records, change.detail))
+                self._forget(partition)
+            case Unreadable():
+                self._unread.add_unreadable(change)
         self.assignments.follow(change)
 
-    def _read(self, partition: Partition, records: Sequence[Record]) -> None:
-        """Append the rows of records to the batch that is being filled."""
-        assignment = self.assignments.readable(partition)
-        if assignment is None or not records:
-            return
-        part = self._open_part(assignment)
-        for start in range(0, len(records), SLICE):
-            if not self._append(part, records[start : start + SLICE]):
-                return
+    def _forget(self, partition: Partition) -> None:
+        """Drop what is not submitted of a partition; its next owner, or this one later, reads it again."""
+        self._filling.drop(partition)
+        self._unread.drop(partition)
+
+    def _read(self) -> None:
+        """Append the rows of what polls returned, until the batch is full or the turn has taken long enough."""
+        ends_at = self._clock.monotonic() + TURN_S
+        rows = self._settings.batch.max_rows - self._filling.rows
+        size = self._settings.batch.max_bytes - self._filling.size
+        while self._unread and rows > 0 and size > 0 and self._clock.monotonic() <= ends_at:
+            normalized = self._read_slice(self._unread.first(SLICE))
+            rows -= len(normalized.origins)
+            size -= normalized.size
+
+    def _read_slice(self, portion: Portion) -> Normalized:
+        """Make rows of the first records of a portion, and append them where they are wanted. Hot path."""
+        partition, records, damage = portion
+        assignment = self.assignments.readable(partition) if damage is None else self.assignments.current.get(partition)
+        if assignment is None:
+            self._unread.drop(partition)
+            return _NOTHING
+        if damage is not None:
+            normalized = unreadable(records, damage)
+        else:
+            normalized = normalize(records, self._rules, SLICE_BYTES)
+            self._weight.note(normalized.records, len(normalized.origins), normalized.size)
+            records = records[: normalized.records]
+            if not self.assignments.within_limits(assignment, records, normalized.dead_letters):
+                self._unread.drop(partition)
+                return _NOTHING
+        self._unread.done(normalized.records)
+        self._open_part(assignment).extend(normalized)
+        return normalized
 
     def _open_part(self, assignment: Assignment) -> Part:
         if self._filling.opened_at is None:
             self._filling.opened_at = self._clock.monotonic()
         return self._filling.part(assignment)
-
-    def _append(self, part: Part, records: Sequence[Record]) -> bool:
-        """Turn a slice of records into rows, unless that exceeds the dead-letter limits. Hot path."""
-        normalized = normalize(records, self._rules)
-        self._weight.note(len(records), len(normalized.origins), normalized.size)
-        accepted = self.assignments.within_limits(part.assignment, records, normalized.dead_letters)
-        if accepted:
-            part.extend(normalized)
-            self._filling.size += normalized.size
-        return accepted
 
     def _hand_over(self) -> None:
         """Submit a batch that is due to the writer, unless it still has one or one waits for its commit."""
@@ -182,7 +219,7 @@ class Processor:
     def _give_up(self, part: Part, cause: str) -> None:
         """Halt a partition whose rows were not inserted; what was read behind them is read again, too."""
         if self.assignments.give_up(part.assignment, cause):
-            self._filling.drop(part.assignment.partition)
+            self._forget(part.assignment.partition)
 
     def _due(self) -> bool:
         opened_at = self._filling.opened_at
@@ -196,11 +233,12 @@ class Processor:
 
     def _resume_halted(self) -> None:
         for partition in self.assignments.resume_halted(self._clock.monotonic()):
-            self._filling.drop(partition)
+            self._forget(partition)
 
     def _pause_or_resume(self) -> None:
-        """Pause delivery, not polling, while the sink is in trouble or two batches are full."""
-        if self._draining or self._writer.attempts.trouble is not None or self._full():
+        """Pause delivery, not polling, while held, with the sink in trouble, batches full, or records waiting here."""
+        in_trouble = self._writer.attempts.trouble is not None
+        if self._held or self._draining or in_trouble or self._full() or self._unread:
             self._source.pause()
         else:
             self._source.resume()
@@ -217,8 +255,12 @@ class Processor:
         self._metrics.source_available(up=reads and self.source_trouble is None and not self._source.troubles)
 
     def status(self) -> Mapping[str, Mapping[str, int | None]]:
-        """Return position, committed offset and lag by partition, for /status. For any thread."""
+        """Return where each partition is read, for /status. For any thread."""
         return self.assignments.places()
+
+    def held(self) -> bool:
+        """Return whether nothing is read before `release`. For any thread."""
+        return self._held
 
     def buffered(self) -> int:
         """Return the number of rows not yet submitted to the writer. For any thread."""

@@ -17,7 +17,7 @@ _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPRO
 _FIXES: Final = {
     errno.EADDRINUSE: "another process listens there; stop it, or choose another port (0 takes a free one)",
     errno.EACCES: "not allowed; ports below 1024 need a privilege, choose a higher one",
-    errno.EADDRNOTAVAIL: "this host has no such address; use one of its own, or an empty host for all of them",
+    errno.EADDRNOTAVAIL: "this host has no such address; use one of its own, or 0.0.0.0 for all of them",
 }
 
 
@@ -29,7 +29,7 @@ def listen(bind: str) -> socket.socket:
     """
     given = host_port(bind)
     if given is None:
-        raise ConfigError(f"http.bind = {bind!r} is not an address; write host:port, [ipv6]:port or :port")
+        raise ConfigError(f"http.bind = {bind!r} is not an address; write host:port or [ipv6]:port")
     host, port = given.host.strip("[]"), given.port
     try:
         if not host:

@@ -5,6 +5,8 @@ after `connection_timeout`. When all places are taken the oldest connection is e
 cannot shut out Prometheus. TLS handshakes happen in the request's thread, never in the one that accepts.
 """
 
+import math
+import re
 import socket
 import ssl
 import sys
@@ -14,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from typing import Any, Final
 
 import structlog
@@ -36,6 +39,7 @@ class ServerLimits:
         max_ending: more connections, ended but whose threads are still at work, before new ones are refused.
         check_interval: seconds between checks for overdue connections.
         close_timeout: seconds that `close` waits for answers under way, and again for the threads it then ends.
+        report_interval: seconds between log lines about refused connections.
     """
 
     connection_timeout: float = 10.0
@@ -43,6 +47,7 @@ class ServerLimits:
     max_ending: int = 16
     check_interval: float = 0.25
     close_timeout: float = 1.0
+    report_interval: float = 60.0
 
 
 DEFAULT_LIMITS: Final = ServerLimits()
@@ -93,6 +98,12 @@ class Endpoints:
         host, port = self._server.socket.getsockname()[:2]
         return (host, port)
 
+    @property
+    def place(self) -> str:
+        """Return the address as `host:port`; an IPv6 host is in brackets."""
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
 
 class _Server(ThreadingHTTPServer):
     """Accepts connections and knows which are open. Each is served in a thread of its own, all else is in one."""
@@ -107,6 +118,8 @@ class _Server(ThreadingHTTPServer):
         self._lock = threading.Condition()
         self._open: dict[socket.socket, float] = {}
         self._ended: set[socket.socket] = set()
+        self._refused = 0
+        self._reported_at = -math.inf
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; what the client has to do for TLS is left to the request's thread."""
@@ -129,8 +142,8 @@ class _Server(ThreadingHTTPServer):
         if self._place(request):
             super().process_request(request, client_address)
         else:
-            limit = self._limits.max_open + self._limits.max_ending
-            log.warning("http_overloaded", message="a connection was refused: all threads are busy", threads=limit)
+            self._refused += 1
+            self._report_refused()
             self.shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
@@ -156,6 +169,27 @@ class _Server(ThreadingHTTPServer):
         """Wait until no thread serves a connection, at most `timeout` seconds; return whether it is so."""
         with self._lock:
             return self._lock.wait_for(lambda: not self._open and not self._ended, timeout)
+
+    def misdirected(self, host: str | None) -> bool:
+        """Whether a request on the loopback interface is for a name of somebody else, so from a page in a browser.
+
+        A name that a page has made lead here would let the page read the answer. A certificate keeps that out, too.
+        """
+        if self._tls is not None or not ip_address(self.socket.getsockname()[0]).is_loopback:
+            return False
+        return host is not None and not _is_local(host)
+
+    def _report_refused(self) -> None:
+        now = time.monotonic()
+        if now - self._reported_at >= self._limits.report_interval:
+            limit = self._limits.max_open + self._limits.max_ending
+            log.warning(
+                "http_overloaded",
+                message="connections were refused: all threads are busy",
+                threads=limit,
+                refused=self._refused,
+            )
+            self._reported_at, self._refused = now, 0
 
     def _place(self, connection: socket.socket) -> bool:
         with self._lock:
@@ -195,6 +229,16 @@ class _Server(ThreadingHTTPServer):
             log.error("http_request_failed", message="a bug in the HTTP server", exc_info=error)
 
 
+def _is_local(host: str) -> bool:
+    """Whether the host of a request, with or without a port, is an address or `localhost`."""
+    name = re.sub(r":\d*$", "", host.strip().lower()).strip("[].")
+    try:
+        ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+    return True
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One request; GET and HEAD only."""
 
@@ -204,6 +248,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page."""
+        if self.server.misdirected(self.headers.get("Host")):
+            hint = "On the loopback interface only localhost and addresses are answered, not other names of this host."
+            self._send(text(HTTPStatus.MISDIRECTED_REQUEST, hint))
+            return
         self._send(self.server.pages.answer(self.path, self.headers))
 
     do_HEAD = do_GET  # noqa: N815 - the base class calls it so

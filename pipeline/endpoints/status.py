@@ -36,12 +36,13 @@ class PartitionStatus(BaseModel):
     """Where a partition is read: the next offset to be delivered, the committed one, and what is left up to the end.
 
     Position and lag add up to the end of the partition. A halted one is read again from its committed offset on, which
-    is its position.
+    is its position. What is `unstable` lies behind that end, and can be read once a producer's transaction ends.
     """
 
     position: Number | None = None
     committed: Number | None = None
     lag: Number | None = None
+    unstable: Number | None = None
 
 
 class BufferStatus(BaseModel):
@@ -52,7 +53,10 @@ class BufferStatus(BaseModel):
 
 
 class SinkStatus(BaseModel):
-    """State of the inserts into ClickHouse; `most_rows` is None while no insert was too large, else with the cause."""
+    """State of the inserts into ClickHouse; `most_rows` is None while no insert was too large, else with the cause.
+
+    `pending_migrations` are those of this version that the database has not had, as far as its user may see that.
+    """
 
     available: bool = False
     cause: Text | None = None
@@ -60,13 +64,18 @@ class SinkStatus(BaseModel):
     failures_in_a_row: Number | None = None
     most_rows: Number | None = None
     most_rows_cause: Text | None = None
+    pending_migrations: list[Text] = []
 
 
 class ProcessStatus(BaseModel):
-    """State of one process; one that has just started has only `state`."""
+    """State of one process; one that has just started has only `state`.
+
+    While there are `causes`, records are not read and stored. With `remarks` they are, but not as they should be.
+    """
 
     state: Text
     causes: list[Text] = []
+    remarks: list[Text] = []
     partitions: dict[Text, PartitionStatus] = {}
     buffer: BufferStatus = BufferStatus()
     sink: SinkStatus | None = None

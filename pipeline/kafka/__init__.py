@@ -7,6 +7,7 @@ log_reader          reads parts of the log outside of any group, for commands
 topics              which topics there are, and creating those that are missing
 client              options and connection of every client
 causes              why a connection failed, read from kafka-python's log
-internals           the only file that reaches into kafka-python's private parts, with a self-test ...
-decoder_internals   ... and the one for what the faster decoder builds on, which the daemon can do without
+internals           what reaches into kafka-python's private parts, with a self-test ...
+connection_internals  ... for the state of connections ...
+decoder_internals   ... and for what the faster decoder builds on, which the daemon can do without
 """

@@ -57,6 +57,11 @@ class KafkaCauses(logging.Handler):
         logging.getLogger(self.LOGGER).removeHandler(self)
 
 
+def explained(cause: str) -> str:
+    """Return in a user's words why a connection failed."""
+    return _explanation(cause, (*_EXPLANATIONS, *_VAGUE)) or clean(cause)
+
+
 def _explanation(cause: str, explanations: Sequence[tuple[str, str]]) -> str:
     for pattern, words in explanations:
         if re.search(pattern, cause):
@@ -65,6 +70,7 @@ def _explanation(cause: str, explanations: Sequence[tuple[str, str]]) -> str:
 
 
 _EXPLANATIONS: Final = (
+    (r"^token issuer ", "{cause}"),
     (r"SaslAuthenticationFailed|Authentication failed", "the broker refused the credentials ({cause})"),
     (r"UnsupportedSaslMechanism", "the broker does not offer this kafka.sasl_mechanism ({cause})"),
     (r"IllegalSaslState", "this port expects no SASL: kafka.security_protocol does not fit the listener"),
@@ -85,6 +91,7 @@ _EXPLANATIONS: Final = (
     (r"expected str instance, NoneType", "kafka.sasl_username or kafka.sasl_password is missing"),
     (r"DNS|getaddrinfo|Name or service not known", "the host name cannot be resolved ({cause})"),
     (r"ECONNREFUSED|Connection refused", "nothing listens there (connection refused)"),
+    (r"InvalidReceiveError|Invalid frame length", "what answers there does not speak Kafka's protocol"),
 )
 _VAGUE: Final = (
     (

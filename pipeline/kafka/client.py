@@ -9,7 +9,8 @@ from kafka.errors import KafkaConfigurationError, KafkaError
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.kafka.causes import KafkaCauses
-from pipeline.kafka.internals import TokenProvider, make_client
+from pipeline.kafka.internals import make_client
+from pipeline.kafka.oauth import Token
 
 Client = TypeVar("Client")
 
@@ -60,18 +61,6 @@ def connect(client_class: Callable[..., Client], **options: Any) -> Client:
             raise SourceUnavailable(f"Kafka at {servers}: {causes.explain() or error}") from error
 
 
-class Token(TokenProvider):  # type: ignore[misc]  # kafka-python is not typed
-    """Gives the OAUTHBEARER token, from its file where there is one; called on the client's IO thread at each login."""
-
-    def __init__(self, fixed: str, file: Path | None) -> None:
-        super().__init__()
-        self._fixed, self._file = fixed, file
-
-    def token(self) -> str:
-        """Return the token as it is now."""
-        return self._fixed if self._file is None else self._file.read_text(encoding="utf-8").strip()
-
-
 def _tls_options(settings: KafkaSettings) -> dict[str, Any]:
     password = settings.ssl_key_password
     return {
@@ -91,9 +80,7 @@ def _sasl_options(settings: KafkaSettings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.sasl_username
         options["sasl_plain_password"] = None if password is None else password.get_secret_value()
     elif settings.sasl_mechanism == "OAUTHBEARER":
-        fixed = settings.sasl_oauth_token
-        token = Token("" if fixed is None else fixed.get_secret_value(), settings.sasl_oauth_token_file)
-        options["sasl_oauth_token_provider"] = token
+        options["sasl_oauth_token_provider"] = Token(settings)
     elif settings.sasl_mechanism == "GSSAPI":
         options["sasl_kerberos_service_name"] = settings.sasl_kerberos_service_name
         options["sasl_kerberos_domain_name"] = settings.sasl_kerberos_domain_name

@@ -6,8 +6,9 @@ recognize repeats by `runstep-topic`, `runstep-partition` and `runstep-offset`.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
@@ -24,8 +25,22 @@ CLOSE_TIMEOUT_S: Final = 2.0
 MAX_DETAIL_CHARS: Final = 500
 MAX_ATTEMPT_DIGITS: Final = 6
 ATTEMPT: Final = "runstep-attempt"
+REPLAY_TOPIC: Final = "runstep-replay-topic"
+REPLAY_PARTITION: Final = "runstep-replay-partition"
+REPLAY_OFFSET: Final = "runstep-replay-offset"
 _PREFIX: Final = "runstep-"
+_TOPIC_NAME: Final = re.compile(rb"[A-Za-z0-9._-]{1,249}")
+_NUMBER: Final = re.compile(rb"[0-9]{1,18}")
 Headers: TypeAlias = list[tuple[str, bytes]]
+
+
+class Place(NamedTuple):
+    """Where a record was before it was replayed."""
+
+    topic: str
+    partition: int
+    offset: int
+
 
 KEPT_VALUE_BYTES: Final = (900_000, 100_000, 10_000, 0)
 """Bytes of the value that are kept where the topic accepts no more, tried in turn; the first fits the default limit.
@@ -35,7 +50,7 @@ At the very end the key is left out, too: a record that fits in no way would sto
 def headers(dead_letter: InvalidRecord) -> Headers:
     """Return the record's own headers and the daemon's behind them; those of an earlier dead-lettering are replaced."""
     record = dead_letter.record
-    attempts = [value for name, value in record.headers if name == ATTEMPT]
+    replayed_from = replay_origin(record.headers)
     own = {
         "runstep-reason": dead_letter.reason.value,
         "runstep-stage": dead_letter.stage.value,
@@ -44,11 +59,30 @@ def headers(dead_letter: InvalidRecord) -> Headers:
         "runstep-partition": str(record.partition),
         "runstep-offset": str(record.offset),
         "runstep-timestamp": str(record.timestamp),
-        ATTEMPT: str(_next_attempt(attempts)),
+        ATTEMPT: str(1 if replayed_from is None else _next_attempt(record.headers)),
         "runstep-version": __version__,
     }
     kept = [(name, value or b"") for name, value in record.headers if not name.startswith(_PREFIX)]
-    return kept + [(name, text.encode()) for name, text in own.items()]
+    origin = [] if replayed_from is None else replay_headers(replayed_from)
+    return kept + [(name, text.encode()) for name, text in own.items()] + origin
+
+
+def replay_origin(named: Sequence[tuple[str, bytes | None]]) -> Place | None:
+    """Return where the headers say that a record was replayed from; None where they do not say it as `dlq replay` does.
+
+    Any producer can write such headers. `runstep dlq replay` compares them with the markers of its own replays.
+    """
+    said = {name: value or b"" for name, value in named}
+    topic, partition, offset = (said.get(name, b"") for name in (REPLAY_TOPIC, REPLAY_PARTITION, REPLAY_OFFSET))
+    if _TOPIC_NAME.fullmatch(topic) and _NUMBER.fullmatch(partition) and _NUMBER.fullmatch(offset):
+        return Place(topic.decode(), int(partition), int(offset))
+    return None
+
+
+def replay_headers(place: Place) -> Headers:
+    """Return the headers from which `replay_origin` reads the place."""
+    names = (REPLAY_TOPIC, REPLAY_PARTITION, REPLAY_OFFSET)
+    return [(name, str(part).encode()) for name, part in zip(names, place, strict=True)]
 
 
 def whole(dead_letter: InvalidRecord) -> tuple[bytes | None, Headers]:
@@ -56,8 +90,8 @@ def whole(dead_letter: InvalidRecord) -> tuple[bytes | None, Headers]:
     return dead_letter.record.value, headers(dead_letter)
 
 
-def _next_attempt(attempts: Sequence[bytes]) -> int:
-    digits = attempts[-1] if attempts else b""
+def _next_attempt(named: Sequence[tuple[str, bytes | None]]) -> int:
+    digits = dict(named).get(ATTEMPT) or b""
     return int(digits) + 1 if digits.isdigit() and len(digits) <= MAX_ATTEMPT_DIGITS else 1
 
 

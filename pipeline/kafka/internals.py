@@ -2,8 +2,9 @@
 
 Owns the ways around three faults of the client (`Consumer`), and what its public methods do not offer: positions with a
 leader epoch, the ids of topics, the metadata of single topics. The daemon cannot do without any of it, so `require`
-compares the client, which is pinned, with `NEEDED` before it connects. What a faster decoder builds on, and the daemon
-can do without, is in `decoder_internals`; no other file has such uses. For the thread that polls, unless a verb says
+compares the client, which is pinned, with `NEEDED` before it connects. What the membership in the group needs is in
+`group_internals`; what a faster decoder builds on, and the daemon can do without, is in `decoder_internals`; no other
+file has such uses. For the thread that polls, unless a verb says
 otherwise.
 """
 
@@ -12,7 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import kafka
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.metrics.stats import Total
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.errors import ConfigError
@@ -54,8 +56,9 @@ class Need(NamedTuple):
 
 
 NEEDED: Final = (
-    Need(KafkaConsumer, "_cluster _coordinator _fetcher _manager _subscription"),
-    Need(ClusterMetadata, "brokers partitions_for_topic request_update topic_id"),
+    Need(KafkaAdminClient, "_manager"),
+    Need(KafkaConsumer, "_cluster _coordinator _fetcher _manager _metrics _subscription"),
+    Need(ClusterMetadata, "_last_successful_refresh_ms brokers partitions_for_topic request_update topic_id"),
     Need(
         ConsumerCoordinator,
         "_join_task _manager fetch_committed_offsets join_group_async need_rejoin rebalance_in_progress rejoining "
@@ -67,18 +70,18 @@ NEEDED: Final = (
     Need(KafkaConnectionManager, "call_soon cluster run wait_for", {"wait_for": (2, ()), "run": (1, ())}),
     Need(KafkaNetClient, "close"),
     Need(SubscriptionState, "assignment seek", {"seek": (2, ())}),
-    Need(TopicPartitionState, "position"),
+    Need(TopicPartitionState, "highwater position"),
 )
 """What the daemon cannot do without."""
 
 
-def require() -> None:
+def require(needed: Sequence[Need]) -> None:
     """Refuse a client that lacks a part which the daemon cannot do without. For any thread, before it connects.
 
     Raises:
         ConfigError: it names the missing parts.
     """
-    if parts := missing(NEEDED):
+    if parts := missing(needed):
         raise ConfigError(lacks(parts))
 
 
@@ -129,6 +132,14 @@ def make_client(client_class: Callable[..., Client], options: Mapping[str, Any])
         raise
 
 
+def known_brokers(admin: Any) -> int:
+    """Return how many brokers the cluster has, as the admin client learned when it connected; any thread.
+
+    Its own `describe_cluster` fails with a KeyError on the answer of Kafka before 3.7 and of Redpanda.
+    """
+    return len(admin._manager.cluster.brokers())  # noqa: SLF001
+
+
 # the consumer
 
 
@@ -149,6 +160,7 @@ class Consumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python is not type
         super().__init__(**options)
         _keep_joins(self._coordinator)
         _report_lost(self._coordinator)
+        self.throttled = _total_throttling(self._metrics)
 
     def poll(self, *arguments: Any, **options: Any) -> Any:
         """Poll; take up what was put aside, and leave an unfinished join to the next poll."""
@@ -199,6 +211,20 @@ def _report_lost(coordinator: Any) -> None:
     coordinator.reset_generation = reset_generation
 
 
+def _total_throttling(metrics: Any) -> Total:
+    """Let the client add up the milliseconds for which brokers pause it; it only has their average and their peak."""
+    total = Total()
+    name = metrics.metric_name("throttle-time-total", "consumer-metrics", "Milliseconds of all pauses.")
+    metrics.sensor("throttle-time").add(name, total)
+    return total
+
+
+def throttled_seconds(consumer: Any) -> float:
+    """Return for how long brokers have made this client pause, by their quotas, since it was made."""
+    milliseconds: float = consumer.throttled.measure(None, 0)
+    return milliseconds / 1000
+
+
 def seek_with_epoch(consumer: Any, partition: TopicPartition, offset: int, epoch: int) -> None:
     """Read on at an offset, with the leader epoch of what lies before it; the public `seek` takes none."""
     consumer._subscription.seek(partition, OffsetAndMetadata(offset, "", epoch))  # noqa: SLF001
@@ -211,6 +237,15 @@ def position_with_epoch(consumer: Any, partition: TopicPartition) -> OffsetAndMe
     """
     state = consumer._subscription.assignment.get(partition)  # noqa: SLF001
     return None if state is None else state.position
+
+
+def high_watermark(consumer: Any, partition: TopicPartition) -> int | None:
+    """Return where the log ends, uncommitted records included, as the last fetch said; None where it is not known.
+
+    The public method raises for a partition that was withdrawn meanwhile.
+    """
+    state = consumer._subscription.assignment.get(partition)  # noqa: SLF001
+    return None if state is None else state.highwater
 
 
 def committed_offsets(
@@ -240,6 +275,12 @@ def partitions_of(consumer: Any, topic: str) -> Collection[int]:
 def knows_brokers(consumer: Any) -> bool:
     """Return whether the client knows any broker."""
     return bool(consumer._cluster.brokers())  # noqa: SLF001
+
+
+def last_answer(consumer: Any) -> float:
+    """Return when brokers last described the topics, by a clock of the client's own."""
+    answered: float = consumer._cluster._last_successful_refresh_ms  # noqa: SLF001
+    return answered
 
 
 def refresh_metadata(consumer: Any, timeout_ms: int) -> None:

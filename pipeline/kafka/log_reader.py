@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.admin import OffsetSpec
 from kafka.errors import InvalidTopicError, KafkaError, NoError, UnknownTopicOrPartitionError, for_code
 from kafka.structs import TopicPartition
 
@@ -67,6 +68,16 @@ class LogReader:
             self._consumer.assign(partitions)
             starts = self._consumer.beginning_offsets(partitions, timeout_ms=_ANSWER_TIMEOUT_MS)
             return starts, self._consumer.end_offsets(partitions, timeout_ms=_ANSWER_TIMEOUT_MS)
+
+    def high_watermarks(self, partitions: Sequence[TopicPartition]) -> dict[Any, int]:
+        """Return where each log ends, with the records of transactions that are still open.
+
+        Raises:
+            ServiceUnavailable: Kafka does not answer.
+        """
+        with answering():
+            found = self.admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+        return {part: place.offset for part, place in found.items()}
 
     def read(self, part: TopicPartition, start: int, end: int) -> Iterator[Any]:
         """Yield the records from one offset to the one before another; one such reading at a time.

@@ -48,7 +48,7 @@ def create_topics(
 
     Args:
         settings: names of the topics, and where Kafka is.
-        partitions: of each new topic.
+        partitions: of each new topic that is read; the dead-letter topic has as many as the broker gives it.
         replication_factor: copies of each partition, at most the number of brokers.
 
     Raises:
@@ -60,7 +60,8 @@ def create_topics(
         found = _describe(admin, settings)
         made = {topic.name for topic in found if topic.state == "missing"}
         for name in sorted(made):
-            _create(admin, NewTopic(name, partitions, replication_factor, topic_configs=_configs(settings, name)))
+            number = BROKER_DEFAULT if name == settings.dead_letter_topic else partitions
+            _create(admin, NewTopic(name, number, replication_factor, topic_configs=_configs(settings, name)))
         return [
             topic._replace(state="created") if topic.name in made else topic for topic in _describe(admin, settings)
         ]

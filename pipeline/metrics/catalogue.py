@@ -200,10 +200,22 @@ SOURCE_AVAILABLE: Final = Spec(
     "1 if the daemon can read Kafka; 0 if it cannot, or could not yet.",
     _UNLABELLED,
 )
+THROTTLED: Final = Spec(
+    "counter",
+    "runstep_throttled_seconds_total",
+    "Pauses that brokers ordered by their quotas, in seconds; those of several brokers at a time are added.",
+    _UNLABELLED,
+)
 LAG: Final = Spec(
     "gauge",
     "runstep_consumer_lag_records",
     "Records from the position to the end; of a halted partition, from its committed offset. Absent while unknown.",
+    _PARTITION,
+)
+UNSTABLE: Final = Spec(
+    "gauge",
+    "runstep_unstable_records",
+    "Offsets behind the last stable one, which wait until a producer's transaction ends. Absent while unknown.",
     _PARTITION,
 )
 POSITION: Final = Spec(
@@ -275,7 +287,9 @@ SPECS: Final = (
     BUFFER_OLDEST,
     SINK_AVAILABLE,
     SOURCE_AVAILABLE,
+    THROTTLED,
     LAG,
+    UNSTABLE,
     POSITION,
     LAST_POLL,
     LAST_INSERT,

@@ -109,6 +109,10 @@ class Metrics(Collector):
         """Set whether the daemon can read Kafka."""
         self._set(catalogue.SOURCE_AVAILABLE, (), int(up))
 
+    def throttled(self, seconds: float) -> None:
+        """Set for how long brokers have made the daemon wait since it started."""
+        self._set(catalogue.THROTTLED, (), seconds)
+
     def polled(self, now: float) -> None:
         """Set the time of the last successful poll, in seconds since the epoch."""
         self._set(catalogue.LAST_POLL, (), now)
@@ -129,11 +133,11 @@ class Metrics(Collector):
 
     def lag(self, partition: Partition, records: int | None) -> None:
         """Set how many records of a partition are still to be read; None: unknown, so the series is dropped."""
-        if records is None:
-            with self._lock:
-                self._numbers[catalogue.LAG].drop(_labels(partition))
-        else:
-            self._set(catalogue.LAG, _labels(partition), records)
+        self._set_known(catalogue.LAG, partition, records)
+
+    def unstable(self, partition: Partition, records: int | None) -> None:
+        """Set how many offsets of a partition wait for a producer's transaction; None: unknown, as for the lag."""
+        self._set_known(catalogue.UNSTABLE, partition, records)
 
     def position(self, partition: Partition, timestamp: float) -> None:
         """Set Kafka's timestamp of the last record read, in seconds since the epoch; negative: it had none."""
@@ -143,8 +147,8 @@ class Metrics(Collector):
     def forget(self, partition: Partition) -> None:
         """Drop the gauges of a partition that is no longer assigned; its lost records stay counted."""
         with self._lock:
-            self._numbers[catalogue.LAG].drop(_labels(partition))
-            self._numbers[catalogue.POSITION].drop(_labels(partition))
+            for spec in (catalogue.LAG, catalogue.UNSTABLE, catalogue.POSITION):
+                self._numbers[spec].drop(_labels(partition))
 
     def committed(self, outcome: str) -> None:
         """Count a commit: `ok`, `deferred` (to be retried) or `fenced` (the partition has a new owner)."""
@@ -182,6 +186,13 @@ class Metrics(Collector):
     def _add(self, spec: Spec, labels: LabelValues, amount: float) -> None:
         with self._lock:
             self._numbers[spec].add(labels, amount)
+
+    def _set_known(self, spec: Spec, partition: Partition, value: float | None) -> None:
+        with self._lock:
+            if value is None:
+                self._numbers[spec].drop(_labels(partition))
+            else:
+                self._numbers[spec].set(_labels(partition), value)
 
     def _set(self, spec: Spec, labels: LabelValues, value: float) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from prometheus_client.utils import floatToGoString
 
 from pipeline.metrics.catalogue import LabelValues, Spec
 from pipeline.metrics.counts import Duration
+from pipeline.redaction import redact
 from schemas.vocabulary import label
 
 _MAX_EXEMPLAR_CHARS: Final = 128
@@ -116,8 +117,9 @@ def _exemplar(step: Duration, now: float) -> Exemplar | None:
 
 def _is_plain(text: str) -> bool:
     # Ids come from the wire: a lone surrogate in one would make every scrape fail, and there are parsers of OpenMetrics
-    # (that of prometheus_client is one) that stumble over escapes.
-    return text.isprintable() and '"' not in text and "\\" not in text
+    # (that of prometheus_client is one) that stumble over escapes. The id of a step is stored as it came; one that is
+    # a credential is not shown to everyone who may read metrics.
+    return text.isprintable() and '"' not in text and "\\" not in text and redact(text) == text
 
 
 class Histogram(_Series):

@@ -5,12 +5,12 @@ The common forms take one validator call; a value that it rejects is examined ag
 gets its reason. The forms come from recorded traffic of the APIs and their compatibles; see `schemas/README.md`.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
+from pipeline.normalize.bounded_json import MAX_NODES, RecordJson
 from pipeline.records import Reason, RunStepEvent, Stage, Unstored
 from schemas.vocabulary import TERMINAL_STATUSES
 from schemas.wire import MAX_ID, CamelRunStep, Envelope, RunStep
@@ -31,72 +31,83 @@ Decoded: TypeAlias = RunStepEvent | Unstored
 
 _snake = TypeAdapter(RunStep).validator
 _camel = TypeAdapter(CamelRunStep).validator
-_snake_json = _snake.validate_json
-_camel_json = _camel.validate_json
-_envelope_json = TypeAdapter(Envelope).validator.validate_json
+_envelope = TypeAdapter(Envelope).validator
 
 
-def decode(value: bytes | None, max_bytes: int) -> Decoded | list[Decoded]:
+class _Validators(NamedTuple):
+    """Of the three common forms, for JSON or for what was parsed of it."""
+
+    snake: Callable[[Any], Any]
+    camel: Callable[[Any], Any]
+    envelope: Callable[[Any], Any]
+
+
+_JSON: Final = _Validators(_snake.validate_json, _camel.validate_json, _envelope.validate_json)
+_PARSED: Final = _Validators(_snake.validate_python, _camel.validate_python, _envelope.validate_python)
+
+_LARGE: Final = 65_536
+"""Bytes from which on a value is parsed before it is validated: a validator that rejects JSON makes objects of it
+twice, for its error and for itself, and the parser makes them a third time."""
+
+
+def decode(value: bytes | None, max_bytes: int, max_nodes: int = MAX_NODES) -> Decoded | list[Decoded]:
     """Return the event in a record's value; a list where the value holds a page of steps or several stream frames."""
     if not value:
         return Unstored(Reason.TOMBSTONE if value is None else Reason.EMPTY_VALUE)
-    if len(value) > max_bytes:
-        return _rejected(Reason.TOO_LARGE, f"{len(value)} bytes, at most {max_bytes} are read")
+    size = len(value)
+    if size > max_bytes:
+        return _rejected(Reason.TOO_LARGE, f"{size} bytes, at most {max_bytes} are read")
+    if size < _LARGE:
+        return _common(value, value, _JSON) or _examine(value, max_nodes)
+    return _examine(value, max_nodes)
+
+
+def _common(value: bytes, content: Any, validators: _Validators) -> RunStepEvent | None:
+    """Return the event of a value in one of the common forms, None if it is not; `content` is it, or parsed of it."""
     try:
         if b'"event"' in value[:24]:
-            if b'delta"' not in value[:64]:
-                envelope = _envelope_json(value)
-                return RunStepEvent(envelope["data"], "envelope", envelope["event"])
-        elif b'"runId"' in value and b'"run_id"' not in value:
-            return RunStepEvent(_camel_json(value), "camel_case")
-        else:
-            return RunStepEvent(_snake_json(value), "snake_case")
+            if b'delta"' in value[:64]:
+                return None
+            envelope = validators.envelope(content)
+            return RunStepEvent(envelope["data"], "envelope", envelope["event"])
+        if b'"runId"' in value and b'"run_id"' not in value:
+            return RunStepEvent(validators.camel(content), "camel_case")
+        return RunStepEvent(validators.snake(content), "snake_case")
     except ValidationError:
-        pass
-    return _examine(value)
+        return None
 
 
-def _examine(value: bytes) -> Decoded | list[Decoded]:
-    """Examine what the fast path rejected: other forms, foreign objects, broken input."""
+def _examine(value: bytes, max_nodes: int) -> Decoded | list[Decoded]:
+    """Examine what is large or of no common form: other forms, foreign objects, broken input."""
     text = value.removeprefix(_BOM).strip()
     if not text:
         return Unstored(Reason.EMPTY_VALUE)
     if text == b"[DONE]":
         return Unstored(Reason.STREAM_CONTROL)
+    json = RecordJson(len(value), max_nodes)
     if text.startswith((b"event:", b"data:")):
-        return _frames(text)
-    parsed = _parse(text)
-    return parsed if isinstance(parsed, Unstored) else _classify(parsed, "", "", _NESTING)
+        return _frames(text, json)
+    parsed = json.parse(text)
+    if isinstance(parsed, Unstored):
+        return parsed
+    # What is small, or begins with a mark of its byte order, was not found common as it stands.
+    common = _common(value, parsed, _PARSED) if len(value) >= _LARGE and not value.startswith(_BOM) else None
+    return common or _classify(parsed, "", "", _NESTING, json)
 
 
-def _parse(text: bytes) -> Any:
-    try:
-        return from_json(text)
-    except ValueError as error:
-        return _rejected(*_json_fault(text, str(error)))
-
-
-def _json_fault(text: bytes, message: str) -> tuple[Reason, str]:
-    """Distinguish the kinds of broken JSON; the parser's message names positions, never content."""
-    if "recursion limit" in message:
-        return Reason.TOO_DEEP, message
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        return Reason.NOT_UTF8, f"invalid UTF-8 at byte {error.start}"
-    return Reason.INVALID_JSON, message
-
-
-def _frames(text: bytes) -> Decoded | list[Decoded]:
+def _frames(text: bytes, json: RecordJson) -> Decoded | list[Decoded]:
     """Read server-sent events as text; frames without blank lines between them occur, so `event:` also parts them."""
     decoded: list[Decoded] = []
     name = ""
     data: list[bytes] = []
-    for line in [*text.splitlines(), b"event:"]:
+    lines = json.lines(text)
+    if isinstance(lines, Unstored):
+        return lines
+    for line in [*lines, b"event:"]:
         field, _, content = line.partition(b":")
         if field == b"event" or not line:
             if data:
-                decoded.append(_frame(name, b"\n".join(data)))
+                decoded.append(_frame(name, b"\n".join(data), json))
                 if len(decoded) > MAX_STEPS:
                     return _rejected(Reason.TOO_MANY_STEPS, f"more than {MAX_STEPS} frames in one record")
             name, data = content.strip().decode(errors="replace"), []
@@ -107,24 +118,24 @@ def _frames(text: bytes) -> Decoded | list[Decoded]:
     return decoded[0] if len(decoded) == 1 else decoded
 
 
-def _frame(name: str, data: bytes) -> Decoded:
+def _frame(name: str, data: bytes, json: RecordJson) -> Decoded:
     if not data.strip() or data.strip() == b"[DONE]":
         return Unstored(Reason.STREAM_CONTROL)
-    parsed = _parse(data)
+    parsed = json.parse(data)
     return parsed if isinstance(parsed, Unstored) else _one(parsed, name, "envelope")
 
 
-def _classify(value: Any, name: str, dialect: str, nesting: int) -> Decoded | list[Decoded]:
+def _classify(value: Any, name: str, dialect: str, nesting: int, json: RecordJson) -> Decoded | list[Decoded]:
     """Unwrap envelopes and pages."""
     if isinstance(value, dict) and nesting and isinstance(value.get("event"), str) and "data" in value:
         inner = value["data"]
         if isinstance(inner, str):
-            inner = _parse(inner.encode()) if inner.strip() not in {"", "[DONE]"} else None
+            inner = json.parse(inner.encode()) if inner.strip() not in {"", "[DONE]"} else None
         if isinstance(inner, Unstored):
             return inner
         if inner is None:
             return Unstored(Reason.STREAM_CONTROL)
-        return _classify(inner, value["event"], "envelope", nesting - 1)
+        return _classify(inner, value["event"], "envelope", nesting - 1, json)
     if isinstance(value, dict) and isinstance(value.get("data"), list) and "run_id" not in value:
         return _page(value["data"], name, dialect)
     if isinstance(value, dict) and isinstance(value.get("event"), str):

@@ -113,7 +113,7 @@ def structure_of(details: object) -> Any:
     null, numbers and truth values have none.
     """
     if type(details) is not dict:
-        return _omitted(details)
+        return omitted(details)
     return {key: _structure(key, value, str(details.get("type"))) for key, value in details.items()}
 
 
@@ -121,13 +121,14 @@ def _structure(key: str, value: Any, kind: str) -> Any:
     if key in _KEPT and (value is None or type(value) in _SCALARS):
         return value
     if key in _BODIES or not (key in _CONTAINERS or key == kind):
-        return _omitted(value)
+        return omitted(value)
     if type(value) is list:
         return [structure_of(item) for item in value]
     return structure_of(value)
 
 
-def _omitted(value: object) -> Any:
+def omitted(value: object) -> Any:
+    """Return what stands in the place of a body that is not kept."""
     if value is None:
         return None
     shape: dict[str, Any] = {"omitted": _KINDS.get(type(value), "object")}

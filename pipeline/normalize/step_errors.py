@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.normalize.error_categories import category_of
 from pipeline.normalize.error_fingerprints import fingerprint
 from pipeline.normalize.json_text import json_text
+from pipeline.normalize.rules import Rules, takes
 from pipeline.redaction import redact
 from schemas.vocabulary import RETRYABLE
 
@@ -45,12 +46,14 @@ _MAX_CODE_CHARS: Final = 128
 # A secret cut in two is not recognized: more is redacted than is kept, and what the cut may have hurt is dropped.
 _MARGIN_CHARS: Final = 1_024
 _MIN_EXAMINED_CHARS: Final = 4_096
+_LOOKS: Final = 2
+"""At a message: for secrets, and for what makes it the same fault."""
 _MAX_CACHED_CHARS: Final = 1_024
 _MAX_CACHED_ERRORS: Final = 2_048
 _MAX_NESTING: Final = 4
 
 
-def read_error(last_error: object, status: str, max_text: int) -> StepError:
+def read_error(last_error: object, status: str, rules: Rules, anomalies: list[str]) -> StepError:
     """Return the error of a step, or `NO_ERROR`.
 
     Known shapes: null, absent (None), `{}`, `""`, `{code: "", message: ""}` (none of these is an error), a string,
@@ -60,15 +63,20 @@ def read_error(last_error: object, status: str, max_text: int) -> StepError:
     Args:
         last_error: the field as it came.
         status: the step's status; failed, expired and cancelled steps have a category without any error, too.
-        max_text: the most characters of the message that are kept.
+        rules: how many characters of the message are kept; without a share of the work, none are.
+        anomalies: gets `text_not_searched`.
     """
     if last_error is None:
         return _without_error(status, NO_ERROR)
     code, message = _code_and_message(last_error)
     if not code and not message:
         return _without_error(status, NO_ERROR)
+    if rules.share is not None and not takes(
+        rules.share, _LOOKS * min(len(message), _window(rules.max_text)), anomalies
+    ):
+        message = ""
     judge = _known if len(message) <= _MAX_CACHED_CHARS else _judged
-    error = judge(code, message, max_text)
+    error = judge(code, message, rules.max_text)
     if error.category == "unknown" and status in _WITHOUT_ERROR:
         return error._replace(category=_WITHOUT_ERROR[status].category)
     return error
@@ -82,7 +90,7 @@ def _code_and_message(last_error: Any) -> tuple[str, str]:
         if not code:
             code = last_error.get("type")
         if code or message:
-            return _text(code)[:_MAX_CODE_CHARS], _text(message)
+            return _text(code)[: _MAX_CODE_CHARS + _MARGIN_CHARS], _text(message)
         if "error" not in last_error:
             break
         last_error = last_error["error"]
@@ -101,8 +109,12 @@ def _text(value: object) -> str:
     return json_text(value) if value else ""
 
 
+def _window(max_text: int) -> int:
+    return max(max_text, _MIN_EXAMINED_CHARS) + _MARGIN_CHARS
+
+
 def _judged(code: str, message: str, max_text: int) -> StepError:
-    window = max(max_text, _MIN_EXAMINED_CHARS) + _MARGIN_CHARS
+    window = _window(max_text)
     clean = redact(message[:window])
     if len(message) > window:
         clean = clean[:-_MARGIN_CHARS]

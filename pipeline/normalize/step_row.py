@@ -5,11 +5,12 @@ come from what servers and SDKs were seen to send; `schemas.vocabulary` lists th
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pydantic_core import to_json
 
 from pipeline.normalize.decode import announced_status
+from pipeline.normalize.rules import Rules, bounded, cleaned, cleaned_entry
 from pipeline.normalize.step_details import read_details
 from pipeline.normalize.step_errors import read_error
 from pipeline.normalize.timestamps import millis
@@ -41,7 +42,15 @@ _MAX_TOKENS: Final = 10**12
 _MAX_WORD_CHARS: Final = 128
 """Of a type and of a status: reports and panels are grouped by them, and carry each of them whole."""
 
-_NO_METADATA: Final[dict[str, str]] = {}
+_MAX_SEARCHED_CHARS: Final = 1_024
+"""Of a type or status that is no known one."""
+
+_MAX_METADATA: Final = 1_000
+"""Entries; the API allows 16. A key is a value of a LowCardinality column, so there must not be any number of them."""
+
+_MAX_KEY_CHARS: Final = 256
+
+_NO_METADATA: Final[tuple[dict[str, str], dict[str, Any]]] = {}, {}
 _NO_ANOMALIES: Final[list[str]] = []
 """Both shared by most rows, and never changed: a batch holds fewer objects for the garbage collector to walk."""
 
@@ -49,20 +58,6 @@ _NO_TOKENS: Final = (None, None, None, None, None)
 _STORED: Final = Outcome.STORED.value
 _FULL: Final = "full"
 _NONE: Final = "none"
-
-
-class Rules(NamedTuple):
-    """What is read of a record, and kept of an event.
-
-    Attributes:
-        content: full, structure or none.
-        max_text: characters at which texts are cut.
-        max_event_bytes: a record with a larger value is not decoded, but dead-lettered.
-    """
-
-    content: str = _FULL
-    max_text: int = 8_192
-    max_event_bytes: int = 26_214_400
 
 
 def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> Row | Unstored:
@@ -100,14 +95,15 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         anomalies.append("future_timestamp")
         # No end that lies ahead is measured, and none wins against what a later record says.
         instant, ended_at, duration = min(instant, timestamp), None, None
-    details = read_details(get("step_details"), rules.content, anomalies)
+    details = read_details(get("step_details"), rules, anomalies)
     kind = get("type") or ""
     if kind != details.kind or kind not in STEP_TYPES:
         kind = _kind(kind, details.kind, anomalies)
     usage = get("usage")
     prompt, completion, total, cached, reasoning = _tokens(usage, anomalies) if usage else _NO_TOKENS
-    error = read_error(get("last_error"), status, rules.max_text)
+    error = read_error(get("last_error"), status, rules, anomalies)
     metadata = get("metadata")
+    entries, rest = _metadata(metadata, rules, anomalies) if metadata else _NO_METADATA
     return (
         topic,
         partition,
@@ -139,14 +135,14 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         total,
         cached,
         reasoning,
-        len(details.tool_types),
+        details.tool_calls,
         details.tool_types,
         details.tool_names,
         details.tool_call_ids,
         details.message_id,
         details.text,
-        _metadata(metadata, rules, anomalies) if metadata else _NO_METADATA,
-        "" if KNOWN_FIELDS.issuperset(step) else _extra(step, rules, anomalies),
+        entries,
+        "" if not rest and KNOWN_FIELDS.issuperset(step) else _extra(step, rest, rules, anomalies),
         list(dict.fromkeys(anomalies)) if anomalies else _NO_ANOMALIES,
         version_of(terminal, instant, offset),
     )
@@ -158,7 +154,7 @@ def _doubt_open(status: str, stamps: Sequence[int | None], anomalies: list[str])
         anomalies.append("stamp_without_terminal_status")
     if status and status not in STATUSES:
         anomalies.append("unknown_status")
-    return _bounded(status, _MAX_WORD_CHARS, anomalies)
+    return bounded(redact(status[:_MAX_SEARCHED_CHARS]), _MAX_WORD_CHARS, anomalies)
 
 
 def _duration(created_at: int, ended_at: int | None, anomalies: list[str]) -> int | None:
@@ -209,7 +205,7 @@ def _kind(sent: str, inferred: str, anomalies: list[str]) -> str:
         anomalies.append("type_mismatch")
     if kind and kind not in STEP_TYPES:
         anomalies.append("unknown_type")
-    return _bounded(kind, _MAX_WORD_CHARS, anomalies)
+    return bounded(redact(kind[:_MAX_SEARCHED_CHARS]), _MAX_WORD_CHARS, anomalies)
 
 
 _TOKEN_FIELDS: Final = (
@@ -257,38 +253,44 @@ def _count(value: Any, anomalies: list[str]) -> int | None:
     return None
 
 
-def _metadata(metadata: Any, rules: Rules, anomalies: list[str]) -> dict[str, str]:
-    """Return the map of strings; values that are none become compact JSON text."""
+def _metadata(metadata: Any, rules: Rules, anomalies: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the map of strings, and the entries that are too many or have too long a key for it.
+
+    Values that are no strings become compact JSON text.
+    """
     if not isinstance(metadata, dict):
         anomalies.append("metadata_repaired")
-        return {}
-    texts = {}
+        return _NO_METADATA
+    texts: dict[str, str] = {}
+    rest = {}
     for key, value in metadata.items():
+        if len(texts) == _MAX_METADATA or len(key) > _MAX_KEY_CHARS:
+            rest[key] = value
+            continue
         text = value
         if type(value) is not str:
             text = _json(value)
             anomalies.append("metadata_repaired")
-        texts[key] = _bounded(redact(text), rules.max_text, anomalies)
-    return texts
+        shown, text = cleaned_entry(key, text, rules, anomalies)
+        if shown != key and shown in texts:
+            shown = f"{shown} {len(texts)}"  # two names that are secrets: no value is lost
+        texts[shown] = text
+    if rest:
+        anomalies.append("metadata_repaired")
+    return texts, rest
 
 
-def _extra(step: dict[str, Any], rules: Rules, anomalies: list[str]) -> str:
-    """Return the undocumented fields as JSON text, so that nothing which was sent is lost."""
-    anomalies.append("unknown_field")
+def _extra(step: dict[str, Any], rest: dict[str, Any], rules: Rules, anomalies: list[str]) -> str:
+    """Return the undocumented fields, and the rest of the metadata, as JSON text, so that nothing sent is lost."""
+    unknown = {key: value for key, value in step.items() if key not in KNOWN_FIELDS}
+    if unknown:
+        anomalies.append("unknown_field")
+    if rest:
+        unknown["metadata"] = rest
     if rules.content == _NONE:
         return ""
-    unknown = {key: value for key, value in step.items() if key not in KNOWN_FIELDS}
-    if rules.content == _FULL:
-        return _bounded(redact(_json(unknown)), rules.max_text, anomalies)
-    return _json(sorted(unknown))
+    return cleaned(_json(unknown if rules.content == _FULL else sorted(unknown)), rules, anomalies)
 
 
 def _json(value: Any) -> str:
     return to_json(value, inf_nan_mode="strings").decode()
-
-
-def _bounded(text: str, most: int, anomalies: list[str]) -> str:
-    if len(text) <= most:
-        return text
-    anomalies.append("text_truncated")
-    return text[:most]

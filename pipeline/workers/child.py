@@ -18,8 +18,7 @@ from typing import Any, Final
 
 import structlog
 
-from pipeline.config import Settings
-from pipeline.workers.process import LAST, STACKS, STOP, WorkerReport
+from pipeline.workers.process import LAST, READ, STACKS, STOP, Order, WorkerReport
 
 log = structlog.get_logger(__name__)
 
@@ -43,27 +42,18 @@ class Child:
         failure: why the process failed, in its own words.
     """
 
-    def __init__(
-        self,
-        name: str,
-        settings: Settings,
-        load: Callable[[], Settings] | None,
-        heard: Callable[[], None],
-        parted: Callable[[], None],
-    ) -> None:
+    def __init__(self, order: Order, heard: Callable[[], None], parted: Callable[[], None]) -> None:
         """Start the process.
 
         Args:
-            name: of the worker.
-            settings: of this worker; they go through the pipe, never into arguments or the environment.
-            load: reads the settings again, there; it can be pickled.
+            order: goes through the pipe, never into arguments or the environment.
             heard: called after each report, on this child's thread.
             parted: called when no further report can come, on this child's thread.
 
         Raises:
             OSError: the host starts no more processes.
         """
-        self.name = name
+        self.name = order.name
         self.started_at = time.monotonic()
         self.report: WorkerReport | None = None
         self.failure = ""
@@ -73,8 +63,8 @@ class Child:
         self._parted_at: float | None = None
         self._sending = threading.Lock()
         self._process, self._connection = _launch()
-        self._send((name, settings, load))
-        self._listening = threading.Thread(target=self._listen, name=f"runstep-worker-{name}", daemon=True)
+        self._send(order)
+        self._listening = threading.Thread(target=self._listen, name=f"runstep-worker-{self.name}", daemon=True)
         self._listening.start()
 
     @property
@@ -101,6 +91,11 @@ class Child:
     def is_responsive(self) -> bool:
         """Return whether an answer may be expected soon: not of a process that is just starting, or is stalled."""
         return self.report is not None and self._parted_at is None and self.silent_for() < _ANSWER_TIMEOUT_S
+
+    def let_read(self) -> None:
+        """Let it read; asked once in the life of a process, so that the pipe takes it."""
+        with self._sending:
+            self._send(READ)
 
     def log_stacks(self) -> None:
         """Let it log the stack of every thread: by the pipe, since a signal would end a process that just starts."""

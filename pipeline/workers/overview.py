@@ -120,6 +120,7 @@ class Overview(Collector):
         return Status(
             state="waiting" if self.state == "running" and causes else self.state,
             causes=causes,
+            remarks=[f"worker {name}: {remark}" for name, own in workers.items() for remark in own.remarks],
             partitions={name: place for own in each for name, place in own.partitions.items()},
             buffer=BufferStatus(
                 rows=sum(own.buffer.rows for own in each), writing=any(own.buffer.writing for own in each)

@@ -1,7 +1,7 @@
 """The inside of one worker process of `runstep run --workers N`: a pipeline without endpoints.
 
-The supervisor starts the process and talks to it over one socket pair. First it sends the worker's name, the settings
-and how to read them again; nothing of them is in arguments or environment. Then it sends requests: a number asks for a
+The supervisor starts the process and talks to it over one socket pair. First it sends an `Order`; nothing of it is in
+arguments or environment. Then it sends requests: `READ` lets it read, which it does not before, a number asks for a
 report, `STACKS` for the stacks in the log, `STOP` for the end. The worker sends each report with the number it answers,
 a last one at its end, and text that says why it failed. When the supervisor is gone the pipe ends, and the worker
 drains and ends by itself.
@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -31,6 +31,9 @@ from pipeline.errors import RunstepError
 from pipeline.redaction import redact
 
 log = structlog.get_logger(__name__)
+
+READ: Final = "read"
+"""The request to read: all workers have their shares of the partitions."""
 
 STOP: Final = "stop"
 """The request to drain and end."""
@@ -48,9 +51,22 @@ _PR_SET_PDEATHSIG: Final = 1
 _MAX_FAILURE_CHARS: Final = 500
 
 
-class WorkerReport(TypedDict):
-    """State of a worker: what its own endpoints would answer."""
+class Order(NamedTuple):
+    """What a worker is to be."""
 
+    name: str
+    """The number of the worker; its next process has the same."""
+    worker_id: str
+    """The name that it has in the group where `kafka.group_instance_id` is not set."""
+    settings: Settings
+    load: Callable[[], Settings] | None
+    """Reads the settings again; it can be pickled."""
+
+
+class WorkerReport(TypedDict):
+    """State of a worker: what its own endpoints would answer, and where it is in the group."""
+
+    generation: int | None
     alive: str | None
     status: ProcessStatus
     metrics: dict[str, Any]
@@ -59,10 +75,11 @@ class WorkerReport(TypedDict):
 class Worker:
     """A pipeline that answers its supervisor. `run` is for the main thread."""
 
-    def __init__(self, connection: Connection, settings: Settings, load: Callable[[], Settings] | None) -> None:
+    def __init__(self, connection: Connection, order: Order) -> None:
         self._connection = connection
-        self._pipeline = Pipeline(settings, CollectorRegistry(), load)
-        self._stop_timeout = settings.drain_timeout + END_TIMEOUT_S
+        self._pipeline = Pipeline(order.settings, CollectorRegistry(), order.load, order.worker_id)
+        self._pipeline.hold()
+        self._stop_timeout = order.settings.drain_timeout + END_TIMEOUT_S
         self._sending = threading.Lock()
         self._stopped = False
 
@@ -94,29 +111,38 @@ class Worker:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def _answer(self) -> None:
-        while (request := self._next()) is not None:
-            if request == STOP:
-                self.stop()
-            elif request == STACKS:
-                log_stacks()
-            else:
-                self._report(request)
+        while requests := self._next():
+            for request in requests:
+                if request == STOP:
+                    self.stop()
+                elif request == READ:
+                    self._pipeline.release()
+                elif request == STACKS:
+                    log_stacks()
+                else:
+                    self._report(request)
         self.stop()
 
-    def _next(self) -> Any:
-        """Return the next request, None when the supervisor is gone; one report answers several requests."""
+    def _next(self) -> list[Any]:
+        """Return the next requests, of reports the last one: it answers all before. None: the supervisor is gone."""
         try:
-            request = self._connection.recv()
-            while request not in (STOP, STACKS) and self._connection.poll():
-                request = self._connection.recv()
+            requests = [self._connection.recv()]
+            while self._connection.poll():
+                requests.append(self._connection.recv())
         except (EOFError, OSError):
-            return None
-        return request
+            return []
+        reports = [request for request in requests if isinstance(request, int)]
+        return [request for request in requests if not isinstance(request, int)] + reports[-1:]
 
     def _report(self, number: int) -> None:
         pipeline = self._pipeline
         try:
-            report = WorkerReport(alive=pipeline.alive(), status=pipeline.status(), metrics=pipeline.metrics.snapshot())
+            report = WorkerReport(
+                generation=pipeline.generation(),
+                alive=pipeline.alive(),
+                status=pipeline.status(),
+                metrics=pipeline.metrics.snapshot(),
+            )
         except Exception:
             # The next request comes in a second; a thread that ended would look like a stalled process.
             log.exception("report_failed", message="the supervisor gets no report this time")
@@ -129,12 +155,12 @@ def main() -> int:
     """Be the worker that the process at the other end of the pipe asks for; return the exit code."""
     connection = Connection(int(sys.argv[1]))
     try:
-        name, settings, load = connection.recv()
+        order: Order = connection.recv()
     except (EOFError, OSError):
         return os.EX_OK
-    logs.configure(settings.log, worker=name)
+    logs.configure(order.settings.log, worker=order.name)
     try:
-        Worker(connection, settings, load).run()
+        Worker(connection, order).run()
     except Exception as error:
         log.debug("worker_failed", exc_info=error)
         with suppress(OSError):

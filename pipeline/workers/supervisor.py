@@ -1,16 +1,17 @@
 """The supervisor: starts the workers, restarts those that die, and ends all of them.
 
 Owns the processes and the endpoints. It runs on the main thread; signals and the threads that read from workers only
-wake it. The workers are members of one consumer group: Kafka assigns partitions to each, and those of a worker that
-died to the others.
+wake it. The workers are members of one consumer group: Kafka assigns partitions to each. They begin to read together.
 
-A worker that dies is restarted after a growing delay. The supervisor ends all others cleanly and fails when workers die
-repeatedly right after their start, or when one reports that a setting is wrong.
+A worker that dies is restarted, at once or after a growing delay, and takes its own place in the group again: the other
+workers notice nothing if it is back within `kafka.session_timeout`. The supervisor ends all others cleanly and fails
+when workers die repeatedly right after their start, or when one reports that a setting is wrong.
 """
 
 import os
 import queue
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,13 +28,17 @@ from pipeline.daemon.systemd import Notifier
 from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError, RunstepError
 from pipeline.workers.child import Child, ending
+from pipeline.workers.gathering import GATHER_TIMEOUT_S, Gathering
 from pipeline.workers.overview import Overview
-from pipeline.workers.process import END_TIMEOUT_S
+from pipeline.workers.process import END_TIMEOUT_S, Order
 
 log = structlog.get_logger(__name__)
 
 POLL_INTERVAL_S: Final = 1.0
 """Seconds between requests to the workers: what a worker that dies has counted since its last report is lost."""
+
+GATHER_INTERVAL_S: Final = 0.25
+"""The same as long as no worker reads yet."""
 
 EARLY_DEATH_S: Final = 60.0
 """A worker that lives less long dies early, and so long early deaths are remembered."""
@@ -65,6 +70,7 @@ class Supervisor:
         load: Callable[[], Settings] | None = None,
         *,
         end_timeout: float = END_TIMEOUT_S,
+        gather_timeout: float = GATHER_TIMEOUT_S,
     ) -> None:
         """Wire the parts; nothing is opened or started before `run`.
 
@@ -73,6 +79,7 @@ class Supervisor:
             count: of workers.
             load: reads the settings again, in each worker; see `pipeline.daemon.app.Pipeline`. It can be pickled.
             end_timeout: seconds beyond `drain_timeout` before a worker that drains is killed.
+            gather_timeout: seconds for which workers that are in the group wait for the others before they read.
 
         Raises:
             ConfigError: several processes cannot share what the settings name.
@@ -81,6 +88,9 @@ class Supervisor:
             raise ConfigError("clickhouse.url: chdb: is for one process alone; use a server, or --workers 1")
         self._settings = settings
         self._load = load
+        # Of this run alone: daemons with the same settings, on one host or in copies of one container, must not meet.
+        self._worker_ids = f"runstep-{uuid.uuid4().hex[:16]}"
+        self._gathering: Gathering | None = Gathering(count, gather_timeout)
         self._drain_timeout = settings.drain_timeout + end_timeout
         self._due = {str(number): 0.0 for number in range(1, count + 1)}
         self._overview = Overview(self._due, settings.http.stalled_after)
@@ -105,7 +115,7 @@ class Supervisor:
             WorkersFailed: workers die repeatedly.
         """
         self.endpoints.start()
-        address = ":".join(map(str, self.endpoints.address))
+        address = self.endpoints.place
         topics = self._settings.kafka.topics
         log.info("started", message="the daemon runs", http=address, topics=topics, workers=len(self._due))
         self._notifier.start()
@@ -113,8 +123,9 @@ class Supervisor:
             self._overview.state = "running"
             while not self._stopping:
                 self._start_due()
-                self._wait()
+                self._wait(POLL_INTERVAL_S if self._gathering is None else GATHER_INTERVAL_S)
                 self._look_after()
+                self._gather()
             self._drain()
             self._last_scrape.wait(self._settings.http.final_scrape)
         finally:
@@ -146,21 +157,31 @@ class Supervisor:
             del self._due[name]
             try:
                 own = member_settings(self._settings, name)
-                child = Child(name, own, self._load, self._overview.heard, self._parted)
+                order = Order(name, f"{self._worker_ids}-{name}", own, self._load)
+                child = Child(order, self._overview.heard, self._parted)
             except OSError as error:
                 self._start_again(name, f"could not be started: {error.strerror}", early=True)
             else:
                 self._overview.add(child)
+                if self._gathering is None:
+                    child.let_read()
                 log.info("worker_started", message="a worker was started", worker=name, pid=child.pid)
 
     def _parted(self) -> None:
         self._overview.heard()
         self._hints.put(None)
 
-    def _wait(self) -> None:
-        """Wait until there may be something to do."""
+    def _wait(self, seconds: float) -> None:
+        """Wait until there may be something to do, at most so long."""
         with suppress(queue.Empty):
-            self._hints.get(timeout=POLL_INTERVAL_S)
+            self._hints.get(timeout=seconds)
+
+    def _gather(self) -> None:
+        """Let all workers read as soon as they are to."""
+        if self._gathering is not None and self._gathering.is_over(self._overview.children):
+            self._gathering = None
+            for child in self._overview.children:
+                child.let_read()
 
     def _look_after(self) -> None:
         for child in self._overview.children:
@@ -178,16 +199,16 @@ class Supervisor:
         elif code == ConfigError.exit_code:
             self._give_up(ConfigError(child.failure or f"worker {child.name} {how}"))
         else:
-            early = time.monotonic() - child.started_at < EARLY_DEATH_S
-            if not early:
-                self._delays.pop(child.name, None)
-            self._start_again(child.name, how, early=early)
+            self._start_again(child.name, how, early=time.monotonic() - child.started_at < EARLY_DEATH_S)
 
     def _start_again(self, name: str, how: str, *, early: bool) -> None:
         now = time.monotonic()
-        delay = next(self._delays.setdefault(name, RetryPolicy(first_delay=1.0, max_delay=30.0).delays()))
         if early:
+            delay = next(self._delays.setdefault(name, RetryPolicy(first_delay=1.0, max_delay=30.0).delays()))
             self._early_deaths.append(now)
+        else:
+            delay = 0.0
+            self._delays.pop(name, None)
         if len(self._early_deaths) == MAX_EARLY_DEATHS and now - self._early_deaths[0] < EARLY_DEATH_S:
             self._give_up(
                 WorkersFailed(
@@ -223,7 +244,7 @@ class Supervisor:
     def _wait_for_end(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while self._overview.children and time.monotonic() < deadline:
-            self._wait()
+            self._wait(POLL_INTERVAL_S)
             self._look_after()
 
 

@@ -36,6 +36,7 @@ class Inputs:
     insert_fixed_us: float = measured(5_000, "ClickHouse, for an insert whatever its size, in each shard")
     merge_us: float = measured(7.3, "ClickHouse, to merge the rows of both tables once")
     event_bytes: float = measured(579, "bytes of a record's value")
+    row_bytes: float = measured(1_500, "bytes of memory of a record and its row, beside the value")
     kafka_bytes: float = measured(154, "bytes of an event in Kafka, lz4")
     insert_bytes: float = measured(109, "bytes of an event on its way to ClickHouse, lz4")
     steps_bytes: float = measured(46.6, "bytes on disk for an event in run_steps, merged")
@@ -46,7 +47,7 @@ class Inputs:
     member_busy: float = assumed(0.7, "share of a core that a member uses; the rest is for catching up")
     spare_partitions: float = assumed(2, "partitions for each member: room to add members, which partitions have not")
     batch_rows: float = assumed(100_000, "batch.max_rows")
-    batch_bytes: float = assumed(67_108_864, "batch.max_bytes")
+    batch_bytes: float = assumed(268_435_456, "batch.max_bytes")
     rewrites: float = assumed(5, "times a row is merged until it rests")
     shard_cores: float = assumed(16, "cores of a ClickHouse server")
     shard_busy: float = assumed(0.4, "share of them for ingest; the rest is for reads and for catching up")
@@ -76,7 +77,7 @@ class Plan:
         rate = given.events_per_second
         self.members = ceil(rate * given.cpu_us / MILLION / given.member_busy)
         self.partitions = ceil(self.members * given.spare_partitions)
-        self.rows = min(given.batch_rows, given.batch_bytes // given.event_bytes)
+        self.rows = min(given.batch_rows, given.batch_bytes // (given.row_bytes + given.event_bytes))
         self.inserts = rate / self.rows
         self.store_us = given.insert_us + given.rewrites * given.merge_us
         self.store_cores = rate * self.store_us / MILLION
@@ -108,7 +109,9 @@ class Plan:
         yield Line("partitions", f"{self.members} * {it.spare_partitions:g}", f"{self.partitions}")
         each = it.events_per_second / self.members
         yield Line("events/s of a member", f"{rate} / {self.members}", f"{each:,.0f}")
-        rows = f"the lesser of {it.batch_rows:,.0f} and {it.batch_bytes:,.0f} / {it.event_bytes:g}"
+        rows = (
+            f"the lesser of {it.batch_rows:,.0f} and {it.batch_bytes:,.0f} / ({it.row_bytes:,.0f} + {it.event_bytes:g})"
+        )
         yield Line("rows of an insert", rows, f"{self.rows:,.0f}")
         yield Line(
             "seconds to fill it: `batch.max_age` at least", f"{self.rows:,.0f} / {each:,.0f}", f"{self.rows / each:.1f}"

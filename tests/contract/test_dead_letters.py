@@ -118,12 +118,42 @@ def test_a_record_that_nobody_could_read_has_a_dead_letter_with_its_place(real: 
     assert said["runstep-stage"] == "fetch"
 
 
+REPLAYED_FROM = [
+    ("runstep-replay-topic", b"run-steps"),
+    ("runstep-replay-partition", b"3"),
+    ("runstep-replay-offset", b"17"),
+]
+
+
 def test_a_dead_letter_that_comes_again_counts_its_attempts(real: KafkaDeadLetters, read: Read) -> None:
-    real.send([dead_letter(headers=(("runstep-attempt", b"2"), ("runstep-reason", b"old")))])
+    real.send([dead_letter(headers=(*REPLAYED_FROM, ("runstep-attempt", b"2"), ("runstep-reason", b"old")))])
     (record,) = read(1)
     named = [name for name, _ in record.headers]
     assert named.count("runstep-reason") == 1
-    assert dict(record.headers)["runstep-attempt"] == b"3"
+    said = dict(record.headers)
+    assert said["runstep-attempt"] == b"3"
+    assert {name: said[name] for name, _ in REPLAYED_FROM} == dict(REPLAYED_FROM)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        [],
+        REPLAYED_FROM[:2],
+        [*REPLAYED_FROM[:2], ("runstep-replay-offset", b"-1")],
+        [*REPLAYED_FROM[1:], ("runstep-replay-topic", b"\xff")],
+        [*REPLAYED_FROM, ("runstep-replay-partition", b"9" * 5_000)],
+    ],
+    ids=["none", "half", "negative", "no topic", "too long"],
+)
+def test_an_attempt_without_the_headers_of_a_replay_is_not_believed(
+    real: KafkaDeadLetters, read: Read, origin: Any
+) -> None:
+    real.send([dead_letter(headers=(*origin, ("runstep-attempt", b"999999")))])
+    (record,) = read(1)
+    said = dict(record.headers)
+    assert said["runstep-attempt"] == b"1"
+    assert not [name for name in said if name.startswith("runstep-replay-")]
 
 
 def test_no_credential_reaches_a_header(real: KafkaDeadLetters, read: Read) -> None:

@@ -18,6 +18,7 @@ from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS, Row
 from tests.support.fakes.rows import columns_of, step_row, unstored_row
 
 T = TypeVar("T")
+MADE = "SELECT name, create_table_query FROM system.tables WHERE concat(database, '.') = '@' ORDER BY name"
 TYPES = dict(INGEST_COLUMNS)
 COLUMNS = {
     "run_step_ingest": tuple(TYPES),
@@ -138,6 +139,18 @@ def test_a_fault_of_the_steps_leaves_the_ledger_empty_and_the_same_insert_heals(
     assert_ledger_is_last(store)
 
 
+@pytest.mark.parametrize("broken", ["run_steps", "run_step_ledger"])
+def test_no_fault_of_one_table_outlasts_the_same_insert(store: Store, broken: str) -> None:
+    """In whatever order the server writes the two: before 26.7 it is none that could be relied on."""
+    store.run(f"ALTER TABLE @{broken} ADD CONSTRAINT broken CHECK kafka_offset > 1000000")
+    rows = [step_row(0), unstored_row(1)]
+    with pytest.raises(SinkError):
+        store.insert(rows, "a")
+    store.run(f"ALTER TABLE @{broken} DROP CONSTRAINT broken")
+    store.insert(rows, "a")
+    assert store.counts() == (1, 2)
+
+
 def test_the_ledger_is_last_after_a_restart_too(clickhouse_factory: Callable[..., Any]) -> None:
     server = clickhouse_factory()
     settings = server_settings(server.url, "runsteps")
@@ -179,7 +192,8 @@ def test_a_migration_that_broke_off_names_its_file_and_goes_on_where_it_was(empt
     broken = replace(files[3], text=f"{files[3].text}\nSELECT no_such_function();")
     with pytest.raises(ServiceUnavailable, match=r"applying 0004_run_step_ingest \(SELECT no_such_function"):
         empty.migrate([*files[:3], broken, *files[4:]])
-    assert empty.states() == ["applied"] * 3 + ["pending"] * 6
+    assert set(empty.states()[:3]) == {"applied"}
+    assert set(empty.states()[3:]) == {"pending"}
     assert empty.migrate()[0] == "0004_run_step_ingest"
     assert empty.findings() == []
 
@@ -194,7 +208,7 @@ def test_an_edited_file_is_refused_and_nothing_is_done(store: Store) -> None:
 
 def test_a_database_of_a_later_version_is_refused(store: Store) -> None:
     assert store.states(shipped()[:-1])[-1] == "unknown"
-    with pytest.raises(ConfigError, match="has had 0010_ledger_timestamp from runstep"):
+    with pytest.raises(ConfigError, match=f"has had {shipped()[-1].name} from runstep"):
         store.migrate(shipped()[:-1])
 
 
@@ -214,16 +228,40 @@ def test_what_was_dropped_is_made_again(store: Store) -> None:
 
 def test_a_new_file_is_applied_alone(store: Store) -> None:
     sql = "ALTER TABLE ${database}.run_steps ADD COLUMN IF NOT EXISTS note String"
-    new = [*shipped(), Migration(11, "0011_note", None, sql)]
+    number = len(shipped()) + 1
+    new = [*shipped(), Migration(number, f"{number:04d}_note", None, sql)]
     assert store.states(new)[-1] == "pending"
-    assert (store.migrate(new), store.migrate(new)) == (["0011_note"], [])
+    assert (store.migrate(new), store.migrate(new)) == ([new[-1].name], [])
+
+
+def test_runs_is_not_empty_in_a_database_that_was_filled_before_its_view_changed(empty: Store) -> None:
+    empty.migrate(shipped()[:10])
+    empty.insert([step_row(0), step_row(1)], "a")
+    assert "0011_runs_of_all_time" in empty.migrate()
+    assert empty.rows("SELECT sum(steps) FROM @runs") == [(2,)]
+
+
+def test_no_query_of_tool_calls_fails_for_a_row_whose_lists_are_not_parallel(empty: Store) -> None:
+    lists = {"tool_types": ["function", "mcp"], "tool_names": ["weather"], "tool_call_ids": ["c1", "c2", "c3"]}
+    question = "SELECT call_index, tool_type, tool_name, tool_call_id FROM @tool_calls ORDER BY call_index"
+    wanted = [(1, "function", "weather", "c1"), (2, "mcp", "", "c2")]
+    empty.migrate(shipped()[:10])
+    empty.insert([step_row(0, **lists)], "a")
+    types = "SELECT name, type FROM system.columns WHERE database || '.' = '@' AND table = 'tool_calls' ORDER BY name"
+    before = empty.rows(types)
+    assert empty.rows(question) == wanted
+    empty.migrate()
+    assert empty.rows(question) == wanted
+    assert empty.rows(types) == before
 
 
 def test_retention_is_set_once_changed_and_removed(store: Store) -> None:
+    before = store.rows(MADE)
     both: dict[str, Any] = {"retention_days": 30, "details_retention_days": 7}
     assert (store.migrate(**both), store.migrate(**both)) == (["retention"], [])
     assert store.migrate(retention_days=31, details_retention_days=7) == ["retention"]
     assert (store.migrate(), store.migrate(), store.findings()) == (["retention"], [], [])
+    assert store.rows(MADE) == before
 
 
 def test_retention_forgets_old_steps_and_old_details_only(store: Store) -> None:
@@ -279,10 +317,11 @@ def test_a_definer_who_is_gone_is_found(clickhouse_factory: Callable[..., Any]) 
     [
         Layout(variant="replicated", replica_path="zk2:/t/{shard}/{table}"),
         Layout(variant="replicated", on_cluster=True, cluster="{cluster}"),
+        Layout(variant="replicated").in_replicated_database(),
         Layout(variant="cluster"),
         Layout(variant="cluster", on_cluster=True, shard_replicas=False),
     ],
-    ids=lambda layout: f"{layout.variant}-{layout.on_cluster}",
+    ids=lambda layout: f"{layout.variant}-{layout.on_cluster}-{layout.replica_path}",
 )
 def test_every_variant_is_sql_to_the_server(clickhouse: Any, layout: Layout) -> None:
     for migration in shipped():

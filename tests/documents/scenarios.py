@@ -96,9 +96,14 @@ SCENARIOS: Final = {
     70: "A second group writes the same rows to the same tables: nothing changes.",
     71: "An upgrade and a rollback with written but uncommitted rows: the other version finishes them.",
     72: "The group's committed offsets are lost or nonsense: rows are read again, none is doubled.",
+    74: "Keys of 900 kB while ClickHouse hangs: memory stays bounded.",
+    75: "A record whose texts cost minutes to search: it is given up in part, the partition flows on.",
     76: "A view is dropped, under load or before the start: no row is lost, it is named, `runstep migrate` heals.",
     77: "An answer is OK and an exception, or OK and too few rows, written or not: it is not believed.",
     78: "The way cuts long requests, is slow, or the server dies of a batch: inserts shrink until they get through.",
+    79: "A producer's transaction hangs: it is named by all, and what waits behind it flows after its abort.",
+    80: "A broker's quota slows reading: the daemon is ready while data flows, and says how long it was made to wait.",
+    81: "A worker of several is killed: its next process goes on with its partitions, the others flow on.",
 }
 
 NOT_COVERED: Final = {

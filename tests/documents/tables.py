@@ -25,6 +25,7 @@ REASON_MEANINGS: Final = {
     Reason.INVALID_JSON: "the value is not JSON",
     Reason.TOO_DEEP: "the JSON is nested too deeply to be read",
     Reason.TOO_LARGE: "the value is larger than `normalize.max_event_bytes`",
+    Reason.TOO_COMPLEX: "the value is made of more JSON nodes or lines than `normalize.max_event_nodes`",
     Reason.NOT_AN_OBJECT: "the value is JSON, but neither an object nor a list of objects",
     Reason.TOO_MANY_STEPS: "one record holds more than 1,000 steps",
     Reason.MISSING_STEP_ID: "`id` is absent, empty, not a string, or longer than 512 characters",

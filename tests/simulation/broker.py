@@ -22,6 +22,10 @@ class Fenced(Exception):
     """The coordinator does not know this member, or not in this generation."""
 
 
+class InstanceFenced(Exception):
+    """Another member has taken this static member's name, and its place."""
+
+
 class Rebalancing(Exception):
     """Not now: the group is being rebalanced."""
 
@@ -29,8 +33,11 @@ class Rebalancing(Exception):
 class Membership:
     """What the coordinator knows of one member."""
 
-    def __init__(self, owned: Sequence[Partition], silent: Callable[[], bool], now: float) -> None:
+    def __init__(
+        self, owned: Sequence[Partition], silent: Callable[[], bool], now: float, instance: str | None
+    ) -> None:
         self.owned = list(owned)
+        self.instance = instance
         self.assigned: list[Partition] = []
         self.joined = True
         self.silent = silent
@@ -55,20 +62,23 @@ class Broker:
         self.members: dict[str, Membership] = {}
         self.generation = 0
         self.joining = False
+        self.leader: str | None = None
         self.down = False
         self.on_commit: Callable[[str, Mapping[Partition, int]], Any] = lambda *_: None
         self._names = 0
+        self._instances: dict[str, str | None] = {}
         self.grow(partitions)
 
     # the topic
 
     def grow(self, count: int) -> None:
-        """Add partitions."""
+        """Add partitions; the group's leader notices, if it knows that it is the leader."""
         for number in range(len(self.logs), len(self.logs) + count):
             partition = Partition(self.topic, number)
             self.logs[partition] = []
             self.begins[partition] = self.ends[partition] = 0
-        self._rebalance()
+        if self.leader is not None:
+            self._rebalance()
 
     def produce(
         self, value: bytes | None, partition: int, timestamp: int, headers: Sequence[tuple[str, bytes]] = ()
@@ -106,14 +116,28 @@ class Broker:
 
     # the group
 
-    def join(self, member: str | None, owned: Sequence[Partition], silent: Callable[[], bool]) -> str:
-        """Join, or join again, with what one owns; return the member's id."""
+    def join(
+        self,
+        member: str | None,
+        owned: Sequence[Partition],
+        silent: Callable[[], bool],
+        instance: str | None = None,
+    ) -> str:
+        """Join, or join again, with what one owns; return the member's id.
+
+        Raises:
+            InstanceFenced: another member has this static member's place.
+        """
         self.reach()
         self.expire_members()
+        holder = self._holder(instance)
+        if member is None and holder is not None:
+            return self._take_over(holder, silent)
+        if member not in self.members and holder is not None:
+            raise InstanceFenced
         if member is None or member not in self.members:
-            self._names += 1
-            member = f"member-{self._names}"
-            self.members[member] = Membership(owned, silent, self.clock())
+            member = self._name(instance)
+            self.members[member] = Membership(owned, silent, self.clock(), instance)
         self._rebalance()
         membership = self.members[member]
         membership.joined = True
@@ -124,8 +148,7 @@ class Broker:
     def sync(self, member: str) -> tuple[int, Sequence[Partition]] | None:
         """Return generation and assignment, None as long as others are still to join."""
         self.reach()
-        if member not in self.members:
-            raise Fenced
+        self._know(member)
         return None if self.joining else (self.generation, list(self.members[member].assigned))
 
     def heartbeat(self, member: str) -> bool:
@@ -136,8 +159,7 @@ class Broker:
         """
         self.reach()
         self.expire_members()
-        if member not in self.members:
-            raise Fenced
+        self._know(member)
         return self.joining and not self.members[member].joined
 
     def commit(self, member: str, generation: int, offsets: Mapping[Partition, int]) -> None:
@@ -149,7 +171,8 @@ class Broker:
         """
         self.reach()
         self.expire_members()
-        if member not in self.members or generation != self.generation:
+        self._know(member)
+        if generation != self.generation:
             raise Fenced
         if self.joining and self.members[member].joined:
             raise Rebalancing
@@ -170,6 +193,39 @@ class Broker:
             elif now - membership.heard_at >= SESSION_TIMEOUT:
                 self.leave(name)
 
+    def _name(self, instance: str | None) -> str:
+        self._names += 1
+        name = f"member-{self._names}"
+        self._instances[name] = instance
+        return name
+
+    def _holder(self, instance: str | None) -> str | None:
+        """Return the member that has a static name."""
+        static = {membership.instance: name for name, membership in self.members.items()}
+        return None if instance is None else static.get(instance)
+
+    def _know(self, member: str) -> None:
+        """Answer members only.
+
+        Raises:
+            Fenced: it is none.
+            InstanceFenced: its place is another's.
+        """
+        if member not in self.members:
+            raise Fenced if self._holder(self._instances.get(member)) is None else InstanceFenced
+
+    def _take_over(self, holder: str, silent: Callable[[], bool]) -> str:
+        """Give a static member's place to its next process: without a rebalance, and without a word on who leads."""
+        name = self._name(self.members[holder].instance)
+        membership = self.members[name] = self.members.pop(holder)
+        membership.silent, membership.heard_at = silent, self.clock()
+        if holder == self.leader:
+            self.leader = None
+        if self.joining:
+            membership.joined, membership.owned = True, []
+            self._settle()
+        return name
+
     def _rebalance(self) -> None:
         if not self.joining:
             self.joining = True
@@ -183,6 +239,7 @@ class Broker:
         if not members or not all(membership.joined for membership in members.values()):
             return
         self.joining = False
+        self.leader = next(iter(members))
         self.generation += 1
         share = -(-len(self.logs) // len(members))
         owners = {partition: name for name, membership in members.items() for partition in membership.owned}

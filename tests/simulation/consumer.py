@@ -12,6 +12,7 @@ from typing import Any, Final
 from kafka import TopicPartition
 from kafka.errors import (
     CommitFailedError,
+    FencedInstanceIdError,
     KafkaConnectionError,
     KafkaTimeoutError,
     NoOffsetForPartitionError,
@@ -22,7 +23,7 @@ from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.kafka.source.consumer import Inbox
 from pipeline.records import Partition
-from tests.simulation.broker import Broker, Fenced, Rebalancing, Unreachable
+from tests.simulation.broker import Broker, Fenced, InstanceFenced, Rebalancing, Unreachable
 from tests.simulation.network import LATENCY, Network
 from tests.simulation.scheduler import Scheduler
 from tests.support.fakes.kafka import FakeRecord
@@ -52,8 +53,13 @@ class _Subscription:
 class SimulatedConsumer:
     """A subscribed `KafkaConsumer` with the cooperative assignor and no reset policy."""
 
-    def __init__(self, broker: Broker, scheduler: Scheduler, network: Network, inbox: Inbox) -> None:
+    def __init__(
+        self, broker: Broker, scheduler: Scheduler, network: Network, inbox: Inbox, instance: str | None = None
+    ) -> None:
         self._broker = broker
+        self._instance = instance
+        self._fenced = False
+        self._rejoin = False
         self._scheduler = scheduler
         self._network = network
         self._listener = inbox
@@ -62,8 +68,9 @@ class SimulatedConsumer:
         self._syncing = False
         self._subscription = _Subscription()
         self._cluster = SimpleNamespace(
-            topic_id=lambda _: None, brokers=lambda: [1], partitions_for_topic=lambda _: {0}
+            topic_id=lambda _: None, brokers=lambda: [1], partitions_for_topic=lambda _: range(len(broker.logs))
         )
+        self._coordinator = SimpleNamespace(need_rejoin=lambda: self._rejoin, request_rejoin=self._request_rejoin)
 
     # what is assigned to this member
 
@@ -74,7 +81,8 @@ class SimulatedConsumer:
     def group_metadata(self) -> Any:
         """Return whether we are a member."""
         stable = self._member is not None and not self._syncing
-        return SimpleNamespace(state=MemberState.STABLE if stable else MemberState.REBALANCING)
+        state = MemberState.STABLE if stable else MemberState.REBALANCING
+        return SimpleNamespace(state=state, generation_id=self._generation)
 
     def pause(self, *partitions: TopicPartition) -> None:
         """Deliver nothing of those that are assigned now."""
@@ -127,7 +135,11 @@ class SimulatedConsumer:
             self._broker.commit(self._member or _NOBODY, self._generation, plain)
         except Fenced as refusal:
             self._scheduler.note("commit fenced", plain)
+            self._fenced = False
             raise CommitFailedError("fenced") from refusal
+        except InstanceFenced as refusal:
+            self._scheduler.note("place taken", plain)
+            raise FencedInstanceIdError("fenced") from refusal
         except Rebalancing as refusal:
             raise RebalanceInProgressError("a rebalance is going on") from refusal
         self._scheduler.note("committed", plain)
@@ -149,6 +161,14 @@ class SimulatedConsumer:
         """Return the offsets behind the last records."""
         self._ask(timeout_ms, "start")
         return {partition: self._broker.ends[Partition(*partition)] for partition in partitions}
+
+    def unowned(self, timeout_ms: int) -> set[TopicPartition] | None:
+        """Return the partitions that no member has, None while the group changes."""
+        self._ask(timeout_ms, "start")
+        if self._broker.joining:
+            return None
+        owned = {partition for membership in self._broker.members.values() for partition in membership.assigned}
+        return {TopicPartition(*partition) for partition in self._broker.logs if partition not in owned}
 
     def bootstrap(self, timeout_ms: int, refresh: bool) -> None:
         """Look for the cluster."""
@@ -182,11 +202,16 @@ class SimulatedConsumer:
     def _keep_membership(self) -> None:
         """Join, follow the coordinator, take the assignment; cooperative, so that the rest flows meanwhile."""
         self._reach()
+        if self._fenced:
+            return
         try:
-            if self._member is None or self._broker.heartbeat(self._member):
+            if self._member is None or self._rejoin or self._broker.heartbeat(self._member):
                 self._join()
             if self._syncing:
                 self._take_assignment()
+        except InstanceFenced:
+            # It has no heartbeats any more, and polls on as if nothing had happened.
+            self._fenced = True
         except Fenced:
             lost = list(self._subscription.assignment)
             self._withdraw(lost, self._listener.on_partitions_lost)
@@ -195,8 +220,11 @@ class SimulatedConsumer:
 
     def _join(self) -> None:
         owned = [Partition(*partition) for partition in self._subscription.assignment]
-        self._member = self._broker.join(self._member, owned, self._network.silent)
-        self._syncing = True
+        self._member = self._broker.join(self._member, owned, self._network.silent, self._instance)
+        self._syncing, self._rejoin = True, False
+
+    def _request_rejoin(self) -> None:
+        self._rejoin = True
 
     def _take_assignment(self) -> None:
         answer = self._broker.sync(self._member or _NOBODY)

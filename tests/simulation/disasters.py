@@ -1,6 +1,7 @@
 """What befalls whole processes and servers, and how it is lifted again."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pipeline.clickhouse.insert_proof import VIEWS
@@ -75,7 +76,15 @@ class Disasters:
     def _kill(self, process: Process) -> None:
         process.kill()
         process.check_counted()
+        if process.worker_id is not None and self._chance.random() < 0.3:
+            self._later(0.0, 9.0, partial(self._join_late, process.worker_id))
         self._restart(process)
+
+    def _join_late(self, worker_id: str) -> None:
+        """Let the coordinator read now what a process had sent before it was killed; its next one may be there."""
+        if not self._world.broker.down:
+            self._world.scheduler.note("joined late", worker_id)
+            self._world.broker.join(None, [], lambda: True, worker_id)
 
     def _crash(self) -> None:
         process = self._victim()

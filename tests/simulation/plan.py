@@ -56,6 +56,7 @@ class Plan:
         storm: seconds after which it is over in any case.
         lag: probability that something takes longer than it should.
         carried: rows of the largest insert that the way to ClickHouse carries, for ever.
+        slow: probability that a few records take all of a turn, and that the rest waits for the next one.
     """
 
     processes: int
@@ -73,6 +74,7 @@ class Plan:
     storm: float
     lag: float
     carried: int
+    slow: float
     requests: dict[str, tuple[str, ...]] = field(default_factory=dict)
     disasters: tuple[str, ...] = ()
 
@@ -95,10 +97,11 @@ class Plan:
             storm=chance.uniform(5.0, 60.0),
             lag=chance.choice((0.0, 0.01, 0.1)),
             carried=chance.choice((1_000_000, 1_000_000, 1_000_000, 1_000_000, 2, 1)),
+            slow=chance.choice((0.0, 0.0, 0.1, 0.4)),
         )
         if plan.mix.poison:
             # A process to which no step has ever passed waits for one before it blames a row: batches need some good.
-            plan.max_rows = 16
+            plan.max_rows, plan.slow = 16, 0.0
         for request, faults in REQUEST_FAULTS.items():
             plan.requests[request] = tuple(fault for fault in faults if chance.random() < 0.35)
         plan.disasters = tuple(name for name in DISASTERS if chance.random() < 0.35)

@@ -21,7 +21,7 @@ from pipeline.records import Partition, Record
 from tests.simulation.broker import Broker
 from tests.simulation.history import History, Violation
 from tests.simulation.network import Network
-from tests.simulation.scheduler import Actor, Scheduler, VirtualClock
+from tests.simulation.scheduler import Actor, OwnersClock, Scheduler, VirtualClock
 from tests.simulation.source import SimulatedSource
 from tests.simulation.store import DeadLetter, Server, SimulatedDeadLetters, SimulatedSink
 
@@ -83,6 +83,7 @@ class Servers:
         self.dead_letters = dead_letters
         self.history = history
         self.scheduler = scheduler
+        self.static = False
         self.draw_fault: Callable[[str], str] = lambda _: ""
 
 
@@ -176,8 +177,11 @@ class Process:
             ),
             own.normalize.counted_steps,
         )
-        self.source = SimulatedSource(servers.broker, servers.scheduler, self.network, own.kafka, own.batch.max_rows)
-        self.processor = Processor(self.source, self.writer, self.metrics, clock, own)
+        self.worker_id = f"worker-{slot}" if servers.static else None
+        self.source = SimulatedSource(
+            servers.broker, servers.scheduler, self.network, own.kafka, own.batch.max_rows, self.worker_id
+        )
+        self.processor = Processor(self.source, self.writer, self.metrics, OwnersClock(servers.scheduler), own)
         self.network.on_delivery = self._check_memory
         self._actors: list[Actor] = [
             servers.scheduler.spawn(f"{name}.owner", self._own),

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from greenlet import GreenletExit, greenlet
 
+from pipeline.daemon.processor import TURN_S
+
 EPOCH: Final = 1_764_000_000.0
 """Seconds since the epoch at which every simulated world begins."""
 REMEMBERED: Final = 60
@@ -57,6 +59,7 @@ class Scheduler:
         trace: (seconds, who, what) of what happened, the latest of it.
         turns: how many were given.
         lag: how often a point takes longer than it should, as a probability.
+        slow: how often an owner is slower than its loop allows, as a probability.
     """
 
     def __init__(self, chance: Random, keep: int | None = REMEMBERED) -> None:
@@ -65,6 +68,7 @@ class Scheduler:
         self.trace: deque[tuple[float, str, str, Any]] = deque(maxlen=keep)
         self.turns = 0
         self.lag = 0.0
+        self.slow = 0.0
         self._actors: list[Actor] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_number = 0
@@ -179,3 +183,14 @@ class VirtualClock:
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait until the event is set, at most `seconds`; return whether it is."""
         return self._scheduler.wait(event, seconds)
+
+
+class OwnersClock(VirtualClock):
+    """The clock that the loop looks at: now and then a few records took longer than a turn may."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        scheduler = self._scheduler
+        if scheduler.slow and scheduler.chance.random() < scheduler.slow:
+            scheduler.point(1.5 * TURN_S)
+        return super().monotonic()

@@ -9,6 +9,7 @@ from unittest.mock import patch
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Change, OffsetsLost
 from pipeline.errors import SourceUnavailable
+from pipeline.kafka import group_internals
 from pipeline.kafka.source import KafkaSource
 from pipeline.kafka.source import source as source_module
 from pipeline.records import Partition, Record
@@ -36,9 +37,15 @@ class SimulatedSource(KafkaSource):
     """The real source."""
 
     def __init__(
-        self, broker: Broker, scheduler: Scheduler, network: Network, settings: KafkaSettings, most: int
+        self,
+        broker: Broker,
+        scheduler: Scheduler,
+        network: Network,
+        settings: KafkaSettings,
+        most: int,
+        worker_id: str | None = None,
     ) -> None:
-        super().__init__(lambda: settings, most)
+        super().__init__(lambda: settings, most, worker_id=worker_id)
         self._broker = broker
         self._scheduler = scheduler
         self._network = network
@@ -53,7 +60,7 @@ class SimulatedSource(KafkaSource):
         if self._broker.down or self._network.cut:
             self._scheduler.point(timeout)
             raise SourceUnavailable("no broker answers")
-        return SimulatedConsumer(self._broker, self._scheduler, self._network, self._inbox)
+        return SimulatedConsumer(self._broker, self._scheduler, self._network, self._inbox, self._worker_id)
 
     def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Poll, and note what the owner gets."""
@@ -80,6 +87,9 @@ class SimulatedSource(KafkaSource):
 
 @contextmanager
 def virtual_time(scheduler: Scheduler) -> Iterator[None]:
-    """Let the source, too, look at no other clock."""
-    with patch.object(source_module, "time", SimpleNamespace(monotonic=lambda: scheduler.now)):
+    """Let the source, too, look at no other clock, and at no other group."""
+    with (
+        patch.object(source_module, "time", SimpleNamespace(monotonic=lambda: scheduler.now)),
+        patch.object(group_internals, "unowned", lambda consumer, _, timeout_ms: consumer.unowned(timeout_ms)),
+    ):
         yield

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from random import Random
 from typing import Final
+from unittest.mock import patch
 
+from pipeline.daemon import processor
 from pipeline.records import Partition
 from tests.simulation.broker import Broker
 from tests.simulation.disasters import Disasters
@@ -21,6 +23,8 @@ from tests.simulation.store import DeadLetter, Server
 
 TIMEOUT_S: Final = 400.0
 """Virtual seconds within which everything must be done once no fault is left."""
+SLICE: Final = 2
+"""Records that a process reads without a look at its clock: few, so that polls are read in several turns."""
 MOST_TURNS: Final = 60_000
 """Turns after which a world is stuck, whatever its clock says."""
 
@@ -39,7 +43,7 @@ class World:
         self.chance = Random(seed)
         self.plan = plan = Plan.draw(self.chance)
         self.scheduler = Scheduler(self.chance, keep)
-        self.scheduler.lag = plan.lag
+        self.scheduler.lag, self.scheduler.slow = plan.lag, plan.slow
         self.broker = Broker(plan.partitions, lambda: self.scheduler.now)
         self.store = Server(plan.window)
         self.store.ledger_first = plan.ledger_first
@@ -49,6 +53,8 @@ class World:
         self.history = History(self.broker, self.store, dead_letters)
         self.servers = Servers(self.broker, self.store, dead_letters, self.history, self.scheduler)
         self.servers.draw_fault = self._draw_fault
+        # Every second world has workers: static members, whose next process takes their place.
+        self.servers.static = seed % 2 == 1
         self.broker.on_commit = self._accept
         self.processes: list[Process] = []
         self.slots: list[Process | None] = []
@@ -225,7 +231,7 @@ def simulate(seed: int, keep: int | None = REMEMBERED) -> World:
     """
     world = World(seed, keep)
     try:
-        with virtual_time(world.scheduler):
+        with virtual_time(world.scheduler), patch.object(processor, "SLICE", SLICE):
             world.run()
     except Violation as violation:
         raise Failure(seed, world, violation) from violation

@@ -11,6 +11,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+from kafka.errors import TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 from pydantic import SecretStr
 
@@ -91,6 +93,19 @@ class Pipeline:
         """Let Kafka drop records."""
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
         admin.delete_records({TopicPartition(topic or self.topic, partition): below})
+        admin.close()
+
+    def recreate(self) -> None:
+        """Delete the topic, and with it the group's offsets, and create it again without records."""
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        (described,) = admin.describe_topics([self.topic])
+        admin.delete_topics([self.topic])
+        while True:
+            try:
+                admin.create_topics([NewTopic(self.topic, len(described["partitions"]), 1)], wait_for_metadata=True)
+                break
+            except TopicAlreadyExistsError:
+                continue
         admin.close()
 
     def sql(self, statement: str) -> str:

@@ -1,7 +1,7 @@
 """The committed dashboards as the tests read them: panels, targets and links, with Grafana's variables filled in.
 
-Grafana itself does not run in the suite, so the few macros and variable formats that the dashboards use are expanded
-here as Grafana 13 and its ClickHouse plugin 4.20 do; one that is not known here is an error, never left as it is.
+Grafana itself does not run in the suite, so macros and variables are expanded as Grafana 13 and its ClickHouse plugin
+4.20 do (`grafana_formats`); one that is not known there is an error, never left as it is.
 """
 
 import json
@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tests.support.grafana_formats import Value, filled_in, with_macros, without_all
 from tests.support.paths import ROOT
 
 FOLDER: Final = ROOT / "deploy" / "grafana" / "dashboards"
@@ -138,34 +139,34 @@ def expand_promql(expr: str, span: Range = HOUR, **chosen: str) -> str:
 
 def expand_sql(sql: str, span: Range, chosen: Mapping[str, list[str]] | None = None) -> str:
     """Return the statement as ClickHouse gets it; a variable that is not `chosen` is on All, or an empty text box."""
-    values = {name: texts for name, texts in (chosen or {}).items() if texts != [""]}
-    start, end = (f"toDateTime({int(second)})" for second in span)
-    sql = re.sub(
-        r"\$__conditionalAll\((.+), \$(\w+)\)",
-        lambda match: match[1] if match[2] in values else "1=1",
-        sql,
-    )
-    sql = re.sub(r"\$\{(\w+):singlequote\}", lambda match: _quoted(values.get(match[1], [""])), sql)
-    sql = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 >= {start} AND \1 <= {end}", sql)
-    sql = re.sub(r"\$__adHocFilters\('(\w+)'\)", rf"additional_table_filters={_conditions(values)}", sql)
+    texts = text_boxes()
+    values: dict[str, Value] = dict.fromkeys(texts, "")
+    values |= {name: chosen[name][0] if name in texts else chosen[name] for name in chosen or {} if chosen}
+    sql = re.sub(r"\$__adHocFilters\('(\w+)'\)", rf"additional_table_filters={_conditions(chosen or {})}", sql)
+    sql = without_all(sql, values)
+    sql = filled_in(sql, lambda name: None if name.startswith("__") else values[name])
+    sql = with_macros(sql, *map(int, span))
     if "$" in sql:
         raise LookupError(f"this expander does not know a part of: {sql}")
     return sql
 
 
-def follow(link: Link, value: Callable[[str], str]) -> dict[str, list[str]]:
-    """Return the variables that a click sets on the target board; `value` gives the value of a `${…}`.
+@cache
+def text_boxes() -> frozenset[str]:
+    """Return the names of the variables that are one text; all others of a statement are lists."""
+    found = [variable for board in boards().values() for variable in variables(board).values()]
+    return frozenset(variable["name"] for variable in found if variable["type"] == "textbox")
 
-    Time range and shared variables, which the link keeps, are left out.
+
+def follow(link: Link, value: Callable[[str], str]) -> dict[str, list[str]]:
+    """Return the variables that a click sets on the target board; `value` gives the value of a `${…}` without format.
+
+    Time range and shared variables, which the link keeps, are left out. The URL is read as a browser does.
     """
-    chosen: dict[str, list[str]] = {}
-    for part in link.parts:
-        if not part.startswith("var-"):
-            continue
-        name, _, text = part.removeprefix("var-").partition("=")
-        filled = re.sub(r"\$\{([^}]+)\}", lambda match: urllib.parse.quote(value(match[1]), safe=""), text)
-        chosen.setdefault(name, []).append(urllib.parse.unquote(filled))
-    return chosen
+    own = "&".join(part for part in link.parts if part.startswith("var-"))
+    url = filled_in(f"/d/{link.target}?{own}", value)
+    read = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query, keep_blank_values=True)
+    return {name.removeprefix("var-"): texts for name, texts in read.items()}
 
 
 def _expressions(name: str, board: Mapping[str, Any]) -> Iterator[Target]:
@@ -196,7 +197,3 @@ def _conditions(values: Mapping[str, list[str]]) -> str:
     for column, operator, value in (condition.split("|") for condition in values.get("filters", [])):
         texts.append(f" {column} {operator} \\\\'{value}\\\\' ")
     return "{'\\1': '" + "AND".join(texts) + "'}" if texts else "{}"
-
-
-def _quoted(texts: list[str]) -> str:
-    return ",".join("'" + text.replace("'", "\\'") + "'" for text in texts)

@@ -67,7 +67,7 @@ def deliver(
         migrate(kafka, clickhouse, topic, database)
         if alone:
             clickhouse.query(f"SYSTEM STOP MERGES {database}.run_steps")
-        offsets = _produce(kafka, topic, records)
+        offsets = produce(kafka, topic, records)
         with running_daemon(kafka, clickhouse, topic, database, **(_ONE_BY_ONE if alone else {})) as daemon:
             daemon.wait_until_accounted(120)
             metrics = daemon.metrics()
@@ -85,7 +85,8 @@ def deliver(
         admin.delete_topics([topic, dead_letters])
 
 
-def _produce(kafka: KafkaAddress, topic: str, records: Sequence[Sent]) -> dict[str, int]:
+def produce(kafka: KafkaAddress, topic: str, records: Sequence[Sent]) -> dict[str, int]:
+    """Produce the records to a topic of one partition, and return the offset of each by its name."""
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
     try:
         pending = {

@@ -28,6 +28,7 @@ OUTCOMES: Final = {
             "invalid_json",
             "too_deep",
             "too_large",
+            "too_complex",
             "not_an_object",
             "too_many_steps",
             "missing_step_id",

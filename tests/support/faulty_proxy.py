@@ -156,6 +156,20 @@ class Delays:
 
 
 @dataclass(frozen=True)
+class IsOfVersion:
+    """The server, which says that it is of another version; the text has to be as long as that of its own."""
+
+    own: str
+    said: str
+
+    def __call__(self, exchange: Exchange) -> None:
+        assert len(self.own) == len(self.said), (self.own, self.said)
+        del exchange.headers["Accept-Encoding"]
+        status, headers, body = exchange.forward()
+        exchange.reply(status, headers, body.replace(self.own.encode(), self.said.encode()))
+
+
+@dataclass(frozen=True)
 class Refuses:
     """An answer in the server's place: that of a balancer (status alone), or of a ClickHouse (with a code)."""
 

@@ -47,8 +47,15 @@ def searches(module: ModuleType) -> Iterator[tuple[str, re.Pattern[str], Callabl
     for name, value in vars(module).items():
         pattern = getattr(value, "__self__", value)
         if isinstance(pattern, re.Pattern):
-            use = pattern.search if value is pattern else value
-            yield name, pattern, _run(use)
+            use = _run(pattern.search if value is pattern else value)
+            if isinstance(pattern.pattern, bytes):
+                yield (
+                    name,
+                    re.compile(pattern.pattern.decode(), pattern.flags),
+                    lambda text, use=use: use(text.encode()),
+                )
+            else:
+                yield name, pattern, use
 
 
 def _run(use: Callable[..., Any]) -> Callable[[str], Any]:

@@ -31,7 +31,7 @@ class Rig:
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry, (1.0, 10.0))
         self.writer = Writer(self.sink, self.dead_letters, metrics, self.clock, RetryPolicy(0.01, 0.02, 5), 1_000)
-        settings = Settings(batch=BatchSettings(max_rows=max_rows, max_age=1.0), **sections)
+        settings = Settings(**{"batch": BatchSettings(max_rows=max_rows, max_age=1.0), **sections})
         self.processor = Processor(self.source, self.writer, metrics, self.clock, settings)
         self.writer.start()
 

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from pipeline.normalize.decode import decode
-from pipeline.normalize.step_row import Rules, step_row
+from pipeline.normalize.rules import Rules
+from pipeline.normalize.step_row import step_row
 from pipeline.records import RunStepEvent, Unstored
 from schemas.row import INGEST_COLUMNS
 from tests.support.events import CREATED, wire

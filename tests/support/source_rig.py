@@ -61,7 +61,9 @@ class World:
         self.producer = self.new_producer()
         self.readers: list[Reader] = []
 
-    def reader(self, max_unreadable_offsets: int = MAX_UNREADABLE_OFFSETS, **settings: Any) -> Reader:
+    def reader(
+        self, max_unreadable_offsets: int = MAX_UNREADABLE_OFFSETS, worker_id: str | None = None, **settings: Any
+    ) -> Reader:
         chosen = {
             "bootstrap_servers": (self.bootstrap,),
             "topics": (self.topic,),
@@ -69,7 +71,13 @@ class World:
             "session_timeout": 10.0,
             "heartbeat_interval": 0.5,
         } | settings
-        self.readers.append(Reader(KafkaSource(lambda: KafkaSettings(**chosen), 1_000, max_unreadable_offsets)))
+        source = KafkaSource(
+            lambda: KafkaSettings(**chosen),
+            1_000,
+            max_unreadable_offsets=max_unreadable_offsets,
+            worker_id=worker_id,
+        )
+        self.readers.append(Reader(source))
         return self.readers[-1]
 
     def assigned(self, **settings: Any) -> Reader:

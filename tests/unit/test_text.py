@@ -1,8 +1,11 @@
 """Text for people: what others wrote does no harm, and a value has one form wherever it is shown."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import text
 
 from pipeline.text import (
     byte_size,
@@ -15,6 +18,7 @@ from pipeline.text import (
     readable,
     utc_time,
     visible,
+    visible_json,
     visible_line,
 )
 
@@ -25,6 +29,23 @@ def test_no_control_character_reaches_the_terminal() -> None:
     assert {char for char in shown if ord(char) < 32 or 0x7F <= ord(char) < 0xA0} == {"\n", "\t"}
     assert "\n" not in visible_line(raw)
     assert len(visible_line(raw)) == len(raw)
+
+
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def test_nothing_turns_text_around_or_ends_a_line_unseen() -> None:
+    assert visible(f"a{TURNING}\u2028\u2029b") == f"a{chr(0xFFFD) * 11}b"
+    assert visible("\u05e9\u05dc\u05d5\u05dd \u200f\u0645 \U0001f468\u200d\U0001f469") == (
+        "\u05e9\u05dc\u05d5\u05dd \u200f\u0645 \U0001f468\u200d\U0001f469"
+    )
+
+
+@given(text())
+def test_json_keeps_its_meaning_and_drives_no_terminal(value: str) -> None:
+    shown = visible_json(json.dumps(value, ensure_ascii=False))
+    assert json.loads(shown) == value
+    assert not [char for char in shown if ord(char) < 32 or 0x7F <= ord(char) < 0xA0 or char in TURNING]
 
 
 def test_a_cell_is_one_line_of_bounded_length_without_what_turns_text_around() -> None:

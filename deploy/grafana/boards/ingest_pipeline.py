@@ -28,7 +28,7 @@ def sections() -> Sequence[tuple[str, Sequence[Any]]]:
     """Return the board's rows: their titles and panels."""
     return (
         ("Is all well?", (*_backlog(), *_health())),
-        ("Lag and delay", (_lag(), _age(), _delay())),
+        ("Lag and delay", (_lag(), _held_back(), _age(), _delay())),
         ("What became of the records", (_records(), _not_stored(), _anomalies(), _dead_letters())),
         ("Into ClickHouse", ingest_clickhouse.panels()),
         ("From Kafka", ingest_kafka.panels()),
@@ -112,6 +112,18 @@ def _lag() -> Any:
     return lines(
         Caption("Lag by partition", "Records in Kafka that the daemons have not read yet.", "short"),
         [promql(_LAG, "{{topic}} {{partition}}")],
+    )
+
+
+def _held_back() -> Any:
+    return lines(
+        Caption(
+            "Behind open transactions by partition",
+            "Offsets behind the last stable one: no reader gets them before a producer ends its transaction. They are "
+            "not in the lag. Normal is 0, or a line that keeps returning to it.",
+            "short",
+        ),
+        [promql(f"max by (topic, partition) (runstep_unstable_records{{{TOPICS}}})", "{{topic}} {{partition}}")],
     )
 
 

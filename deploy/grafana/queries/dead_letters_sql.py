@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from deploy.grafana.queries.choices import values
+
 # Bounded by the time of storing: the ledger is sorted by offset, not by time.
-DEAD_LETTERS: Final = """\
+DEAD_LETTERS: Final = f"""\
 SELECT
     max(ingested_at) AS rejected_at,
     any(reason) AS reason,
@@ -16,7 +18,7 @@ SELECT
 FROM run_step_ledger
 WHERE outcome = 'dead_lettered'
   AND $__timeFilter(ingested_at)
-  AND $__conditionalAll(kafka_topic IN (${topic:singlequote}), $topic)
+  AND $__conditionalAll(kafka_topic IN ({values("topic")}), $topic)
 GROUP BY kafka_topic, kafka_partition, kafka_offset, kafka_timestamp, step_index
 ORDER BY rejected_at DESC
 LIMIT 100"""

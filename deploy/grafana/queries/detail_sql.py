@@ -5,19 +5,21 @@ A reader with an id does not know its time; the indexes on the ids find it as qu
 
 from typing import Final
 
+from deploy.grafana.queries.choices import value
+
+_RUN_ID: Final = value("run_id")
+_STEP_ID: Final = value("step_id")
+# The step; without one all steps of the run.
+_STEP: Final = f"""\
+WHERE ({_RUN_ID} = '' OR run_id = {_RUN_ID})
+  AND ({_STEP_ID} = '' OR step_id = {_STEP_ID})
+  AND concat({_RUN_ID}, {_STEP_ID}) != ''"""
 # The step's run where only a step is given. Ids alone are not unique, so the thread belongs to the run.
-_RUN: Final = """\
+_RUN: Final = f"""\
 WHERE (thread_id, run_id) IN (
     SELECT thread_id, run_id FROM run_steps_current
-    WHERE (${run_id:singlequote} = '' OR run_id = ${run_id:singlequote})
-      AND (${step_id:singlequote} = '' OR step_id = ${step_id:singlequote})
-      AND concat(${run_id:singlequote}, ${step_id:singlequote}) != ''
+    {_STEP}
 )"""
-# The step; without one all steps of the run.
-_STEP: Final = """\
-WHERE (${run_id:singlequote} = '' OR run_id = ${run_id:singlequote})
-  AND (${step_id:singlequote} = '' OR step_id = ${step_id:singlequote})
-  AND concat(${run_id:singlequote}, ${step_id:singlequote}) != ''"""
 
 # A step in progress is drawn until the last time known of the run.
 _INTERVALS: Final = """\

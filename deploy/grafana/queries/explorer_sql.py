@@ -5,17 +5,19 @@ Each is bounded by the steps' creation, which the table's key begins with, and b
 
 from typing import Final
 
+from deploy.grafana.queries.choices import value, values
+
 # The plugin drops a condition whose variable is on All. It needs the bare variable at the end.
-_SELECTED: Final = """\
+_SELECTED: Final = f"""\
 WHERE $__timeFilter(created_at)
-  AND $__conditionalAll(assistant_id IN (${assistant:singlequote}), $assistant)
-  AND $__conditionalAll(status IN (${status:singlequote}), $status)
-  AND $__conditionalAll(type IN (${type:singlequote}), $type)
-  AND $__conditionalAll(hasAny(tool_names, [${tool:singlequote}]), $tool)
-  AND $__conditionalAll(error_category IN (${error_category:singlequote}), $error_category)
-  AND $__conditionalAll(error_fingerprint = ${fingerprint:singlequote}, $fingerprint)
+  AND $__conditionalAll(assistant_id IN ({values("assistant")}), $assistant)
+  AND $__conditionalAll(status IN ({values("status")}), $status)
+  AND $__conditionalAll(type IN ({values("type")}), $type)
+  AND $__conditionalAll(hasAny(tool_names, {values("tool")}), $tool)
+  AND $__conditionalAll(error_category IN ({values("error_category")}), $error_category)
+  AND $__conditionalAll(error_fingerprint = {value("fingerprint")}, $fingerprint)
   AND $__conditionalAll(multiSearchAnyCaseInsensitiveUTF8(\
-concat(step_id, ' ', run_id, ' ', thread_id, ' ', error_message, ' ', step_details), [${text:singlequote}]), $text)"""
+concat(step_id, ' ', run_id, ' ', thread_id, ' ', error_message, ' ', step_details), [{value("text")}]), $text)"""
 
 # Ad hoc filters on any other column. They act on the view, so on current rows only.
 _FILTERED: Final = "SETTINGS $__adHocFilters('run_steps_current')"

@@ -5,8 +5,8 @@ into TTLs; `inspection` finds what was changed since; `session` is the connectio
 """
 
 from pipeline.clickhouse.migrations.applied import MigrationStatus
-from pipeline.clickhouse.migrations.applying import Applied, each_host, migrate, plan, status
-from pipeline.clickhouse.migrations.inspection import check_schema
+from pipeline.clickhouse.migrations.applying import Applied, each_host, migrate, pending, plan, status
+from pipeline.clickhouse.migrations.inspection import check_schema, hidden
 from pipeline.clickhouse.migrations.session import Client, Statement, connected, layout_of
 
 __all__ = (
@@ -17,8 +17,10 @@ __all__ = (
     "check_schema",
     "connected",
     "each_host",
+    "hidden",
     "layout_of",
     "migrate",
+    "pending",
     "plan",
     "status",
 )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pipeline import __version__
-from pipeline.clickhouse.migrations.session import Client, explaining, tables
+from pipeline.clickhouse.migrations.session import Client, explaining, is_hidden, tables
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout, Migration, shipped
 
@@ -38,13 +38,25 @@ class Entry(NamedTuple):
 
 
 def read(client: Client, layout: Layout) -> dict[int, Entry]:
-    """Return the applied migrations by version; none where there is no table yet."""
+    """Return the applied migrations by version; none where there is no table yet, or where it is hidden."""
     if TABLE not in tables(client, layout.database):
         return {}
     query = f"SELECT {', '.join(Entry._fields)} FROM {layout.database}.{TABLE} FINAL"  # noqa: S608 - a checked name
     with explaining(f"reading {layout.database}.{TABLE}"):
         entries = [Entry(*row) for row in client.query(query).result_rows]
     return {entry.version: entry for entry in entries}
+
+
+def require_visible(client: Client, layout: Layout) -> None:
+    """Stop where this user may not see whether there is a table: then nothing is known of what was applied.
+
+    Raises:
+        ConfigError: naming the grant.
+        ServiceUnavailable: the server does not answer.
+    """
+    place = f"{layout.database}.{TABLE}"
+    if is_hidden(client, f"EXISTS TABLE {place}"):
+        raise ConfigError(f"this ClickHouse user may not see {place}: GRANT SELECT ON {place} TO this user")
 
 
 def record(client: Client, layout: Layout, migration: Migration) -> None:

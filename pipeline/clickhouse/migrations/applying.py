@@ -11,7 +11,14 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 
 from pipeline.clickhouse.migrations import applied, retention
-from pipeline.clickhouse.migrations.session import Client, Statement, layout_of, run_statements, tables
+from pipeline.clickhouse.migrations.session import (
+    Client,
+    Statement,
+    database_engine,
+    layout_of,
+    run_statements,
+    tables,
+)
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout, Migration
@@ -39,7 +46,7 @@ def migrate(
         ServiceUnavailable: the server does not answer or failed; the message names the file, and what was applied
             stays applied: run it again.
     """
-    layout = layout_of(settings)
+    layout = _layout(client, settings)
     done: list[Applied] = []
     for migration in _pending(client, layout, migrations):
         statements = _statements(layout, migration)
@@ -62,7 +69,7 @@ def plan(
         ConfigError: as `migrate`.
         ServiceUnavailable: as `migrate`.
     """
-    layout = layout_of(settings)
+    layout = _layout(client, settings)
     pending = _pending(client, layout, migrations)
     files = [statement for migration in pending for statement in _statements(layout, migration)]
     return files + retention.changes(tables(client, layout.database), layout, settings)
@@ -74,11 +81,23 @@ def status(
     """Return every migration that this version ships or the database has had, by number.
 
     Raises:
-        ConfigError: as `migrate`, but for edited and unknown files, which are part of the answer.
+        ConfigError: as `migrate`, but for edited and unknown files, which are part of the answer; or this user may not
+            see what was applied.
         ServiceUnavailable: as `migrate`.
     """
     layout = layout_of(settings)
+    applied.require_visible(client, layout)
     return applied.compare(applied.files(layout, migrations), applied.read(client, layout))
+
+
+def pending(client: Client, settings: ClickHouseSettings) -> list[str]:
+    """Return the names of the migrations of this version that the database has not had.
+
+    Raises:
+        ConfigError: this user may not see which it has had.
+        ServiceUnavailable: as `migrate`.
+    """
+    return [one.name for one in status(client, settings) if one.state == "pending"]
 
 
 def each_host(settings: ClickHouseSettings) -> list[ClickHouseSettings]:
@@ -106,6 +125,26 @@ def _beside(url: SplitResult, host: str) -> str:
         place = f"{place}:{url.port}"
     user, at, _ = (own if "@" in own.netloc else url).netloc.rpartition("@")
     return own._replace(netloc=f"{user}{at}{place}").geturl()
+
+
+def _layout(client: Client, settings: ClickHouseSettings) -> Layout:
+    """Return the layout of these settings in the database that is there.
+
+    Tables that stand in a database of the engine Replicated already stay as they were made.
+
+    Raises:
+        ConfigError: the settings contradict each other, or the engine of the database.
+        ServiceUnavailable: the server does not answer.
+    """
+    layout = layout_of(settings)
+    if database_engine(client, layout.database) != "Replicated":
+        return layout
+    if not layout.replicated and applied.read(client, layout):
+        return layout
+    try:
+        return layout.in_replicated_database()
+    except ValueError as error:
+        raise ConfigError(f"clickhouse.{error}") from error
 
 
 def _pending(client: Client, layout: Layout, migrations: Sequence[Migration] | None) -> list[Migration]:

@@ -11,7 +11,7 @@ from typing import Final
 from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.clickhouse.deduplication import window_in
-from pipeline.clickhouse.migrations.session import Client, TableSchema, explaining, tables
+from pipeline.clickhouse.migrations.session import Client, TableSchema, explaining, is_hidden, tables
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 
 _TYPES: Final = {column.name: column.type for column in INGEST_COLUMNS}
@@ -37,29 +37,44 @@ _VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv", "run_steps_current", "run
 def check_schema(client: Client, database: str) -> list[str]:
     """Return what is wrong with the tables of this host, each with its fix; nothing if they are as shipped.
 
-    A user sees only what was granted to it, so ask with the migrator's or the writer's grants of
-    `deploy/clickhouse/users.xml`; with the writer's, whether the definers still exist stays unknown.
+    A user sees only what was granted to it: what is hidden is no finding here, see `hidden`. With the writer's grants
+    of `deploy/clickhouse/users.xml`, whether the definers still exist stays unknown.
 
     Raises:
         ServiceUnavailable: the server does not answer.
     """
     made = tables(client, database)
-    names = {*_EXPECTED, *(f"{name}_local" for name in _DISTRIBUTED if _is_distributed(made, name))}
     columns = _columns(client, database)
     users = _users(client)
     findings: list[str] = []
-    for name in sorted(names):
+    for name in sorted(_names(made)):
         place = f"{database}.{name}"
         if name not in made:
-            findings.append(_missing(place))
+            findings += [] if is_hidden(client, f"EXISTS TABLE {place}") else [_missing(place)]
             continue
         base = name.removesuffix("_local")
-        findings += _column_findings(place, _EXPECTED[base], columns.get(name, {}))
+        wrong = list(_column_findings(place, _EXPECTED[base], columns.get(name, {})))
+        findings += [] if wrong and is_hidden(client, f"DESCRIBE TABLE {place}") else wrong
         if base in _TARGETS and not _is_distributed(made, name):
             findings += _window_findings(place, made[name])
         if base in _VIEWS:
             findings += _definer_findings(place, made[name], users)
     return findings
+
+
+def hidden(client: Client, database: str) -> list[str]:
+    """Return the tables and views of which this user may not see whether they are there, or which columns they have.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    made = tables(client, database)
+    questions = {name: "DESCRIBE" if name in made else "EXISTS" for name in sorted(_names(made))}
+    return [name for name, ask in questions.items() if is_hidden(client, f"{ask} TABLE {database}.{name}")]
+
+
+def _names(made: Mapping[str, TableSchema]) -> set[str]:
+    return {*_EXPECTED, *(f"{name}_local" for name in _DISTRIBUTED if _is_distributed(made, name))}
 
 
 def _is_distributed(made: Mapping[str, TableSchema], name: str) -> bool:
@@ -84,10 +99,7 @@ def _users(client: Client) -> frozenset[str] | None:
 
 
 def _missing(place: str) -> str:
-    return (
-        f"{place} is missing, or this user may not see it: run `runstep migrate`, or grant the rights of "
-        "deploy/clickhouse/users.xml"
-    )
+    return f"{place} is missing: run `runstep migrate`"
 
 
 def _column_findings(place: str, expected: tuple[str, ...], columns: Mapping[str, str]) -> Iterator[str]:

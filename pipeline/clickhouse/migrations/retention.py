@@ -8,9 +8,12 @@ from pipeline.clickhouse.migrations.session import Statement, TableSchema
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
 from schemas.ddl import Layout
+from schemas.row import INGEST_COLUMNS
 
 SOURCE: Final = "retention"
 """What the statements are from, in the place of a file."""
+
+_TYPES: Final = {column.name: column.type for column in INGEST_COLUMNS}
 
 
 class _Lifetime(NamedTuple):
@@ -53,11 +56,14 @@ def _change(wanted: _Lifetime, table: TableSchema | None, layout: Layout) -> str
         raise ConfigError(
             f"{name} has a TTL that runstep has not set ({now}): remove it, or set clickhouse.{wanted.setting} to 0"
         )
-    column = f" MODIFY COLUMN {wanted.column}" if wanted.column else ""
     # toDateTime: servers before 25 take no TTL on a DateTime64.
     ttl = f"TTL toDateTime({wanted.since}) + toIntervalDay({wanted.days})"
-    action = "REMOVE TTL" if not wanted.days else ttl if wanted.column else f"MODIFY {ttl}"
-    return f"ALTER TABLE {name}{layout.clause}{column} {action}"
+    alter = f"ALTER TABLE {name}{layout.clause}"
+    if wanted.column is None:
+        return f"{alter} MODIFY {ttl}" if wanted.days else f"{alter} REMOVE TTL"
+    # With its type: servers before 26.7 take no TTL of a column without it.
+    change = f"{_TYPES[wanted.column]} {ttl}" if wanted.days else "REMOVE TTL"
+    return f"{alter} MODIFY COLUMN {wanted.column} {change}"
 
 
 def _ttl(wanted: _Lifetime, table: TableSchema) -> str:

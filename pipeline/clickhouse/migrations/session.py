@@ -12,6 +12,7 @@ from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, RunstepError, ServiceUnavailable, SinkError
 from schemas.ddl import Layout
 
+_NO_GRANT: Final = 497
 _NOT_ALLOWED: Final = frozenset({164, 192, 495, 497, 516})
 """Read-only, unknown user, no grant (twice), wrong credentials."""
 
@@ -62,6 +63,19 @@ def layout_of(settings: ClickHouseSettings) -> Layout:
         raise ConfigError(f"clickhouse.{error}") from error
 
 
+def database_engine(client: Client, database: str) -> str:
+    """Return the engine of the database, '' where there is none.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    with explaining(f"reading the engine of {database}"):
+        rows = client.query(
+            "SELECT engine FROM system.databases WHERE name = {database:String}", {"database": database}
+        ).result_rows
+    return str(rows[0][0]) if rows else ""
+
+
 def tables(client: Client, database: str) -> dict[str, TableSchema]:
     """Return the tables and views of the database by name; a user sees only those granted to it.
 
@@ -72,6 +86,22 @@ def tables(client: Client, database: str) -> dict[str, TableSchema]:
     with explaining(f"reading the tables of {database}"):
         rows = client.query(query, {"database": database}).result_rows
     return {name: TableSchema(*shown) for name, *shown in rows}
+
+
+def is_hidden(client: Client, question: str) -> bool:
+    """Return whether this user may not ask that. Not granted is not absent: the server refuses before it looks.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    with explaining(f"asking {question}"):
+        try:
+            client.query(question)
+        except Error as error:
+            if error.code is None:
+                raise
+            return error.code == _NO_GRANT
+    return False
 
 
 def run_statements(client: Client, statements: Iterable[Statement]) -> None:
@@ -120,6 +150,9 @@ def explaining(doing: str) -> Iterator[None]:
 
 
 def _to_show(error: SinkError, doing: str) -> RunstepError:
+    # To run what fails here is no fix for it.
+    cause, found, _ = str(error).rpartition("; run `runstep migrate`")
+    cause = cause if found else str(error)
     if error.code in _NOT_ALLOWED:
-        return ConfigError(f"{doing}: {error} (the users and their grants are in deploy/clickhouse/users.xml)")
-    return ServiceUnavailable(f"{doing}: {error}")
+        return ConfigError(f"{doing}: {cause} (the users and their grants are in deploy/clickhouse/users.xml)")
+    return ServiceUnavailable(f"{doing}: {cause}")

@@ -9,13 +9,20 @@ from typing import Any, Final
 
 import structlog
 from kafka import ConsumerRebalanceListener, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import InconsistentGroupProtocolError, KafkaError, KafkaTimeoutError, LeaderNotAvailableError
+from kafka.errors import (
+    FencedInstanceIdError,
+    InconsistentGroupProtocolError,
+    KafkaError,
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+)
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka import internals
+from pipeline.errors import ConfigError
+from pipeline.kafka import connection_internals, group_internals, internals
 from pipeline.kafka.client import client_options, connect, milliseconds
 from pipeline.kafka.record_batches import install
+from pipeline.kafka.source.strangers import assignor
 from pipeline.records import Partition
 
 log = structlog.get_logger(__name__)
@@ -71,7 +78,9 @@ class Troubles:
         self.causes.clear()
 
 
-def make_consumer(settings: KafkaSettings, max_records: int, max_record_bytes: int, inbox: Inbox) -> Any:
+def make_consumer(
+    settings: KafkaSettings, max_records: int, max_record_bytes: int, inbox: Inbox, worker_id: str | None = None
+) -> Any:
     """Return a subscribed consumer that has reached the cluster, after `bootstrap_timeout` at the latest.
 
     Args:
@@ -79,18 +88,21 @@ def make_consumer(settings: KafkaSettings, max_records: int, max_record_bytes: i
         max_records: of one poll.
         max_record_bytes: of a larger record only the place is read.
         inbox: gets what rebalances do.
+        worker_id: makes a worker a static member also without `kafka.group_instance_id`: when its process dies, the
+            next one takes its place, and no other member notices. Unlike a name that was set, it is left at the end.
 
     Raises:
         SourceUnavailable: the cluster was not reached.
         ConfigError: kafka-python does not accept the options, or lacks a part that the daemon needs.
     """
-    internals.require()
+    internals.require((*internals.NEEDED, *connection_internals.NEEDED, *group_internals.NEEDED))
     consumer = connect(
         internals.Consumer,
         **client_options(settings),
+        client_rack=settings.client_rack,
         group_id=settings.group_id,
-        group_instance_id=settings.group_instance_id,
-        partition_assignment_strategy=[CooperativeStickyAssignor],
+        group_instance_id=settings.group_instance_id or worker_id,
+        partition_assignment_strategy=[assignor()],
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
@@ -104,6 +116,8 @@ def make_consumer(settings: KafkaSettings, max_records: int, max_record_bytes: i
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
     )
     install(consumer, max_record_bytes)
+    if settings.group_instance_id is None and worker_id is not None:
+        group_internals.leave_when_closed(consumer)
     consumer.subscribe(topics=list(settings.topics), listener=inbox)
     return consumer
 
@@ -128,6 +142,18 @@ def cause_of(error: KafkaError) -> str:
     if isinstance(error, InconsistentGroupProtocolError):
         return "another program uses kafka.group_id, and shares out its partitions in another way: take another group"
     return "Kafka does not answer in time" if isinstance(error, KafkaTimeoutError) else str(error)
+
+
+def ousted(settings: KafkaSettings, error: FencedInstanceIdError) -> str:
+    """Return why a member whose name was taken joins again: a worker shares its name only with the dead process before.
+
+    Raises:
+        ConfigError: another member has this `group_instance_id`.
+    """
+    if settings.group_instance_id is not None:
+        cause = f"another member goes by kafka.group_instance_id {settings.group_instance_id!r}"
+        raise ConfigError(f"{cause}: give each process its own") from error
+    return "a late request of the process before this one took its place in the group"
 
 
 def name(partition: TopicPartition) -> Partition:

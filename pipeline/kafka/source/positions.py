@@ -21,6 +21,7 @@ from pipeline.contracts import Progress
 from pipeline.kafka.internals import position_with_epoch, seek_with_epoch
 from pipeline.kafka.source.consumer import log_fields, offsets
 from pipeline.kafka.source.topic_identity import TopicIdentities
+from pipeline.kafka.source.transactions import End
 
 log = structlog.get_logger(__name__)
 
@@ -98,8 +99,8 @@ class Positions:
         """Return where the client reads on, with its leader epoch; None where it does not know."""
         return position_with_epoch(consumer, partition)
 
-    def progress(self, consumer: Any, partition: TopicPartition, end: int, is_halted: bool) -> Progress | None:
-        """Return how far a partition is read whose watermark is known; None where the client does not know.
+    def progress(self, consumer: Any, partition: TopicPartition, end: End, is_halted: bool) -> Progress | None:
+        """Return how far a partition is read whose end is known; None where the client does not know.
 
         The client has polled past what a halted partition delivers next: that begins again at its committed offset.
         """
@@ -108,7 +109,7 @@ class Positions:
             return None
         committed = self._committed[partition]
         position = committed if is_halted else place.offset
-        return Progress(position, committed, max(end, position))
+        return Progress(position, committed, max(end.offset, position), end.unstable)
 
     def mark(self, consumer: Any, partition: TopicPartition, offset: int) -> OffsetAndMetadata:
         """Return what to commit when the owner is done with everything below an offset.

@@ -74,7 +74,18 @@ class Recovery:
                 return False
         return True
 
-    def recreated(self, topic: str) -> None:
+    def notice_recreated(self, consumer: Any, topics: tuple[str, ...]) -> None:
+        """Read a topic that was recreated from its start: the client would continue where it was in the old one."""
+        for topic in self._positions.topics.recreated(consumer, topics):
+            message = "the topic was deleted and recreated: it is read from its start"
+            log.error("topic_recreated", message=message, topic=topic)
+            self._forget(topic)
+            for partition in sorted(self._partitions.started(consumer)):
+                if partition.topic == topic:
+                    self._partitions.void(partition)
+                    self._partitions.start_again(partition)
+
+    def _forget(self, topic: str) -> None:
         """Forget what was reported of a topic that was recreated: its offsets start from 0 again."""
         for known in (self._reported, self._reads):
             for partition in [partition for partition in known if partition.topic == topic]:

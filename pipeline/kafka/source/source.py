@@ -22,10 +22,12 @@ from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.config import KafkaSettings
 from pipeline.contracts import Change, Progress
-from pipeline.errors import ConfigError, SourceUnavailable
+from pipeline.errors import SourceUnavailable
+from pipeline.kafka.group_internals import settled_generation
 from pipeline.kafka.source.broker_health import BrokerHealth
 from pipeline.kafka.source.connecting import Connecting
-from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, cause_of, make_consumer, name
+from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Inbox, Troubles, cause_of, make_consumer, name, ousted
+from pipeline.kafka.source.ownership import Ownership
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import MAX_UNREADABLE_OFFSETS, Recovery
@@ -45,6 +47,7 @@ class KafkaSource:
     Attributes:
         halted: partitions that are not read on, with the cause.
         troubles: what does not work (`commit`, `start`, `brokers`, `topics`), with the cause; poll shows none of it.
+        brokers: what else is noticed about them: quotas, producers that leave transactions open.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class KafkaSource:
         max_records: int,
         max_unreadable_offsets: int = MAX_UNREADABLE_OFFSETS,
         max_record_bytes: int = MAX_RECORD_BYTES,
+        worker_id: str | None = None,
     ) -> None:
         """Prepare; nothing is opened before the first poll.
 
@@ -61,29 +65,32 @@ class KafkaSource:
             max_records: limit of one poll, if `kafka.poll_records` is not lower.
             max_unreadable_offsets: more damaged offsets than these in a row halt the partition.
             max_record_bytes: a record that is larger, with key and headers, is delivered as its place.
+            worker_id: the name in the group of a worker without `kafka.group_instance_id`; see `make_consumer`.
         """
         self._read_settings = settings
         self._settings = settings()
         self._max_records = min(self._settings.poll_records, max_records)
         self._max_record_bytes = max_record_bytes
+        self._worker_id = worker_id
         self._inbox = Inbox()
         self._connecting = Connecting(self._make)
         self._positions = Positions()
         self._partitions = Partitions(self._positions)
         self._recovery = Recovery(self._positions, self._partitions, max_unreadable_offsets)
+        self._ownership = Ownership()
         self._consumer: Any = None
         self._paused = False
-        self._outdated = False
+        self._outdated: str | None = None
         self._commit_timeout_ms = ANSWER_TIMEOUT_MS
         self.halted = self._partitions.halted
         self._troubles = Troubles()
         self.troubles = self._troubles.causes
-        self._brokers = BrokerHealth(self._troubles)
+        self.brokers = BrokerHealth(self._troubles, self._settings)
 
     def poll(self, timeout: float, most: int) -> Mapping[Partition, Sequence[Record]]:
         """Return what arrived; see `contracts.Source`."""
-        if self._outdated:
-            self._recreate_consumer("credentials were renewed")
+        if self._outdated is not None:
+            self._recreate_consumer(self._outdated)
         if self._consumer is None:
             self._consumer = self._connecting.result(timeout)
             if self._consumer is None:
@@ -98,7 +105,7 @@ class KafkaSource:
             self._partitions.follow(self._inbox)
             self._handle(error)
         self._partitions.follow(self._inbox)
-        self._notice_recreated()
+        self._recovery.notice_recreated(consumer, self._settings.topics)
         untimely = self._start_new()
         timely = {partition: records for partition, records in polled.items() if partition not in untimely}
         self._positions.delivered(timely)
@@ -128,6 +135,11 @@ class KafkaSource:
         """Return whether this is a member of the group, with or without partitions. For any thread."""
         consumer = self._consumer
         return consumer is not None and consumer.group_metadata().state is MemberState.STABLE
+
+    def generation(self) -> int | None:
+        """Return the generation of the group in which this member has its share, None before. For any thread."""
+        consumer = self._consumer
+        return None if consumer is None else settled_generation(consumer)
 
     def pause(self) -> None:
         """Deliver nothing from the next poll on."""
@@ -160,12 +172,14 @@ class KafkaSource:
         consumer = self._consumer
         if consumer is None:
             return {}
-        self._brokers.look_for(consumer, self._settings.topics)
+        self.brokers.look_for(consumer, self._settings.topics)
         started = self._partitions.started(consumer)
-        ends = self._brokers.ends(consumer, started)
-        if self._brokers.silent():
+        ends = self.brokers.ends(consumer, started)
+        if self.brokers.silent():
             self._look_for_credentials()
             return {}
+        if self._settings.group_instance_id or self._worker_id:
+            self._ownership.look_after(consumer, self._settings.topics, ANSWER_TIMEOUT_MS)
         passed = self._positions.passed(consumer, started)
         if passed:
             self._commit(consumer, passed)
@@ -174,6 +188,10 @@ class KafkaSource:
             self._troubles.clear("commit")
         read = {p: self._positions.progress(consumer, p, end, name(p) in self.halted) for p, end in ends.items()}
         return {name(partition): progress for partition, progress in read.items() if progress is not None}
+
+    def throttled(self) -> float:
+        """Return for how many seconds brokers have made the daemon wait; see `contracts.Source`."""
+        return self.brokers.throttling.seconds
 
     def close(self) -> None:
         """Leave the group."""
@@ -188,7 +206,7 @@ class KafkaSource:
     def _make(self) -> Any:
         """Return a consumer; on the thread that connects."""
         self._settings = self._read_settings()
-        return make_consumer(self._settings, self._max_records, self._max_record_bytes, self._inbox)
+        return make_consumer(self._settings, self._max_records, self._max_record_bytes, self._inbox, self._worker_id)
 
     def _commit(self, consumer: Any, marks: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
         """Commit; return False where it did not pass and is worth another try.
@@ -199,14 +217,15 @@ class KafkaSource:
         try:
             consumer.commit(dict(marks), timeout_ms=self._commit_timeout_ms)
         except FencedInstanceIdError as error:
-            raise self._fenced() from error
+            self._outdated = ousted(self._settings, error)
+            return False
         except (RebalanceInProgressError, CommitFailedError) as error:
             log.debug("commit_deferred", message="the commit is tried again after the next poll", cause=str(error))
             return False
         except KafkaError as error:
             if isinstance(error, KafkaTimeoutError):
                 self._commit_timeout_ms = min(self._commit_timeout_ms * 2, MAX_COMMIT_TIMEOUT_MS)
-            self._troubles.raise_("commit", f"offsets cannot be committed: {cause_of(error)}")
+            self._troubles.raise_("commit", f"offsets cannot be committed: {self.brokers.why(consumer, error)}")
             return False
         self._commit_timeout_ms = ANSWER_TIMEOUT_MS
         self._positions.committed(marks)
@@ -229,24 +248,14 @@ class KafkaSource:
                 unstarted.discard(waiting.pop(0))
             self._troubles.clear("start")
         except KafkaError as error:
-            self._troubles.raise_("start", f"new partitions wait for their committed offset: {cause_of(error)}")
+            why = self.brokers.why(consumer, error)
+            self._troubles.raise_("start", f"new partitions wait for their committed offset: {why}")
         consumer.resume(*(untimely & self._partitions.flowing(consumer)))
         for partition in waiting:
             consumer.pause(partition)
             # Any offset will do: while a partition has no position, poll raises and delivers nothing of the others.
             consumer.seek(partition, 0)
         return untimely
-
-    def _notice_recreated(self) -> None:
-        """Read a topic that was recreated from its start: the client would continue where it was in the old one."""
-        for topic in self._positions.topics.recreated(self._consumer, self._settings.topics):
-            message = "the topic was deleted and recreated: it is read from its start"
-            log.error("topic_recreated", message=message, topic=topic)
-            self._recovery.recreated(topic)
-            for partition in sorted(self._partitions.started(self._consumer)):
-                if partition.topic == topic:
-                    self._partitions.void(partition)
-                    self._partitions.start_again(partition)
 
     def _handle(self, error: KafkaError) -> None:
         """React to an exception of `poll`, before the next one.
@@ -257,7 +266,8 @@ class KafkaSource:
         """
         self._positions.rewind(self._consumer)
         if isinstance(error, FencedInstanceIdError):
-            raise self._fenced() from error
+            self._outdated = ousted(self._settings, error)
+            return
         try:
             if self._recovery.recover(self._consumer, self._settings, error):
                 return
@@ -275,19 +285,18 @@ class KafkaSource:
 
     def _look_for_credentials(self) -> None:
         """Recreate the consumer at the next poll if the settings have changed: it uses those that it was made with."""
-        self._outdated = self._read_settings() != self._settings
-
-    def _fenced(self) -> ConfigError:
-        own = self._settings.group_instance_id
-        return ConfigError(f"another member goes by kafka.group_instance_id {own!r}: give each process its own")
+        if self._read_settings() != self._settings:
+            self._outdated = "credentials were renewed"
 
     def _recreate_consumer(self, cause: str) -> None:
         """Close this consumer; the next one starts at the committed offsets."""
         log.warning("consumer_recreated", message="the consumer is closed, and another one connects", cause=cause)
+        if self._consumer is not None:
+            self.brokers.leave(self._consumer)
         self.close()
         # The old consumer keeps the old inbox: what it may still report there does not count.
         self._inbox = Inbox()
+        self._ownership = Ownership()
         self._partitions.withdraw_all()
-        self._brokers.answered()
         self._troubles.clear_all()
-        self._outdated = False
+        self._outdated = None

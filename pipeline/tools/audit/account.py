@@ -45,28 +45,34 @@ class PartitionAccount:
         log_start: the first offset that Kafka holds.
         log_end: the offset behind the last record that may be read.
         committed: the group's next offset; None where it has never committed.
+        unstable: offsets behind `log_end`, which wait until a producer's transaction ends.
         first: the first offset of the ledger that is audited.
         offsets: distinct offsets in the ledger, from `first` to `committed`.
         outcomes: of these, outcome to number; a record with several steps counts with its worst outcome.
         recreated: offsets that the ledger has with several timestamps: the topic was recreated.
         repeated_rows: rows that are stored twice until ClickHouse merges them; queries do not see them.
         in_flight: offsets in the ledger that are not committed yet.
+        foreign: offsets in the ledger behind the end of the log: they are of an earlier topic, or another cluster.
         gaps: what is not in the ledger, by cause.
         unverified: offsets that are not in the ledger, in more ranges than are looked up in Kafka.
+        looked_up: how many ranges were looked up, where there are more.
     """
 
     partition: Partition
     log_start: int
     log_end: int
     committed: int | None
+    unstable: int = 0
     first: int | None = None
     offsets: int = 0
     outcomes: Mapping[str, int] = field(default_factory=dict)
     recreated: int = 0
     repeated_rows: int = 0
     in_flight: int = 0
+    foreign: int = 0
     gaps: Sequence[Gap] = ()
     unverified: int = 0
+    looked_up: int = 0
 
     @property
     def lag(self) -> int:
@@ -94,7 +100,14 @@ class PartitionAccount:
         if self.committed is None and self.in_flight:
             problems.append(
                 f"{name}: the ledger has {self.in_flight:,} offsets, but the group has committed none, so nothing is "
-                "audited: correct kafka.group_id, or, if Kafka has deleted the group's offsets, start `runstep run`"
+                "audited: correct kafka.group_id, or, if Kafka has deleted the group's offsets or the topic was "
+                "recreated, start `runstep run`"
+            )
+        if self.unverified:
+            problems.append(
+                f"{name}: {self.unverified:,} offsets are not in the ledger, and whether Kafka holds a record there is "
+                f"unknown: they lie in more than {self.looked_up:,} ranges; to look all of them up, run "
+                f"`runstep audit --max-gaps {self.looked_up + self.unverified}`"
             )
         if self.committed is not None and self.committed > self.log_end:
             problems.append(
@@ -189,8 +202,11 @@ class DeadLetterAccount:
 
     def problems(self) -> list[str]:
         """Return the problems, a sentence each, with the fix."""
+        if self.skipped is not None:
+            # It is no problem where there is nothing to compare, or where they were left out on request.
+            return [f"{self.skipped}; `runstep audit --no-dead-letters` leaves them out"] if self.expected else []
         lacking = self.expected - self.found - self.expired
-        if self.skipped is not None or not lacking:
+        if not lacking:
             return []
         what = f"{lacking:,} dead-lettered offsets have no dead letter in the dead-letter topic"
         fix = "correct dead_letter.topic; if dead letters were deleted, read these records while Kafka holds them"
@@ -216,6 +232,6 @@ class Account:
         return sum(part.offsets for part in self.partitions)
 
     @property
-    def unverified(self) -> int:
-        """Offsets that the ledger lacks and that were not looked up in Kafka."""
-        return sum(part.unverified for part in self.partitions)
+    def unstable(self) -> int:
+        """Offsets that no reader gets yet: they wait until a producer's transaction ends."""
+        return sum(part.unstable for part in self.partitions)

@@ -8,7 +8,7 @@ from typing import Final
 from pipeline.config import Settings
 from pipeline.records import Partition
 from pipeline.tools.audit.account import MAX_EXAMPLES, Account, DeadLetterAccount, PartitionAccount, StepAccount
-from pipeline.tools.audit.kafka_side import MAX_DEAD_LETTERS, MAX_GAP_LOOKUPS, KafkaSide, Log, open_kafka_side
+from pipeline.tools.audit.kafka_side import MAX_DEAD_LETTERS, KafkaSide, Log, open_kafka_side
 from pipeline.tools.audit.ledger_side import LedgerSide, open_ledger_side
 
 _SECOND_LOOK_DELAY_S: Final = 2.0
@@ -23,21 +23,26 @@ class Scope:
         held: whether only the offsets that Kafka still holds.
         dead_letters: whether the dead-letter topic, too.
         since_start: whether the group should have read everything from the start of the log on.
+        max_gaps: ranges of missing offsets in a partition that are looked up in Kafka.
     """
 
     held: bool
     dead_letters: bool
     since_start: bool
+    max_gaps: int
 
 
-def run_audit(settings: Settings, *, held: bool, dead_letters: bool, progress: Callable[[str], None]) -> Account:
+def run_audit(
+    settings: Settings, progress: Callable[[str], None], *, held: bool, dead_letters: bool, max_gaps: int
+) -> Account:
     """Compare Kafka, the ledger and the steps; where there are problems, compare a second time.
 
     Args:
         settings: where everything is.
+        progress: called with each step of the audit.
         held: audit only offsets that Kafka still holds.
         dead_letters: read the dead-letter topic, too.
-        progress: called with each step of the audit.
+        max_gaps: ranges of missing offsets in a partition to look up in Kafka.
 
     Raises:
         ServiceUnavailable: Kafka or ClickHouse does not answer, or denies access.
@@ -45,7 +50,7 @@ def run_audit(settings: Settings, *, held: bool, dead_letters: bool, progress: C
     """
     # If the ledger deletes old rows, or the group began at the end of the log, the audit begins at the first row.
     since_start = settings.kafka.start == "earliest" and not settings.clickhouse.retention_days
-    scope = Scope(held, dead_letters, since_start)
+    scope = Scope(held, dead_letters, since_start, max_gaps)
     with open_kafka_side(settings) as source, open_ledger_side(settings.clickhouse) as store:
         account = _compare_once(source, store, scope, progress)
         if account.problems():
@@ -85,9 +90,11 @@ def _first(known: int | None, log: Log, scope: Scope) -> int:
 
 
 def _partition(source: KafkaSide, store: LedgerSide, partition: Partition, log: Log, scope: Scope) -> PartitionAccount:
-    part = PartitionAccount(partition, log.start, log.end, log.committed)
+    part = PartitionAccount(partition, log.start, log.end, log.committed, log.unstable)
+    part.in_flight = store.beyond(partition, log.committed or 0)
+    part.foreign = _foreign(source, store, partition, log)
+    part.in_flight = max(part.in_flight - part.foreign, 0)
     if log.committed is None:
-        part.in_flight = store.beyond(partition, 0)
         return part
     begin = log.start if scope.held else store.kept(partition, log.committed)
     known = store.known(partition, begin, log.committed)
@@ -95,15 +102,27 @@ def _partition(source: KafkaSide, store: LedgerSide, partition: Partition, log: 
         part.first, part.offsets, part.outcomes = known.first, known.offsets, known.outcomes
         if known.rows != known.offsets:
             part.repeated_rows, part.recreated = store.several(partition, begin, log.committed)
-    part.in_flight = store.beyond(partition, log.committed)
     first, below = _first(part.first, log, scope), min(log.committed, max(log.end, log.start))
     lacking = log.committed - first - part.offsets
     if first < below and lacking:
-        ranges = store.missing(partition, first, below)
-        part.gaps = source.causes(partition, ranges[:MAX_GAP_LOOKUPS], log.start)
-        if len(ranges) > MAX_GAP_LOOKUPS:
+        ranges = store.missing(partition, first, below, scope.max_gaps + 1)
+        part.gaps = source.causes(partition, ranges[: scope.max_gaps], log.start)
+        if len(ranges) > scope.max_gaps:
+            part.looked_up = scope.max_gaps
             part.unverified = max(lacking - (log.committed - below) - sum(gap.offsets for gap in part.gaps), 0)
     return part
+
+
+def _foreign(source: KafkaSide, store: LedgerSide, partition: Partition, log: Log) -> int:
+    """Return how many offsets of the ledger this log cannot have: they are of another log with the same name.
+
+    That is the topic before it was deleted and recreated, or the one of another cluster. The rows are there for good.
+    """
+    last = store.last(partition)
+    # A running daemon may have written rows since the end was asked for; so it is asked for once more.
+    if last is None or last < log.end or last < (end := source.end(partition)):
+        return 0
+    return store.beyond(partition, end)
 
 
 def _dead_letters(

@@ -3,6 +3,7 @@
 Reads with a consumer outside any group, and commits nothing.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
+from kafka.errors import CoordinatorNotAvailableError, KafkaError
 from kafka.structs import TopicPartition
 
 from pipeline.config import Settings
@@ -19,18 +20,22 @@ from pipeline.kafka.log_reader import MAX_GAP_OFFSETS, LogReader, answering, rea
 from pipeline.records import Partition
 from pipeline.tools.audit.account import Cause, Gap
 
-MAX_GAP_LOOKUPS: Final = 20_000
-"""Ranges of missing offsets in a partition that are looked up in Kafka, which takes some seconds."""
 MAX_DEAD_LETTERS: Final = 1_000_000
 """Dead letters that the audit reads at most."""
+_COORDINATOR_TIMEOUT_S: Final = 10.0
+_RETRY_INTERVAL_S: Final = 0.2
 
 
 class Log(NamedTuple):
-    """A partition's log: the first offset it holds, the one behind the last readable record, the committed one."""
+    """A partition's log: the first offset it holds, the one behind the last readable record, the committed one.
+
+    What is `unstable` are the offsets behind that end: they wait until a producer's transaction ends.
+    """
 
     start: int
     end: int
     committed: int | None
+    unstable: int = 0
 
 
 class DeadLetters(NamedTuple):
@@ -55,22 +60,48 @@ class KafkaSide:
             ConfigError: a topic does not exist.
             ServiceUnavailable: Kafka does not answer.
         """
-        group = self._settings.kafka.group_id
-        with answering():
-            committed = self._reader.admin.list_group_offsets([group])[group]
+        committed = self._committed(self._settings.kafka.group_id)
         partitions = [part for topic in self._settings.kafka.topics for part in self._reader.partitions(topic)]
+        # First, so that what is produced meanwhile does not look as if it waited.
+        last = self._reader.high_watermarks(partitions)
         starts, ends = self._reader.bounds(partitions)
         return {
-            Partition(part.topic, part.partition): Log(starts[part], ends[part], _offset(committed.get(part)))
+            Partition(part.topic, part.partition): Log(
+                starts[part], ends[part], _offset(committed.get(part)), max(last[part] - ends[part], 0)
+            )
             for part in partitions
         }
+
+    def _committed(self, group: str) -> Mapping[TopicPartition, Any]:
+        """Return the group's offsets; a cluster that has seen no group yet first creates the topic that holds them."""
+        deadline = time.monotonic() + _COORDINATOR_TIMEOUT_S
+        with answering():
+            while True:
+                try:
+                    found: Mapping[TopicPartition, Any] = self._reader.admin.list_group_offsets([group])[group]
+                except CoordinatorNotAvailableError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(_RETRY_INTERVAL_S)
+                else:
+                    return found
+
+    def end(self, partition: Partition) -> int:
+        """Return the offset behind the last record that can be read now.
+
+        Raises:
+            ServiceUnavailable: Kafka does not answer.
+        """
+        part = TopicPartition(*partition)
+        _, ends = self._reader.bounds([part])
+        return ends[part]
 
     def causes(self, partition: Partition, ranges: Iterable[tuple[int, int]], start: int) -> list[Gap]:
         """Return why the ledger lacks each range of offsets; a range with several causes becomes several gaps.
 
         Args:
             partition: the partition.
-            ranges: first and last offset, ascending; at most MAX_GAP_LOOKUPS.
+            ranges: first and last offset, ascending; 20,000 of them take some seconds.
             start: where the log begins.
         """
         gaps: list[Gap] = []

@@ -16,8 +16,6 @@ from pipeline.records import Outcome, Partition
 from pipeline.tools.audit import step_states
 from pipeline.tools.audit.account import StepAccount
 
-MAX_RANGES: Final = 100_000
-"""Ranges of missing offsets in a partition that are read at most."""
 _SPILL_BYTES: Final = 1_300_000_000
 """Memory of a GROUP BY above which the server spills to disk; ten million events of three million steps need less."""
 _ANSWER_TIMEOUT_S: Final = 600.0
@@ -46,6 +44,10 @@ _BEYOND: Final = """
 SELECT groupBitmap(toUInt64(kafka_offset)) FROM run_step_ledger
 WHERE kafka_topic = {topic:String} AND kafka_partition = {partition:Int32} AND kafka_offset >= {below:Int64}
 """
+_LAST: Final = """
+SELECT count(), max(kafka_offset) FROM run_step_ledger
+WHERE kafka_topic = {topic:String} AND kafka_partition = {partition:Int32}
+"""
 _SEVERAL: Final = """
 SELECT countIf(again AND kafka_timestamp = stamp AND step_index = index),
     groupBitmapIf(toUInt64(kafka_offset), again AND kafka_timestamp != stamp)
@@ -73,7 +75,7 @@ FROM
 )
 WHERE kafka_offset > previous + 1
 ORDER BY kafka_offset
-LIMIT {limit:UInt32}
+LIMIT {limit:UInt64}
 """
 _DEAD_LETTERED: Final = """
 SELECT kafka_topic, kafka_partition, kafka_offset, toUnixTimestamp64Milli(max(ingested_at)) FROM run_step_ledger
@@ -126,9 +128,17 @@ class LedgerSide:
         ((number,),) = self._ask(_BEYOND, self._of(partition, below=below))
         return int(number)
 
-    def missing(self, partition: Partition, first: int, below: int) -> list[tuple[int, int]]:
-        """Return the ranges of offsets (first and last) between two offsets that the ledger has no row of."""
-        parameters = self._of(partition, first=first, below=below, limit=MAX_RANGES)
+    def last(self, partition: Partition) -> int | None:
+        """Return the last offset that the ledger has; None where it has nothing."""
+        ((rows, last),) = self._ask(_LAST, self._of(partition))
+        return int(last) if rows else None
+
+    def missing(self, partition: Partition, first: int, below: int, limit: int) -> list[tuple[int, int]]:
+        """Return ranges of offsets (first and last) between two offsets that the ledger has no row of: the first ones.
+
+        Their number may be `limit` and one more.
+        """
+        parameters = self._of(partition, first=first, below=below, limit=limit)
         ranges = [(low, high) for low, high in self._ask(_RANGES, parameters)]
         known = self.known(partition, first, below)
         last = max(known.last, first - 1) if known is not None else first - 1

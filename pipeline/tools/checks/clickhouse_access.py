@@ -3,7 +3,8 @@
 Reads only.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any, Final
 
@@ -11,11 +12,12 @@ from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
-from pipeline.clickhouse.migrations import check_schema, each_host
+from pipeline.clickhouse.migrations import check_schema, each_host, hidden, pending
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
-from pipeline.tools.checks.finding import Finding, away, bad, fine
+from pipeline.tools.checks.finding import UNKNOWN, Finding, away, bad, fine, guarded, warning
 
+_NO_GRANT: Final = 497
 _GRANTS: Final = (("INSERT", "run_step_ingest"), ("SELECT", "run_step_ledger"))
 
 
@@ -38,7 +40,7 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
         yield (
             bad(subject, detail or fix, fix if detail else "look at the server's log")
             if error.code
-            else away(subject, str(error), "correct clickhouse.url, or start it")
+            else away(subject, str(error), _way(settings))
         )
         return
     with closing(client):
@@ -50,21 +52,82 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
             yield away(subject, f"stopped answering: {cause}", "look at the server, then check again")
 
 
+def _way(settings: ClickHouseSettings) -> str:
+    if settings.proxy is not None:
+        return "correct clickhouse.url or clickhouse.proxy, or start what does not answer"
+    fix = "correct clickhouse.url, or start it"
+    for name in () if settings.is_embedded else ("HTTPS_PROXY", "HTTP_PROXY"):
+        if os.environ.get(name) or os.environ.get(name.lower()):
+            return f"{fix}; {name} of the environment is not used: if the way leads through it, set clickhouse.proxy"
+    return fix
+
+
 def _contents(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
     database = settings.database
-    if not client.command(f"EXISTS DATABASE `{database}`"):
-        yield bad(f"database {database}", "does not exist, or this user may not see it", "runstep migrate")
+    present = list(_asked(f"database {database}", _database(client, database), f"SHOW TABLES ON {database}.*"))
+    yield from present
+    if not all(finding.ok for finding in present):
         return
-    yield fine(f"database {database}", "exists")
+    yield from _asked("tables", _tables(client, database), f"SHOW TABLES, SHOW COLUMNS ON {database}.*")
+    yield from _asked("migrations", _migrations(client, settings))
+    for privilege, table in _GRANTS:
+        yield from _asked(f"grant {privilege}", _grant(client, privilege, f"{database}.{table}"))
+
+
+def _asked(subject: str, findings: Iterable[Finding], grant: str = "") -> Iterator[Finding]:
+    """Yield findings; an error that ClickHouse answers with is about this subject only, and a missing grant no fault.
+
+    Raises:
+        Error: the driver's; the server has stopped answering.
+        ServiceUnavailable: the same.
+    """
+    try:
+        yield from guarded(subject, findings, (Error, ServiceUnavailable), required=True)
+    except Error as error:
+        if error.code is None:
+            raise
+        if error.code == _NO_GRANT and grant:
+            yield warning(subject, f"{UNKNOWN}: this user may not see it", f"GRANT {grant} TO this user")
+        else:
+            yield bad(subject, str(sink_error(error, "ClickHouse")), "look at the server's log")
+
+
+def _database(client: Any, database: str) -> Iterator[Finding]:
+    if client.command(f"EXISTS DATABASE `{database}`"):
+        yield fine(f"database {database}", "exists")
+    else:
+        yield bad(f"database {database}", "does not exist", "runstep migrate")
+
+
+def _tables(client: Any, database: str) -> Iterator[Finding]:
     wrong = check_schema(client, database)
     for line in wrong:
         detail, _, fix = line.partition(": ")
         yield bad("tables", detail, fix)
-    if not wrong:
+    unseen = hidden(client, database)
+    if unseen:
+        detail = f"{UNKNOWN} for {', '.join(unseen)}: this user may not see them"
+        yield warning("tables", detail, f"GRANT SHOW TABLES, SHOW COLUMNS ON {database}.* TO this user")
+    elif not wrong:
         yield fine("tables", "all tables and views are as shipped")
-    for privilege, table in _GRANTS:
-        name = f"{database}.{table}"
-        if int(client.command(f"CHECK GRANT {privilege} ON `{database}`.{table}")):
-            yield fine(f"grant {privilege}", f"on {name}")
-        else:
-            yield bad(f"grant {privilege}", f"missing on {name}", f"GRANT {privilege} ON {name} TO this user")
+
+
+def _migrations(client: Any, settings: ClickHouseSettings) -> Iterator[Finding]:
+    try:
+        names = pending(client, settings)
+    except ConfigError:
+        book = f"{settings.database}.schema_migrations"
+        yield warning("migrations", f"{UNKNOWN}: this user may not read {book}", f"GRANT SELECT ON {book} TO this user")
+        return
+    if names:
+        yield warning("migrations", f"{', '.join(names)} are pending", "runstep migrate")
+    else:
+        yield fine("migrations", "all were applied")
+
+
+def _grant(client: Any, privilege: str, name: str) -> Iterator[Finding]:
+    database, _, table = name.partition(".")
+    if int(client.command(f"CHECK GRANT {privilege} ON `{database}`.{table}")):
+        yield fine(f"grant {privilege}", f"on {name}")
+    else:
+        yield bad(f"grant {privilege}", f"missing on {name}", f"GRANT {privilege} ON {name} TO this user")

@@ -11,7 +11,7 @@ from typing import Any, Final
 from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.clickhouse.error_classes import sink_error
-from pipeline.tools.checks.finding import Finding, bad, fine, warning
+from pipeline.tools.checks.finding import Finding, bad, fine, guarded, warning
 
 _NO_GRANT: Final = 497
 _NO_TABLE: Final = 60
@@ -60,7 +60,7 @@ def server_findings(client: Any, database: str) -> Iterator[Finding]:
         ("mutations", "mutations", _mutations),
         ("memory", "metrics", _memory),
     )
-    yield from _clock(client)
+    yield from guarded("clock", _clock(client), (Error,))
     for subject, table, look in looks:
         yield from granted(subject, table, look(client, database))
 
@@ -72,7 +72,7 @@ def granted(subject: str, table: str, findings: Iterator[Finding]) -> Iterator[F
         Error: the driver's; the server does not answer.
     """
     try:
-        yield from findings
+        yield from guarded(subject, findings, (Error,))
     except Error as error:
         if error.code == _NO_GRANT:
             # The server names the table, which need not be the first of several.

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from pipeline.config import HttpSettings
 from pipeline.endpoints.status import PartitionStatus, SinkStatus, Status
-from pipeline.tools.checks.finding import Finding, away, bad, fine, warning
+from pipeline.tools.checks.finding import Finding, away, bad, fine, guarded, warning
 from pipeline.tools.daemon_client import UNANSWERED, HttpAnswer, get, opener, own_address, reason, scheme
 
 _RECOVERS: Final = "fix that; the daemon recovers by itself"
 _FIX: Final = re.compile(
-    r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow|recreate)\b.*)$"
+    r"; (?P<fix>(?:ALTER|GRANT|run|check|grant|correct|look|lift|give|make|let|stop|allow|recreate|raise)\b.*)$"
 )
 """Most causes end with their fix."""
 
@@ -30,14 +30,14 @@ def daemon_findings(http: HttpSettings, urls: tuple[str, ...] = ()) -> Iterator[
     """
     for url in urls:
         given = url if "://" in url else f"{scheme(http)}://{url}"
-        yield from _asked(given.rstrip("/"), http, required=True)
+        yield from guarded(f"daemon {url}", _asked(given.rstrip("/"), http, required=True))
     if urls:
         return
     address = own_address(http)
     if address is None:
         yield warning("daemon", "http.bind takes any free port, so its address is unknown", "name it: --url host:port")
         return
-    yield from _asked(f"{scheme(http)}://{address}", http, required=False)
+    yield from guarded(f"daemon {address}", _asked(f"{scheme(http)}://{address}", http, required=False))
 
 
 def _asked(url: str, http: HttpSettings, *, required: bool) -> Iterator[Finding]:
@@ -72,9 +72,14 @@ def _causes(subject: str, health: HttpAnswer, ready: HttpAnswer, said: Status) -
     for cause in said.causes or (ready.text.splitlines() if ready.status != HTTPStatus.OK else []):
         if cause.strip() == health.text.strip():
             continue
-        found = _FIX.search(cause)
-        detail = cause[: found.start()] if found else cause
-        yield bad(subject, f"is not ready: {detail}", found["fix"] if found else _RECOVERS)
+        detail, fix = _split(cause)
+        yield bad(subject, f"is not ready: {detail}", fix)
+
+
+def _split(cause: str) -> tuple[str, str]:
+    """Return a cause and its fix."""
+    found = _FIX.search(cause)
+    return (cause[: found.start()], found["fix"]) if found else (cause, _RECOVERS)
 
 
 def _ownership(partitions: Mapping[str, PartitionStatus]) -> str:
@@ -83,6 +88,8 @@ def _ownership(partitions: Mapping[str, PartitionStatus]) -> str:
 
 
 def _remarks(subject: str, said: Status) -> Iterator[Finding]:
+    for remark in said.remarks:
+        yield warning(subject, *_split(remark))
     sink = said.sink or SinkStatus()
     if sink.breaker not in {"", "closed"}:
         row = "some" if sink.failures_in_a_row is None else sink.failures_in_a_row
@@ -92,6 +99,8 @@ def _remarks(subject: str, said: Status) -> Iterator[Finding]:
         fix = "give its user more memory, let the way to it carry larger requests, or set batch.max_rows to that"
         cause = f": {sink.most_rows_cause}" if sink.most_rows_cause else ""
         yield warning(subject, f"inserts of more than {sink.most_rows:,} rows do not pass{cause}", fix)
+    if sink.pending_migrations:
+        yield warning(subject, f"its migrations {', '.join(sink.pending_migrations)} are pending", "runstep migrate")
     if said.state == "running" and not said.partitions:
         yield warning(subject, "has no partitions", "nothing, if the group has more members than partitions")
     for kind, cause in sorted(said.last_error.items()):

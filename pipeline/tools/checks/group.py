@@ -16,9 +16,11 @@ from kafka.structs import TopicPartition
 from pipeline.config import KafkaSettings, Settings
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.client import client_options, connect
-from pipeline.tools.checks.finding import Finding, bad, fine, warning
-from pipeline.tools.checks.kafka_access import cause_of, described_group
+from pipeline.tools.checks.finding import Finding, bad, fine, guarded, warning
+from pipeline.tools.checks.kafka_access import cause_of, described_group, other_kind
+from pipeline.tools.checks.quotas import quota_findings
 from pipeline.tools.checks.topic_settings import topic_findings
+from pipeline.tools.checks.transactions import transaction_findings
 
 _MAX_LISTED: Final = 12
 _STABLE: Final = "Stable"
@@ -46,12 +48,14 @@ def group_findings(settings: Settings) -> Iterator[Finding]:
         return
     with closing(admin):
         yield from _allowed("group", _group(admin, kafka), f"grant READ and DESCRIBE on group {kafka.group_id}")
+        yield from _allowed("transactions", transaction_findings(admin, kafka), "grant DESCRIBE and READ on the topics")
+        yield from quota_findings(admin, kafka)
         yield from _allowed("topic settings", topic_findings(admin, settings), "grant DESCRIBE_CONFIGS on the topics")
 
 
 def _allowed(subject: str, findings: Iterator[Finding], fix: str) -> Iterator[Finding]:
     try:
-        yield from findings
+        yield from guarded(subject, findings, (KafkaError,))
     except KafkaError as error:
         yield warning(subject, f"unknown: {cause_of(error)}", fix)
 
@@ -66,12 +70,14 @@ def _group(admin: Any, kafka: KafkaSettings) -> Iterator[Finding]:
     partitions = [TopicPartition(topic, number) for topic, parts in numbers.items() for number in parts]
     committed = admin.list_group_offsets([kafka.group_id])[kafka.group_id]
     places = _places(admin, partitions, committed)
-    members = described["members"]
-    yield from _strangers(kafka, members, committed)
-    yield from _owners(kafka, described["group_state"], members, places)
+    members, subject = described["members"], f"group {kafka.group_id}"
+    yield from guarded(subject, _strangers(kafka, members, committed))
+    # Of a group of another kind `kafka_findings` has already reported that its members are not shown.
+    if members or not other_kind(admin, kafka):
+        yield from guarded(subject, _owners(kafka, described["group_state"], members, places))
     for place in places:
-        yield from _lost(place, kafka)
-    yield from _lags(places)
+        yield from guarded(f"partition {place.partition.topic}/{place.partition.partition}", _lost(place, kafka))
+    yield from guarded("lag", _lags(places))
 
 
 def _places(admin: Any, partitions: Sequence[TopicPartition], committed: Mapping[TopicPartition, Any]) -> list[_Place]:

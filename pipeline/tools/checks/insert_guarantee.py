@@ -16,10 +16,11 @@ from pipeline.clickhouse.error_classes import sink_error
 from pipeline.clickhouse.insert_proof import INGEST
 from pipeline.clickhouse.insert_settings import insert_settings
 from pipeline.clickhouse.migrations import each_host
+from pipeline.clickhouse.server_version import ORDERED_VIEWS, is_older
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import SinkError
 from pipeline.tools.checks.clickhouse_server import granted, rows, server_findings
-from pipeline.tools.checks.finding import Finding, bad, fine, warning
+from pipeline.tools.checks.finding import Finding, bad, fine, guarded, warning
 
 _VIEWS: Final = ("run_steps_mv", "run_step_ledger_mv")
 """In the order in which they have to commit."""
@@ -55,7 +56,7 @@ def _host(settings: ClickHouseSettings) -> Iterator[Finding]:
         return
     with closing(client):
         try:
-            yield from _settings(client, settings)
+            yield from guarded("insert settings", _settings(client, settings), (Error,))
             yield from granted("deduplication", "tables", _windows(client, settings.database))
             yield from granted("order of the views", "tables", _order(client, settings.database))
             yield from granted("views", "tables", _copies(client, settings.database))
@@ -110,6 +111,10 @@ def _order(client: Any, database: str) -> Iterator[Finding]:
     The server shows it nowhere: it is the order in which the views were created, and after a restart the reverse of
     their names (measured), which is right with the shipped names.
     """
+    if is_older(client.server_version, ORDERED_VIEWS):
+        detail = f"before {ORDERED_VIEWS} the server has none; a repeated insert repairs what a fault leaves"
+        yield fine("order of the views", detail)
+        return
     made = {
         name: (when, started) for name, when, started, _ in rows(client, _MADE, database=database, names=list(_VIEWS))
     }

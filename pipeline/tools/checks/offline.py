@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.config import Settings
 from pipeline.config.relations import CODECS
-from pipeline.tools.checks.finding import Finding, bad, fine
+from pipeline.tools.checks.finding import Finding, bad, fine, guarded
 
 
 def offline_findings(settings: Settings, origins: Mapping[str, str]) -> Iterator[Finding]:
@@ -14,16 +14,17 @@ def offline_findings(settings: Settings, origins: Mapping[str, str]) -> Iterator
     sources = sorted({origin.partition(":")[0] for origin in origins.values()})
     yield fine("settings", f"valid; {len(origins)} given by {', '.join(sources)}" if origins else "valid; all default")
     for name in CODECS:
-        yield _codec(name)
+        yield from guarded(f"package {name}", _codec(name), required=True)
     yield fine("dead-letter topic", f"{settings.dead_letter_topic} (by the settings)")
 
 
-def _codec(name: str) -> Finding:
+def _codec(name: str) -> Iterator[Finding]:
     package = name.partition(".")[0]
     subject = f"package {package}"
     try:
         importlib.import_module(name)
     except ImportError as error:
-        return bad(subject, f"cannot be imported: {error}", "install runstep with its dependencies")
+        yield bad(subject, f"cannot be imported: {error}", "install runstep with its dependencies")
+        return
     distribution = "python-snappy" if package == "snappy" else package
-    return fine(subject, importlib.metadata.version(distribution))
+    yield fine(subject, importlib.metadata.version(distribution))

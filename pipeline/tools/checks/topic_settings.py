@@ -6,7 +6,7 @@ from typing import Any, Final
 from kafka.admin import ConfigResource
 
 from pipeline.config import Settings
-from pipeline.tools.checks.finding import Finding, fine, warning
+from pipeline.tools.checks.finding import Finding, fine, guarded, warning
 
 _MAX_HEADERS_BYTES: Final = 16_384
 """Bytes that a dead letter's headers may take beside the record's own."""
@@ -26,10 +26,9 @@ def topic_findings(admin: Any, settings: Settings) -> Iterator[Finding]:
     configs = {name: _values(found) for name, found in described_configs.get("topic", {}).items() if found}
     for name in settings.kafka.topics:
         if name in configs:
-            yield from _source(name, configs[name], present[name])
+            yield from guarded(f"topic {name}", _source(name, configs[name], present[name]))
     if dead_letters in configs:
-        sources = {name: int(configs[name][_MAX_RECORD]) for name in settings.kafka.topics if name in configs}
-        yield from _dead_letters(settings, dead_letters, int(configs[dead_letters][_MAX_RECORD]), sources)
+        yield from guarded(f"topic {dead_letters}", _dead_letters(settings, dead_letters, configs))
 
 
 def _values(found: Mapping[str, Any]) -> dict[str, str]:
@@ -50,9 +49,10 @@ def _source(name: str, config: Mapping[str, str], partitions: Sequence[Mapping[s
     yield fine(subject, f"replication {replicas}, min.insync.replicas {config['min.insync.replicas']}")
 
 
-def _dead_letters(settings: Settings, name: str, limit: int, sources: Mapping[str, int]) -> Iterator[Finding]:
+def _dead_letters(settings: Settings, name: str, configs: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
     subject = f"topic {name}"
-    own = settings.dead_letter.max_request_size
+    own, limit = settings.dead_letter.max_request_size, int(configs[name][_MAX_RECORD])
+    sources = {topic: int(configs[topic][_MAX_RECORD]) for topic in settings.kafka.topics if topic in configs}
     if not sources:
         return
     source, largest = max(sources.items(), key=lambda item: item[1])

@@ -10,12 +10,13 @@ from enum import StrEnum
 from sys import intern
 from typing import Any, Final, NamedTuple, Self
 
-from pipeline.kafka.dead_letters import ATTEMPT, Headers
+from pipeline.kafka.dead_letters import ATTEMPT, Headers, Place, replay_headers, replay_origin
 
 HEADER_PREFIX: Final = "runstep-"
 REPLAYED_OF: Final = "runstep-replayed-of"
 OUTCOME: Final = "runstep-replay-outcome"
 _IDENTITY_PARTS: Final = 5
+_MAX_ATTEMPT: Final = 1_000_000_000
 
 
 class Identity(NamedTuple):
@@ -68,6 +69,7 @@ class DeadLetter:
         stage: at which stage.
         size: bytes of the original value.
         sha256: of the original value, where the dead letter is cut, else "".
+        replayed_from: where the record says that it was before a replay; None where it was not replayed.
     """
 
     identity: Identity
@@ -78,6 +80,7 @@ class DeadLetter:
     stage: str
     size: int
     sha256: str = ""
+    replayed_from: Place | None = None
 
 
 def dead_letter_of(record: Any) -> DeadLetter | None:
@@ -91,11 +94,21 @@ def dead_letter_of(record: Any) -> DeadLetter | None:
         size = int(texts.get("runstep-truncated", len(record.value or b"")))
     except (KeyError, ValueError):
         return None
-    if min(partition, offset, size) < 0:
+    if min(partition, offset, size, identity.attempt) < 0 or identity.attempt > _MAX_ATTEMPT:
         return None
     reason, stage = intern(texts["runstep-reason"]), intern(texts.get("runstep-stage", ""))
-    sha256 = texts.get("runstep-sha256", "")
-    return DeadLetter(identity, record.partition, record.offset, record.timestamp, reason, stage, size, sha256)
+    origin = replay_origin(record.headers)
+    return DeadLetter(
+        identity=identity,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp=record.timestamp,
+        reason=reason,
+        stage=stage,
+        size=size,
+        sha256=texts.get("runstep-sha256", ""),
+        replayed_from=origin and origin._replace(topic=intern(origin.topic)),
+    )
 
 
 def marker_of(headers: Sequence[tuple[str, bytes]]) -> tuple[Identity, ReplayOutcome] | None:
@@ -112,16 +125,11 @@ def marker_headers(identity: Identity, outcome: ReplayOutcome) -> Headers:
     return [(REPLAYED_OF, str(identity).encode()), (OUTCOME, outcome.encode())]
 
 
-def replayed(headers: Sequence[tuple[str, bytes | None]], identity: Identity) -> Headers:
-    """Return the headers of a replayed record: its own ones, its origin, and the attempt so far."""
-    texts = {
-        "runstep-replay-topic": identity.topic,
-        "runstep-replay-partition": str(identity.partition),
-        "runstep-replay-offset": str(identity.offset),
-        ATTEMPT: str(identity.attempt),
-    }
+def replayed(headers: Sequence[tuple[str, bytes | None]], identity: Identity, attempt: int) -> Headers:
+    """Return the headers of a replayed record: its own ones, its origin, and how often it was rejected so far."""
     own = [(name, value or b"") for name, value in headers if not name.startswith(HEADER_PREFIX)]
-    return own + [(name, text.encode()) for name, text in texts.items()]
+    origin = replay_headers(Place(identity.topic, identity.partition, identity.offset))
+    return [*own, *origin, (ATTEMPT, str(attempt).encode())]
 
 
 def requeued(headers: Sequence[tuple[str, bytes]], identity: Identity) -> Headers:

@@ -1,14 +1,19 @@
-"""Reads a dead-letter topic: its dead letters, each once, and what became of them. Writes nothing."""
+"""Reads a dead-letter topic: its dead letters, each once, and what became of them. Writes nothing.
+
+The topic is as trusted as its writers: who may write there can add a dead letter, or a marker that closes one.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from pipeline.kafka.dead_letters import Place
 from pipeline.kafka.log_reader import LogReader
 from pipeline.tools.dlq.dead_letter_records import DeadLetter, Identity, ReplayOutcome, dead_letter_of, marker_of
 
 _OFFSETS_PER_PROGRESS: Final = 1_000
+_MAX_REPLAYS_FOLLOWED: Final = 100
 
 
 class Origins(NamedTuple):
@@ -74,6 +79,7 @@ class DeadLetterTopic:
     outcomes: dict[Identity, ReplayOutcome] = field(default_factory=dict)
     foreign: int = 0
     _read_to: dict[int, int] = field(default_factory=dict)
+    _replayed: defaultdict[Place, set[Identity]] = field(default_factory=lambda: defaultdict(set))
     _copies: defaultdict[Identity, set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def read_new(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> None:
@@ -114,6 +120,25 @@ class DeadLetterTopic:
         )
         return sorted(found, key=lambda dead_letter: (dead_letter.timestamp, dead_letter.partition, dead_letter.offset))
 
+    def close(self, identity: Identity, outcome: ReplayOutcome) -> None:
+        """Note what became of a dead letter."""
+        self.outcomes[identity] = outcome
+        if outcome is ReplayOutcome.REPLAYED:
+            self._replayed[Place(identity.topic, identity.partition, identity.offset)].add(identity)
+
+    def attempt(self, identity: Identity) -> int:
+        """Return how often a record was rejected: what its dead letter says, but no more than the markers prove.
+
+        Each replay or requeueing whose marker is in the topic proves one rejection before.
+        """
+        known = [identity]
+        while len(known) < min(identity.attempt, _MAX_REPLAYS_FOLLOWED):
+            earlier = self._earlier(known[-1], known)
+            if earlier is None:
+                break
+            known.append(earlier)
+        return len(known)
+
     def partitions_of(self, dead_letter: DeadLetter) -> Iterator[int]:
         """Yield the partitions of the topic that hold the dead letter or a copy of it."""
         yield dead_letter.partition
@@ -130,4 +155,15 @@ class DeadLetterTopic:
         if mark is None:
             self.foreign += 1
         else:
-            self.outcomes[mark[0]] = mark[1]
+            self.close(*mark)
+
+    def _earlier(self, identity: Identity, known: Collection[Identity]) -> Identity | None:
+        requeued = identity._replace(attempt=identity.attempt - 1)
+        if self.outcomes.get(requeued) is ReplayOutcome.REQUEUED:
+            return requeued
+        dead_letter = self.dead_letters.get(identity)
+        if dead_letter is None or dead_letter.replayed_from is None:
+            return None
+        # A recreated topic has had other records at the same place.
+        replayed = [each for each in self._replayed.get(dead_letter.replayed_from, ()) if each not in known]
+        return min(replayed, key=lambda each: abs(requeued.attempt - each.attempt), default=None)

@@ -4,7 +4,7 @@ A slice is one transaction. It holds the replayed records and, in the dead-lette
 So a dead letter without a marker was not replayed, even if a replay crashed.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,11 +50,17 @@ class ReplayPolicy:
         max_attempts: a dead letter that was rejected so often is not replayed.
         on_error: what to do with a dead letter that cannot be replayed.
         to_topic: the topic to write to, instead of the origin.
+        origins: the only origins that are written to; None for any. A dead letter is believed no more than its writer.
     """
 
     max_attempts: int = 3
     on_error: OnError = OnError.STOP
     to_topic: str | None = None
+    origins: frozenset[str] | None = None
+
+    def admits(self, origin: str) -> bool:
+        """Whether dead letters of this topic are replayed."""
+        return self.to_topic is not None or self.origins is None or origin in self.origins
 
 
 class Decision(NamedTuple):
@@ -64,13 +70,18 @@ class Decision(NamedTuple):
         dead_letter: which.
         outcome: what becomes of it; None where it stays open.
         cause: why it cannot be replayed; "" where it can.
-        records: the records to write.
+        records: the records to write; the first of a replay is the one that comes back.
     """
 
     dead_letter: DeadLetter
     outcome: ReplayOutcome | None
     cause: str
     records: Sequence[Outgoing]
+
+    @property
+    def returned(self) -> Outgoing | None:
+        """The record that comes back, if one does."""
+        return self.records[0] if self.outcome is ReplayOutcome.REPLAYED else None
 
 
 @dataclass(slots=True)
@@ -81,6 +92,7 @@ class ReplayResult:
         done: number of dead letters by outcome.
         exhausted: number of dead letters that were rejected too often.
         closed: number of dead letters that had been replayed, requeued or dropped before.
+        elsewhere: number of dead letters by origin, of those that are not to be written to.
         failures: dead letters that could not be replayed, with the cause.
         stopped: whether the last failure ended the replay.
     """
@@ -88,13 +100,14 @@ class ReplayResult:
     done: dict[ReplayOutcome, int] = field(default_factory=lambda: dict.fromkeys(ReplayOutcome, 0))
     exhausted: int = 0
     closed: int = 0
+    elsewhere: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[DeadLetter, str]] = field(default_factory=list)
     stopped: bool = False
 
     @property
     def failed(self) -> bool:
         """Whether a dead letter that could not be replayed is still in the topic; dropped ones do not count."""
-        return len(self.failures) > self.done[ReplayOutcome.DROPPED]
+        return bool(self.elsewhere) or len(self.failures) > self.done[ReplayOutcome.DROPPED]
 
 
 class Replay:
@@ -118,8 +131,15 @@ class Replay:
         """Return the dead letters to replay, the oldest first; count those that are left out."""
         chosen = self._topic.chosen(selection, closed=True)
         left = [dead_letter for dead_letter in chosen if dead_letter.identity not in self._topic.outcomes]
-        fit = [dead_letter for dead_letter in left if dead_letter.identity.attempt < self._policy.max_attempts]
-        self.result.closed, self.result.exhausted = len(chosen) - len(left), len(left) - len(fit)
+        meant = [dead_letter for dead_letter in left if self._policy.admits(dead_letter.identity.topic)]
+        fit = [
+            dead_letter
+            for dead_letter in meant
+            if self._topic.attempt(dead_letter.identity) < self._policy.max_attempts
+        ]
+        self.result.closed, self.result.exhausted = len(chosen) - len(left), len(meant) - len(fit)
+        origins = [dead_letter.identity.topic for dead_letter in left]
+        self.result.elsewhere = Counter(origin for origin in origins if not self._policy.admits(origin))
         return fit[:limit]
 
     def preview(self, dead_letters: Sequence[DeadLetter]) -> Iterator[Decision]:
@@ -200,7 +220,8 @@ class Replay:
             own = found.original
             topic = self._policy.to_topic or identity.topic
             partition = None if self._policy.to_topic else identity.partition
-            back = Outgoing(topic, partition, own.key, own.value, replayed(own.headers, identity))
+            headers = replayed(own.headers, identity, self._topic.attempt(identity))
+            back = Outgoing(topic, partition, own.key, own.value, headers)
             return Decision(
                 dead_letter, ReplayOutcome.REPLAYED, "", [back, *self._markers(dead_letter, ReplayOutcome.REPLAYED)]
             )
@@ -246,7 +267,7 @@ class Replay:
         result = self.result
         if decision.outcome is not None:
             result.done[decision.outcome] += 1
-            self._topic.outcomes[decision.dead_letter.identity] = decision.outcome
+            self._topic.close(decision.dead_letter.identity, decision.outcome)
         if decision.cause:
             result.failures.append((decision.dead_letter, decision.cause))
         result.stopped = self._ends(decision)

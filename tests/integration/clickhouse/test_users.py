@@ -47,7 +47,7 @@ FORBIDDEN = {
     "writer": [
         "SELECT count() FROM runsteps.run_steps",
         "SELECT count() FROM runsteps.run_steps_current",
-        "SELECT count() FROM runsteps.schema_migrations",
+        "INSERT INTO runsteps.schema_migrations (version) VALUES (1)",
         "INSERT INTO runsteps.run_steps (step_id) VALUES ('x')",
         "INSERT INTO runsteps.run_step_ledger (step_id) VALUES ('x')",
         "ALTER TABLE runsteps.run_steps DELETE WHERE 1",

@@ -91,12 +91,18 @@ class TestBadClients:
             go_on.wait(10)
 
         health.alive = alive
-        with serving(registry, health, replace(SMALL, max_ending=2)) as endpoints, ExitStack() as clients:
+        with (
+            capture_logs() as logged,
+            serving(registry, health, replace(SMALL, max_ending=2)) as endpoints,
+            ExitStack() as clients,
+        ):
             for _ in range(15):
                 client = clients.enter_context(socket.create_connection(endpoints.address))
                 client.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
             assert until_closed(client) == b""
             assert len(at_work) <= 6
+            # A flood of connections is no flood of log lines.
+            assert [line["event"] for line in logged if line["log_level"] == "warning"] == ["http_overloaded"]
             go_on.set()
             assert endpoints._server is not None
             assert endpoints._server.wait_until_idle(5)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from pipeline.config import HttpSettings
 from pipeline.endpoints import Endpoints
 from pipeline.errors import ConfigError
-from tests.support.endpoints_rig import fetch
+from tests.support.endpoints_rig import fetch, serving
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -29,6 +29,39 @@ def quiet():
 def ask(serve):
     address = serve()
     return lambda target, method="GET", **headers: fetch(address, target, method, **headers)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST:9464",
+        "127.0.0.1",
+        "127.0.0.1:9464",
+        "[::1]:9464",
+        "10.0.0.1",
+        "runstep.localhost:80",
+    ],
+)
+def test_a_request_to_this_machine_is_answered(ask, host):
+    assert ask("/status", Host=host)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["rebound.example", "rebound.example:9464", "127.0.0.1.example", "localhost.example", "[", "", "a b", "1.2.3"],
+)
+def test_a_page_in_a_browser_cannot_read_the_loopback_interface_by_a_name_of_its_own(ask, host):
+    for page in ("/status", "/metrics", "/healthz"):
+        status, _, body = ask(page, Host=host)
+        assert status == 421
+        assert b"localhost" in body
+        assert b"running" not in body
+
+
+def test_a_name_is_answered_where_others_may_ask(serve):
+    _, port = serve(bind="0.0.0.0:0")
+    assert fetch(("127.0.0.1", port), "/status", Host="pod-1.runstep.svc")[0] == 200
 
 
 class TestPages:
@@ -150,6 +183,15 @@ class TestAddress:
         _, port = serve(bind=bind)
         assert port > 0
         assert fetch((client, port), "/healthz")[0] == 200
+
+    def test_an_ipv6_address_is_written_in_brackets(self, registry, health):
+        if not has_ipv6():
+            pytest.skip("this host has no IPv6")
+        with serving(registry, health, bind="[::1]:0") as endpoints:
+            host, port = endpoints.address
+            assert (host, endpoints.place) == ("::1", f"[::1]:{port}")
+        with serving(registry, health) as endpoints:
+            assert endpoints.place == f"127.0.0.1:{endpoints.address[1]}"
 
     def test_a_port_that_is_taken_is_a_setting_that_is_wrong(self, serve):
         host, port = serve()

@@ -2,17 +2,21 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
 
 from pipeline.cli import execute
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.support.audit_rig import STAMP, Pipeline
 from tests.support.check_rig import complete_pipeline
 from tests.support.fakes.rows import step_row
+from tests.support.transactions import open_transaction
 
 OK, BAD_NEWS, AWAY, WRONG = 0, 1, 69, 78
 WRONG_STEPS = ("seen_twice", "without_row", "behind", "without_account")
@@ -258,14 +262,90 @@ def test_a_hole_that_the_retention_has_made_is_not_missed(sound: Pipeline, monke
 
 
 def test_what_was_not_looked_at_is_not_called_accounted_for(
+    sound: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound.sql("DELETE FROM {db}.run_step_ledger WHERE kafka_partition = 0 AND kafka_offset IN (2, 8)")
+    code, answer = sound.audit("--max-gaps", "1")
+    assert (code, answer["ok"]) == (BAD_NEWS, False)
+    assert part(answer, 0)["missing"] == {"lost": 1, "unverified": 1}
+    assert answer["problems"][1].startswith(
+        f"{sound.topic}/0: 1 offsets are not in the ledger, and whether Kafka holds a "
+    )
+    assert "they lie in more than 1 ranges" in answer["problems"][1]
+    assert answer["problems"][1].endswith("run `runstep audit --max-gaps 2`")
+    assert execute(["audit", "--max-gaps", "1"]) == BAD_NEWS
+    assert "accounted for" not in capsys.readouterr().out
+    code, answer = sound.audit("--max-gaps", "2")
+    assert part(answer, 0)["missing"] == {"lost": 2}
+
+
+def test_many_gaps_that_transactions_explain_can_all_be_looked_up(pipeline: Pipeline) -> None:
+    for _ in range(3):
+        pipeline.transact(0, 1, abort=False)
+    pipeline.store(0, [0, 2, 4])
+    pipeline.commit({0: 6})
+    code, answer = pipeline.audit("--max-gaps", "2")
+    assert (code, part(answer, 0)["missing"]) == (BAD_NEWS, {"transaction": 2, "unverified": 1})
+    code, answer = pipeline.audit("--max-gaps", "3")
+    assert (code, part(answer, 0)["missing"]) == (OK, {"transaction": 3})
+
+
+def test_dead_letters_that_could_not_be_compared_are_not_called_found(
     sound: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(import_module("pipeline.tools.audit.comparison"), "MAX_GAP_LOOKUPS", 0)
-    sound.sql("DELETE FROM {db}.run_step_ledger WHERE kafka_partition = 0 AND kafka_offset IN (8, 9)")
+    monkeypatch.setattr(import_module("pipeline.tools.audit.kafka_side"), "MAX_DEAD_LETTERS", 0)
     code, answer = sound.audit()
-    assert (code, part(answer, 0)["missing"]) == (OK, {"unverified": 2})
+    assert code == BAD_NEWS
+    (problem,) = answer["problems"]
+    assert "holds 1 records, too many to read; `runstep audit --no-dead-letters` leaves them out" in problem
+    assert execute(["audit"]) == BAD_NEWS
+    assert capsys.readouterr().out.count("were not compared") == 1
+    assert sound.audit("--no-dead-letters")[0] == OK
+
+
+def test_a_recreated_topic_without_new_records_is_no_alarm(sound: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    sound.recreate()
+    code, answer = sound.audit()
+    assert (code, answer["problems"]) == (OK, [])
+    assert [part(answer, number)["foreign"] for number in range(3)] == [10, 3, 0]
+    assert [part(answer, number)["in_flight"] for number in range(3)] == [0, 0, 0]
     assert execute(["audit"]) == OK
-    assert "11 offsets are accounted for, 2 were not looked up in Kafka" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "13 offsets of the ledger are behind the end of the log: of an earlier topic, or of another cluster" in shown
+    sound.produce(0, 2)
+    sound.store(0, range(2), stamp=STAMP + 60_000, step_id="new")
+    sound.commit({0: 2})
+    code, answer = sound.audit()
+    assert (code, answer["problems"]) == (OK, [])
+    assert (part(answer, 0)["recreated"], part(answer, 0)["foreign"], part(answer, 1)["foreign"]) == (2, 8, 3)
+
+
+def test_another_cluster_with_a_topic_of_that_name_is_no_alarm(
+    sound: Pipeline, monkeypatch: pytest.MonkeyPatch, kafka_factory: Callable[..., Any]
+) -> None:
+    other = kafka_factory()
+    with closing(KafkaAdminClient(bootstrap_servers=other.bootstrap)) as admin:
+        admin.create_topics([NewTopic(sound.topic, 3, 1)], wait_for_metadata=True)
+    monkeypatch.setenv("RUNSTEP_KAFKA__BOOTSTRAP_SERVERS", other.bootstrap)
+    code, answer = sound.audit("--no-dead-letters")
+    assert (code, answer["problems"]) == (OK, [])
+    assert [part(answer, number)["foreign"] for number in range(3)] == [10, 3, 0]
+
+
+def test_rows_written_while_the_audit_runs_are_not_called_foreign(
+    sound: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = import_module("pipeline.tools.audit.kafka_side").KafkaSide.logs
+
+    def and_meanwhile(side: Any) -> Any:
+        found = logs(side)
+        sound.produce(1, 1)
+        sound.store(1, [3])
+        return found
+
+    monkeypatch.setattr("pipeline.tools.audit.kafka_side.KafkaSide.logs", and_meanwhile)
+    code, answer = sound.audit()
+    assert (code, part(answer, 1)["foreign"], part(answer, 1)["in_flight"]) == (OK, 0, 1)
 
 
 def test_a_committed_offset_behind_the_end_of_the_log_is_bad_news(sound: Pipeline) -> None:
@@ -296,3 +376,17 @@ def test_what_hinders_it_is_one_line(sound: Pipeline, monkeypatch: pytest.Monkey
     monkeypatch.setenv("RUNSTEP_KAFKA__TOPICS", "no-such-topic")
     code, answer = sound.audit()
     assert (code, "no-such-topic" in answer["error"]) == (WRONG, True)
+
+
+def test_records_behind_an_open_transaction_are_not_all_that_there_is(
+    sound: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_transaction(sound.bootstrap, sound.topic, b"{}"):
+        sound.produce(0, 3)
+        code, answer = sound.audit()
+        assert (code, part(answer, 0)["unstable"], part(answer, 0)["lag"]) == (OK, 4, 0)
+        assert (part(answer, 1)["unstable"], part(answer, 2)["unstable"]) == (0, 0)
+        assert execute(["audit"]) == OK
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "13 offsets are accounted for, 4 more wait behind a transaction that a producer has left open" in printed
+        assert "all 13 offsets" not in printed

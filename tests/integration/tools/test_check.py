@@ -153,7 +153,15 @@ class TestGrants:
         users = """<clickhouse><users><looker><password>pw</password><networks><ip>::/0</ip></networks>
             <profile>default</profile><quota>default</quota>
             <grants><query>GRANT SELECT, SHOW COLUMNS, SHOW TABLES ON runsteps.*</query></grants>
-            </looker></users></clickhouse>"""
+            </looker>
+            <reader><password>pw</password><networks><ip>::/0</ip></networks>
+            <profile>default</profile><quota>default</quota>
+            <grants><query>GRANT SELECT ON runsteps.run_steps_current</query>
+            <query>GRANT SELECT(kafka_offset) ON runsteps.run_step_ledger</query></grants></reader>
+            <nobody><password>pw</password><networks><ip>::/0</ip></networks>
+            <profile>default</profile><quota>default</quota>
+            <grants><query>GRANT SELECT ON elsewhere.*</query></grants></nobody>
+            </users></clickhouse>"""
         return clickhouse_factory(users=users)
 
     def test_a_missing_grant_is_named(
@@ -171,6 +179,31 @@ class TestGrants:
         assert code == 1
         assert findings["grant SELECT"]["ok"]
         assert findings["grant INSERT"]["fix"] == "GRANT INSERT ON runsteps.run_step_ingest TO this user"
+
+    def test_what_a_reader_may_not_see_is_not_called_missing(
+        self,
+        environ: dict[str, str],
+        server: ClickHouseServer,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert environ
+        migrated(server.url, "runsteps")
+        monkeypatch.setenv("RUNSTEP_CLICKHOUSE__DATABASE", "runsteps")
+        monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", f"http://reader:pw@127.0.0.1:{server.http_port}")
+        _, findings = checked(capsys)
+        assert findings["database runsteps"]["ok"]
+        tables = findings["tables"]
+        assert tables["level"] == "warning"
+        assert tables["detail"].startswith("unknown for run_step_ingest, run_step_ledger, ")
+        assert "run_steps_current" not in tables["detail"]
+        assert tables["fix"] == "GRANT SHOW TABLES, SHOW COLUMNS ON runsteps.* TO this user"
+        monkeypatch.setenv("RUNSTEP_CLICKHOUSE__URL", f"http://nobody:pw@127.0.0.1:{server.http_port}")
+        _, findings = checked(capsys)
+        assert findings["database runsteps"]["level"] == "warning"
+        assert findings["database runsteps"]["fix"] == "GRANT SHOW TABLES ON runsteps.* TO this user"
+        assert not findings["grant INSERT"]["ok"]
+        assert "missing:" not in json.dumps(findings)
 
 
 @pytest.fixture(scope="module")

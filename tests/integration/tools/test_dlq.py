@@ -82,6 +82,7 @@ def test_the_json_says_everything_of_a_dead_letter(mixed: Box) -> None:
         "origin": {"topic": mixed.origin, "partition": 0, "offset": 1, "timestamp": STAMP + 1, "attempt": 1},
         "bytes": 1,
         "truncated": False,
+        "attempt": 1,
         "state": "open",
     }
     code, out, _ = mixed.run("show", f"{place['partition']}:{place['offset']}")

@@ -1,5 +1,6 @@
 """`runstep dlq replay` on real Kafka: what comes back, what cannot, and what is done about that."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline.records import InvalidRecord, Reason, Stage
 from pipeline.tools.demo.embedded_broker import embedded_broker
 from tests.servers.addresses import KafkaAddress
 from tests.support.dlq_rig import STAMP, Box, dead_letter_box, where
+from tests.support.events import step
 
 OK, BAD_NEWS, WRONG = 0, 1, 78
 GONE = "there-is-no-such-topic"
@@ -38,7 +40,7 @@ def noise(size: int, seed: int = 1) -> bytes:
     ("key", "value"), [(b"thread_1", b"\xff\x00{"), (None, b"{"), (b"", b""), (b"\xfe", b"x" * 200_000), (b"k", None)]
 )
 def test_what_comes_back_is_the_record_as_it_was(box: Box, key: bytes | None, value: bytes | None) -> None:
-    headers = (("trace", b"\x00\xff"), ("trace", b"again"), ("runstep-attempt", b"1"))
+    headers = (("trace", b"\x00\xff"), ("trace", b"again"), ("runstep-attempt", b"7"))
     box.send(box.invalid(17, value, key=key, partition=2, headers=headers))
     assert box.run("replay", "--yes") == (OK, "replayed 1 dead letter\n", "")
     (back,) = box.records(box.origin)
@@ -49,23 +51,31 @@ def test_what_comes_back_is_the_record_as_it_was(box: Box, key: bytes | None, va
         ("runstep-replay-topic", box.origin.encode()),
         ("runstep-replay-partition", b"2"),
         ("runstep-replay-offset", b"17"),
-        ("runstep-attempt", b"2"),
+        ("runstep-attempt", b"1"),
     ]
     assert back.timestamp > STAMP - 10**12
     assert back.timestamp != STAMP + 17
 
 
 def test_a_dry_run_says_what_would_be_and_writes_nothing(box: Box) -> None:
-    box.refuse([b"one", b"two", b"three"])
+    box.refuse([b"one", json.dumps(step()).encode(), b"three"])
     box.send(box.invalid(9, b"lost", topic=GONE))
     before = box.written(box.topic)
-    code, out, err = box.run("replay", "--dry-run")
+    code, out, err = box.run("replay", "--dry-run", "--any-topic")
     assert (code, out.splitlines()[-1]) == (BAD_NEWS, "would replay 3 dead letters")
     assert out.count(" replayed ") == 3
+    assert out.count(f" {box.origin} │ replayed ") == 3
+    assert out.count(" rejected again: invalid_json: ") == 2
+    assert out.splitlines()[-3:-1] == [f"to topics: {box.origin} 3", "the daemon would reject again: invalid_json 2"]
     assert f"stays open: topic {GONE} does not exist" in out
     assert "the replay stopped there" in err
-    answer = box.answer("replay", "--dry-run", "--on-error", "drop")
+    answer = box.answer("replay", "--dry-run", "--any-topic", "--on-error", "drop")
     assert (answer["dry_run"], answer["replayed"], answer["dropped"]) == (True, 3, 1)
+    assert answer["topics"] == {box.origin: 3}
+    assert [(again["origin"]["offset"], again["reason"]) for again in answer["rejected_again"]] == [
+        (0, "invalid_json"),
+        (2, "invalid_json"),
+    ]
     assert (box.written(box.topic), box.written(box.origin)) == (before, 0)
     assert box.answer("list")["found"] == 4
 
@@ -205,7 +215,7 @@ def lost(box: Box) -> Box:
 
 def test_it_stops_at_the_first_that_cannot_come_back(lost: Box) -> None:
     for replayed in (1, 0):
-        answer = lost.answer("replay", "--yes", code=BAD_NEWS)
+        answer = lost.answer("replay", "--yes", "--any-topic", code=BAD_NEWS)
         assert (answer["replayed"], answer["stopped"], len(answer["failures"])) == (replayed, True, 1)
     assert values(lost.returned()) == [b"0"]
     assert lost.answer("list")["found"] == 2
@@ -213,7 +223,7 @@ def test_it_stops_at_the_first_that_cannot_come_back(lost: Box) -> None:
 
 
 def test_it_puts_it_at_the_end_and_goes_on(lost: Box) -> None:
-    answer = lost.answer("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
+    answer = lost.answer("replay", "--yes", "--any-topic", "--on-error", "requeue", code=BAD_NEWS)
     assert (answer["replayed"], answer["requeued"], answer["stopped"]) == (2, 1, False)
     (dead_letter,) = lost.answer("list")["letters"]
     assert (dead_letter["origin"]["offset"], dead_letter["origin"]["attempt"], dead_letter["reason"]) == (
@@ -227,14 +237,14 @@ def test_it_puts_it_at_the_end_and_goes_on(lost: Box) -> None:
         if (r.partition, r.offset) == (dead_letter["partition"], dead_letter["offset"])
     )
     assert (copy.key, copy.value) == (b"thread_1", b"1")
-    lost.answer("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
-    last = lost.answer("replay", "--yes", "--on-error", "requeue")
+    lost.answer("replay", "--yes", "--any-topic", "--on-error", "requeue", code=BAD_NEWS)
+    last = lost.answer("replay", "--yes", "--any-topic", "--on-error", "requeue")
     assert (last["requeued"], last["exhausted"]) == (0, 1)
     assert values(lost.returned()) == [b"0", b"2"]
 
 
 def test_it_drops_it_and_goes_on(lost: Box) -> None:
-    code, out, err = lost.run("replay", "--yes", "--on-error", "drop")
+    code, out, err = lost.run("replay", "--yes", "--any-topic", "--on-error", "drop")
     assert (code, out.splitlines()) == (OK, ["replayed 2 dead letters", "1 dead letter cannot be replayed: dropped"])
     assert f"of {GONE}/1:1, cannot be replayed: topic {GONE} does not exist" in err
     assert lost.answer("list")["found"] == 0
@@ -242,15 +252,15 @@ def test_it_drops_it_and_goes_on(lost: Box) -> None:
         dead_letter["origin"]["offset"]: dead_letter["state"] for dead_letter in lost.answer("list", "--all")["letters"]
     }
     assert states == {0: "replayed", 1: "dropped", 2: "replayed"}
-    assert lost.answer("replay", "--yes")["closed_before"] == 3
+    assert lost.answer("replay", "--yes", "--any-topic")["closed_before"] == 3
 
 
 def test_what_the_broker_refuses_costs_no_other(box: Box) -> None:
     box.refuse([b"0", noise(50_000), b"2", noise(50_000, 2), b"4"])
     box.limit(box.origin, 20_000)
-    stopped = box.answer("replay", "--yes", code=BAD_NEWS)
+    stopped = box.answer("replay", "--yes", "--any-topic", code=BAD_NEWS)
     assert (stopped["replayed"], stopped["stopped"]) == (1, True)
-    answer = box.answer("replay", "--yes", "--on-error", "drop")
+    answer = box.answer("replay", "--yes", "--any-topic", "--on-error", "drop")
     assert (answer["replayed"], answer["dropped"], answer["closed_before"]) == (2, 2, 1)
     assert "Kafka rejects the record: MessageSizeTooLarge" in answer["failures"][0]["cause"]
     assert values(box.returned()) == [b"0", b"2", b"4"]
@@ -260,7 +270,7 @@ def test_a_dead_letter_that_not_even_its_own_topic_takes_any_more_stays(box: Box
     box.refuse([b"0", noise(50_000), b"2"])
     for topic in (box.origin, box.topic):
         box.limit(topic, 20_000)
-    answer = box.answer("replay", "--yes", "--on-error", "requeue", code=BAD_NEWS)
+    answer = box.answer("replay", "--yes", "--any-topic", "--on-error", "requeue", code=BAD_NEWS)
     assert (answer["replayed"], answer["requeued"], len(answer["failures"])) == (2, 0, 1)
     (dead_letter,) = box.answer("list")["letters"]
     assert (dead_letter["origin"]["offset"], dead_letter["origin"]["attempt"]) == (1, 1)
@@ -275,7 +285,7 @@ def test_a_broker_that_only_pretends_is_found_out_before_anything_comes_back(
         pretending = Box(address, box.origin, box.topic)
         pretending.make_topics()
         pretending.refuse([b"0"])
-        code, out, err = pretending.run("replay", "--yes")
+        code, out, err = pretending.run("replay", "--yes", "--any-topic")
         assert (code, out, err.count("\n")) == (WRONG, "", 1)
         assert "does not isolate transactions" in err
         assert pretending.written(box.origin) == 0

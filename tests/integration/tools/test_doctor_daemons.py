@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from pipeline.cli import execute
-from pipeline.config import HttpSettings
+from pipeline.clickhouse.migrations import connected, migrate
+from pipeline.config import ClickHouseSettings, HttpSettings
 from pipeline.tools.checks import Finding, daemon_findings
+from schemas.ddl import shipped
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
 from tests.servers.tls import Certificates
 from tests.support.daemon import Daemon, environment, running_daemon
+from tests.support.doctor_rig import asking
 from tests.support.endpoints_rig import SetHealth, serving
 from tests.support.oracle import Load, Place, place, traffic, until
 
@@ -225,3 +229,26 @@ def test_a_port_that_speaks_something_else(babbler: str) -> None:
     (finding,) = asked(babbler)
     assert finding.unavailable
     assert finding.detail.startswith("does not answer")
+
+
+def test_migrations_that_are_pending_are_said_by_the_daemon_and_by_doctor(
+    kafka: KafkaAddress,
+    clickhouse: ClickHouseAddress,
+    topic: Callable[..., str],
+    database: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = ClickHouseSettings(url=SecretStr(clickhouse.url), database=database)
+    with connected(settings) as client:
+        migrate(client, settings, [each for each in shipped() if each.version <= 9])
+    there = (kafka, clickhouse, topic(), database)
+    with running_daemon(*there) as daemon:
+        assert json.loads(daemon.get("/status")[1])["sink"]["pending_migrations"] == ["0010_ledger_timestamp"]
+        assert "migrations_pending" in daemon.log()
+        for name, value in environment(*there, http__bind=daemon.address).items():
+            monkeypatch.setenv(name, value)
+        answer = asking(capsys)("--url", daemon.address)
+        (said,) = answer.about("daemon", "warning")
+        assert said == "its migrations 0010_ledger_timestamp are pending -> runstep migrate"
+        assert answer.about("migrations") == ["0010_ledger_timestamp are pending -> runstep migrate"]

@@ -24,7 +24,8 @@ from tests.support.sink_setup import fill
 
 DAY: Final = 86_400_000
 MIDNIGHT: Final = CREATED // DAY * DAY
-TOOLS: Final = 8_000
+TOOLS: Final = 16_383
+"""Four times as many are as many as a step can have: the number of calls is a UInt16."""
 STEPS: Final = 4_000
 SHAPES: Final = ("tools of a step", "steps of a run")
 MOST_GROWTH: Final = 9

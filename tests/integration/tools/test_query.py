@@ -126,6 +126,41 @@ def test_text_of_producers_cannot_drive_the_terminal(capsys: pytest.CaptureFixtu
     assert "one\ufffdline" in ask(capsys, "SELECT 'one\x85line' AS text")
 
 
+HOSTILE = "SELECT 'a\x1b[2J\x9b1m\x7f\u202eb' AS text, '=1+1' AS formula, -5 AS number, '=\"x\"' AS quoted"
+
+
+class Terminal(io.StringIO):
+    """A standard output that people read."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
+@pytest.mark.usefixtures("server")
+def test_no_form_drives_a_terminal(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert execute(["query", HOSTILE, "--format", form]) == 0
+    assert not re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown.getvalue())
+
+
+@pytest.mark.usefixtures("server")
+def test_a_file_has_the_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = csv.DictReader(io.StringIO(ask(capsys, HOSTILE, "--format", "csv")))
+    assert row["text"] == "a\x1b[2J\x9b1m\x7f\u202eb"
+    assert as_json(capsys, HOSTILE)[0]["text"] == row["text"]
+
+
+@pytest.mark.usefixtures("server")
+def test_a_spreadsheet_runs_no_text_as_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    sql = HOSTILE + """, '+1', '@SUM(1)', '-1', concat(char(9), '=1'), '\uff1d1', 'a=1', 'say "=1"', '' """
+    (row,) = list(csv.reader(io.StringIO(ask(capsys, sql, "--format", "csv", "--spreadsheet"))))[1:]
+    assert row[1:4] == ["'=1+1", "-5", '\'="x"']
+    assert row[4:] == ["'+1", "'@SUM(1)", "'-1", "'\t=1", "'\uff1d1", "a=1", 'say "=1"', ""]
+    assert "--format csv" in ask(capsys, "SELECT 1", "--spreadsheet", code=64)
+
+
 @pytest.mark.usefixtures("server")
 def test_a_long_answer_is_cut_in_the_table_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["query", "SELECT number FROM numbers(1500)"]) == 0

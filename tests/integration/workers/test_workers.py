@@ -7,31 +7,28 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from pipeline.cli import execute
 from pipeline.config import ClickHouseSettings, HttpSettings, KafkaSettings, Settings
 from pipeline.errors import ConfigError
+from pipeline.workers import supervisor as supervisor_module
 from pipeline.workers.process import END_TIMEOUT_S
 from pipeline.workers.supervisor import Supervisor, member_settings
 from tests.servers.addresses import ClickHouseAddress, KafkaAddress
-from tests.support.daemon import HTTP_OK, Daemon, Samples, running_daemon
-from tests.support.oracle import Load, Place, Truth, drained, place, status, summed, traffic, until
+from tests.support.daemon import Samples, running_daemon
+from tests.support.oracle import Load, Place, Truth, drained, status, summed, traffic, until
+from tests.support.workers_rig import ends, pids, reporting, wait_for_workers
 
 SUMMED = ("_total", "_bucket", "_count", "_sum")
 """How the samples of counters and histograms end."""
-
-
-@pytest.fixture
-def there(kafka: KafkaAddress, clickhouse: ClickHouseAddress) -> Iterator[Place]:
-    """Four partitions and the tables."""
-    with place(kafka, clickhouse) as made:
-        yield made
 
 
 @pytest.fixture
@@ -40,42 +37,6 @@ def nowhere() -> Place:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     return Place(KafkaAddress(f"127.0.0.1:{port}"), ClickHouseAddress(f"http://127.0.0.1:{port}"), "steps", "steps")
-
-
-def pids(daemon: Daemon) -> dict[str, int]:
-    """Return the workers that run, by name."""
-    return {worker["worker"]: worker["pid"] for worker in status(daemon)["workers"] if worker["pid"] is not None}
-
-
-def ends(pid: int) -> Callable[[], bool]:
-    """Return what says whether a process has ended; a pid that was given to another one is not mistaken for it."""
-    stat = Path(f"/proc/{pid}/cmdline")
-    command_line = stat.read_bytes()
-    assert b"pipeline.workers.process" in command_line
-
-    def ended() -> bool:
-        try:
-            return stat.read_bytes() != command_line
-        except OSError:
-            return True
-
-    return ended
-
-
-def reporting(shown: Callable[[], dict[str, Any]]) -> dict[str, int]:
-    """Wait until both workers have reported to what shows the status, and return their pids."""
-
-    def workers() -> dict[str, int]:
-        return {worker["worker"]: worker["pid"] for worker in shown()["workers"] if "causes" in worker}
-
-    until(lambda: len(workers()) == 2, lambda: f"the workers do not report: {shown()}")
-    return workers()
-
-
-def wait_for_workers(daemon: Daemon) -> dict[str, int]:
-    """Wait until both workers have reported, and return their pids."""
-    until(lambda: daemon.get("/status")[0] == HTTP_OK, daemon.log)
-    return reporting(lambda: status(daemon))
 
 
 def settings(**given: Any) -> Settings:
@@ -242,6 +203,16 @@ def test_workers_that_die_again_and_again_end_the_daemon(nowhere: Place) -> None
     assert "runstep: 5 times within 60 s a worker died right after its start; worker " in said
     assert "ended with signal 9 (Killed)" in said
     assert "Traceback" not in said
+
+
+def test_a_worker_that_dies_long_after_its_start_is_restarted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "EARLY_DEATH_S", 0.0)
+    with capture_logs() as lines, supervising(settings()) as supervisor:
+        shown = partial(reporting, lambda: json.loads(supervisor.status().json_text()))
+        victim = shown()["1"]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: shown()["1"] != victim, "it is not restarted")
+    assert [line["restarted_in_s"] for line in lines if line["event"] == "worker_died"] == [0.0]
 
 
 def test_a_setting_that_a_worker_finds_wrong_ends_all_of_them() -> None:

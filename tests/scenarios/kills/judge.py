@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from tests.scenarios.kills.plan import Strike
 from tests.scenarios.kills.rig import Rig
 from tests.support.daemon import environment
-from tests.support.oracle import Origin, Samples, Truth, read_topic, summed
+from tests.support.oracle import Origin, Place, Samples, Truth, read_topic, summed
 
 AFTER_ALL: Final = "after the last"
 AUDIT_TIMEOUT: Final = 300.0
@@ -94,7 +94,7 @@ def _failed_checks(rig: Rig, truth: Truth, counted: Samples) -> list[str]:
         "tables": truth.check_tables,
         "dead letters": truth.check_dead_letters,
         "counters above the truth": lambda: _claim(truth.excess(counted)),
-        "audit": lambda: _claim(audited(rig)),
+        "audit": lambda: _claim(audited(rig.there)),
     }
     failed = []
     for name, check in checks.items():
@@ -117,13 +117,13 @@ def compared(true: Samples, counted: Samples) -> dict[str, Counted]:
     return found
 
 
-def audited(rig: Rig) -> str:
+def audited(there: Place) -> str:
     """Return what `runstep audit` has found; '' where nothing is wrong and nothing is left to read."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "pipeline.cli", "audit", "--json"],
             cwd=folder,
-            env=environment(*rig.there),
+            env=environment(*there),
             capture_output=True,
             text=True,
             timeout=AUDIT_TIMEOUT,

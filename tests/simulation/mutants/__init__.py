@@ -32,6 +32,8 @@ ALL: Final = NAMED | {
         processing.rows_behind_a_halt_kept,
         processing.commit_of_the_position,
         processing.deferred_commit_forgotten,
+        processing.waiting_records_kept,
+        processing.waiting_records_lost,
         writing.halves_share_a_token,
         writing.given_up_committed,
         writing.counted_steps_not_warmed,
@@ -46,6 +48,8 @@ ALL: Final = NAMED | {
         reading.untimely_records_kept,
         reading.resumed_where_it_stands,
         reading.loss_not_reported,
+        reading.owners_not_looked_after,
+        reading.late_request_ends_the_worker,
     )
 }
 """Those that are caught within some hundred seeds."""

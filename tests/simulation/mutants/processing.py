@@ -112,3 +112,23 @@ def deferred_commit_forgotten() -> list[Change]:
         self._durable = None
 
     return [(Processor, "_conclude", changed)]
+
+
+def waiting_records_kept() -> list[Change]:
+    """Drop the rows of a partition that is withdrawn, and read on what a poll had returned of it."""
+
+    def changed(self: Processor, partition: Any) -> None:
+        self._filling.drop(partition)
+
+    return [(Processor, "_forget", changed)]
+
+
+def waiting_records_lost() -> list[Change]:
+    """Read of a poll what there is time for, and go on with the next one."""
+    poll = Processor._poll
+
+    def changed(self: Processor) -> Any:
+        self._unread.clear()
+        return poll(self)
+
+    return [(Processor, "_poll", changed)]

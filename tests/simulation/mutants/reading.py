@@ -3,12 +3,15 @@
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pipeline.errors import ConfigError
+from pipeline.kafka.source import source as source_module
+from pipeline.kafka.source.ownership import Ownership
 from pipeline.kafka.source.partitions import Partitions
 from pipeline.kafka.source.positions import Positions
 from pipeline.kafka.source.recovery import Recovery
 from pipeline.kafka.source.source import KafkaSource
 from pipeline.records import Partition
-from tests.simulation.broker import Fenced
+from tests.simulation.broker import Fenced, InstanceFenced
 from tests.simulation.consumer import SimulatedConsumer
 from tests.simulation.mutants.change import Change
 
@@ -54,11 +57,15 @@ def loss_in_a_join_not_reported() -> list[Change]:
 
     def changed(self: SimulatedConsumer) -> None:
         self._reach()
+        if self._fenced:
+            return
         try:
-            if self._member is None or self._broker.heartbeat(self._member):
+            if self._member is None or self._rejoin or self._broker.heartbeat(self._member):
                 self._join()
             if self._syncing:
                 self._take_assignment()
+        except InstanceFenced:
+            self._fenced = True
         except Fenced:
             if not self._syncing:
                 self._withdraw(list(self._subscription.assignment), self._listener.on_partitions_lost)
@@ -66,6 +73,20 @@ def loss_in_a_join_not_reported() -> list[Change]:
             self._join()
 
     return [(SimulatedConsumer, "_keep_membership", changed)]
+
+
+def owners_not_looked_after() -> list[Change]:
+    """Leave it to the group's leader that each partition has an owner, also when a restart took its lead away."""
+    return [(Ownership, "look_after", lambda *_: None)]
+
+
+def late_request_ends_the_worker() -> list[Change]:
+    """Take the request that a killed worker had sent for another daemon with the same name, and end."""
+
+    def changed(*_: Any) -> str:
+        raise ConfigError("another member goes by this name")
+
+    return [(source_module, "ousted", changed)]
 
 
 def loss_not_reported() -> list[Change]:

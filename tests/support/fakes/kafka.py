@@ -103,6 +103,7 @@ class FakeSource:
         self.positions: dict[Partition, int] = {}
         self.halted: dict[Partition, str] = {}
         self.troubles: dict[str, str] = {}
+        self.throttled_seconds = 0.0
         self.evicted = False
         self.paused = False
         self._joined = False
@@ -177,6 +178,10 @@ class FakeSource:
         committed = self.broker.committed.get(partition, self.broker.begin(partition))
         position = committed if partition in self.halted else self.positions[partition]
         return Progress(position, committed, self.broker.ends[partition])
+
+    def throttled(self) -> float:
+        """Return what the test says."""
+        return self.throttled_seconds
 
     def close(self) -> None:
         """Leave the group."""

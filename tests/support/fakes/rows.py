@@ -82,7 +82,7 @@ def normalized(
     rows: Sequence[Row], records: Sequence[Record], dead_letters: Sequence[InvalidRecord] = ()
 ) -> Normalized:
     """Return rows as what `normalize` would make of these records, one a row."""
-    return Normalized(columns_of(rows), records, dead_letters)
+    return Normalized(columns_of(rows), records, dead_letters, records=len(records))
 
 
 def columns_of(rows: Sequence[Row]) -> list[list[Any]]:

@@ -1,14 +1,19 @@
 """The shipped files, their layouts and statements, and what settings make of TTLs and hosts; no server needed."""
 
 import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from pipeline.clickhouse.migrations import each_host, layout_of, retention
+from pipeline.clickhouse.migrations import each_host, layout_of, plan, retention
+from pipeline.clickhouse.migrations.applied import Entry
 from pipeline.clickhouse.migrations.session import TableSchema
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
@@ -18,11 +23,13 @@ LAYOUTS = (
     Layout(),
     Layout(variant="replicated"),
     Layout(variant="replicated", on_cluster=True, replica_path="keeper2:/runstep/{shard}/{table}"),
+    Layout(variant="replicated").in_replicated_database(),
     Layout(variant="cluster"),
     Layout(variant="cluster", on_cluster=True, shard_replicas=False),
 )
 REPEATABLE = re.compile(
     r"CREATE (DATABASE|TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS "
+    r"|DROP VIEW IF EXISTS "
     r"|ALTER .* (DROP COLUMN IF EXISTS|ADD INDEX IF NOT EXISTS|MATERIALIZE INDEX) "
 )
 
@@ -68,7 +75,7 @@ def test_replicated_tables_lie_where_the_settings_say_and_remember_tokens_for_a_
 
 
 def test_a_cluster_shards_all_three_tables_by_the_step_key() -> None:
-    text = "".join(all_statements(LAYOUTS[4]))
+    text = "".join(all_statements(LAYOUTS[-1]))
     assert text.count("cityHash64(thread_id, run_id, step_id)") == 3
     assert "ENGINE = ReplacingMergeTree(version)" in text
 
@@ -184,7 +191,7 @@ def test_a_retention_that_is_taken_back_removes_the_ttl() -> None:
 
 def test_details_are_emptied_by_a_ttl_of_their_columns() -> None:
     assert ttl_changes(made(details=DAYS_30), details_retention_days=30) == [
-        f"run_steps MODIFY COLUMN extra_fields TTL {DAYS_30}"
+        f"run_steps MODIFY COLUMN extra_fields String TTL {DAYS_30}"
     ]
 
 
@@ -193,6 +200,60 @@ def test_a_ttl_of_somebody_else_is_left_alone_and_never_overwritten() -> None:
     assert ttl_changes(made(moved)) == []
     with pytest.raises(ConfigError, match=r"has a TTL that runstep has not set .*clickhouse\.retention_days to 0"):
         ttl_changes(made(moved), retention_days=30)
+
+
+class InDatabase:
+    """A server whose database has this engine and, as far as it is asked, these tables and applied migrations."""
+
+    def __init__(self, engine: str, applied: Sequence[Entry] = ()) -> None:
+        self.engine = engine
+        self.applied = applied
+
+    def command(self, cmd: str, *, use_database: bool = True) -> None:
+        raise AssertionError((cmd, use_database))
+
+    def query(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
+        del parameters
+        if "system.databases" in query:
+            return SimpleNamespace(result_rows=[[self.engine]])
+        if "system.tables" in query:
+            return SimpleNamespace(result_rows=[["schema_migrations", "", "", ""]] if self.applied else [])
+        return SimpleNamespace(result_rows=self.applied)
+
+
+def planned(client: InDatabase, **settings: Any) -> str:
+    return "".join(statement.sql for statement in plan(client, ClickHouseSettings.model_validate(settings)))
+
+
+def test_a_replicated_database_is_given_no_paths_which_it_would_refuse() -> None:
+    assert "ReplicatedReplacingMergeTree('/clickhouse" in planned(InDatabase("Atomic"), variant="replicated")
+    for variant in ("replicated", "cluster"):
+        sql = planned(InDatabase("Replicated"), variant=variant)
+        assert "= ReplicatedReplacingMergeTree(version)\n" in sql
+        assert "= ReplicatedReplacingMergeTree()\n" in sql
+        assert "ReplicatedReplacingMergeTree('" not in sql
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause", "fix"),
+    [
+        ({"variant": "single"}, "each replica would have rows of its own", "clickhouse.variant to replicated"),
+        ({"variant": "cluster", "shard_replicas": False}, "would have rows of its own", "clickhouse.variant to"),
+        ({"variant": "replicated", "on_cluster": True}, "on_cluster is true", "clickhouse.on_cluster to false"),
+    ],
+)
+def test_no_table_of_a_replicated_database_has_its_rows_on_one_replica(
+    settings: dict[str, Any], cause: str, fix: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^clickhouse\..*{cause}.*: set {fix}"):
+        planned(InDatabase("Replicated"), **settings)
+    assert planned(InDatabase("Atomic"), **settings)
+
+
+def test_tables_that_stand_in_a_replicated_database_already_are_not_refused() -> None:
+    first = shipped()[0]
+    entry = Entry(first.version, first.name, first.checksum, "single", "0.1.0", datetime.now(UTC))
+    assert "ReplacingMergeTree(version)" in planned(InDatabase("Replicated", [entry]), variant="single")
 
 
 def hosts(url: str, *names: str, **more: str) -> list[str]:

@@ -231,3 +231,25 @@ def test_check_of_services_that_are_away(capsys: pytest.CaptureFixture[str], mon
     assert "2 of 9 checks failed" in printed.out
     assert printed.err == ""
     assert "hunter2" not in printed.out
+
+
+def test_an_error_about_the_file_of_a_secret_is_printed_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("RUNSTEP_SECRETS_DIR", str(folder))
+    (folder / "clickhouse__password").write_bytes(b"\xff")
+    assert execute(["config"]) == 78
+    file = folder / "clickhouse__password"
+    assert capsys.readouterr().err == f"runstep: {file}: cannot be read: it is not UTF-8 text\n"
+    file.write_text("hunter2 ")
+    assert execute(["config"]) == 78
+    said = capsys.readouterr().err
+    assert said.startswith(f"runstep: {file}: must not begin or end with a blank: remove it")
+    assert "hunter2" not in said
+    monkeypatch.setenv("RUNSTEP_SECRETS_DIR", "nowhere")
+    assert execute(["config"]) == 78
+    assert (
+        capsys.readouterr().err == "runstep: RUNSTEP_SECRETS_DIR: nowhere cannot be listed: No such file or directory\n"
+    )

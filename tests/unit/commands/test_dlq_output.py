@@ -1,10 +1,14 @@
 """How `runstep dlq` shows dead letters: whatever is in them, a terminal takes it as text."""
 
+from collections import Counter
+
 import pytest
 
 from pipeline.commands import _dlq_output as view
+from pipeline.records import Reason, Stage, Unstored
 from pipeline.text import visible_line
 from pipeline.tools.dlq import Decision, ReplayOutcome, ReplayResult
+from pipeline.tools.dlq.transactions import Outgoing
 from tests.support.dead_letter_topic import DEAD_LETTERS, ORIGIN, Log
 
 
@@ -27,10 +31,16 @@ def test_what_a_dead_letter_says_of_its_topic_is_no_markup(
 ) -> None:
     log.dead_letter(0, topic=topic)
     dead_letter = next(iter(log.dead_letter_topic().dead_letters.values()))
-    view.console().print(view.decision_table([Decision(dead_letter, None, f"there is no topic {topic}", ())]))
+    returned = Outgoing(topic, None, None, None, [])
+    decisions = [
+        (Decision(dead_letter, None, f"there is no topic {topic}", ()), None),
+        (Decision(dead_letter, ReplayOutcome.REPLAYED, "", [returned]), Unstored(Reason.TOO_DEEP, Stage.DECODE, topic)),
+    ]
+    view.console().print(view.decision_table(decisions, log.dead_letter_topic()))
     view.console().print(view.dead_letter_table([dead_letter], log.dead_letter_topic()))
     shown = capsys.readouterr().out
     assert f"stays open: there is no topic {visible_line(topic)} " in shown
+    assert f"rejected again: too_deep: {visible_line(topic)} " in shown
     assert shown.count("\x1b") == 0
     assert "\n" not in view.failure_line(dead_letter, f"there is no topic {topic}")
 
@@ -42,3 +52,7 @@ def test_the_summary_has_a_line_for_whatever_happened() -> None:
     assert lines[0] == "replayed 1 dead letter"
     assert [line.split()[0] for line in lines[1:]] == ["2", "3", "1", "1,000"]
     assert view.summary(ReplayResult(), dry=True) == ["would replay 0 dead letters"]
+    (_, skipped) = view.summary(ReplayResult(elsewhere=Counter({"pay\x1bments": 2})), dry=True)
+    assert skipped == (
+        "2 dead letters skipped: from topics outside kafka.topics (pay\u241bments 2); --any-topic replays them, too"
+    )

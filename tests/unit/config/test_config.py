@@ -58,7 +58,7 @@ def test_sources_win_in_the_documented_order(tmp_path: Path) -> None:
 def test_values_of_one_section_come_from_several_sources() -> None:
     Path("runstep.toml").write_text("[batch]\nmax_rows = 7\n")
     batch = load(environ={"RUNSTEP_BATCH__MAX_AGE": "0.5"}).batch
-    assert (batch.max_rows, batch.max_age, batch.max_bytes) == (7, 0.5, 67_108_864)
+    assert (batch.max_rows, batch.max_age, batch.max_bytes) == (7, 0.5, 134_217_728)
 
 
 @pytest.mark.parametrize("name", ["clickhouse__password", "RUNSTEP_CLICKHOUSE__PASSWORD"])
@@ -196,6 +196,40 @@ def test_a_value_and_its_file_in_one_source_contradict() -> None:
     Path("p").write_text("x")
     (line,) = problems({"RUNSTEP_CLICKHOUSE__PASSWORD": "x", "RUNSTEP_CLICKHOUSE__PASSWORD_FILE": "p"})
     assert "clickhouse.password is given twice" in line
+
+
+def test_a_mark_before_utf_8_text_is_no_part_of_a_secret_or_of_the_file(tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    (tmp_path / "clickhouse__password").write_bytes(mark + b"s3cret\r\n")
+    Path("runstep.toml").write_bytes(mark + b"[batch]\nmax_rows = 7\n")
+    settings = load(environ={"RUNSTEP_SECRETS_DIR": str(tmp_path)})
+    assert settings.clickhouse.password == SecretStr("s3cret")
+    assert settings.batch.max_rows == 7
+
+
+@pytest.mark.parametrize("content", ["s3cret \n", " s3cret", "s3cret\t", "s3cret\u00a0\n"])
+def test_a_blank_that_nobody_sees_is_no_silent_part_of_a_secret(tmp_path: Path, content: str) -> None:
+    (tmp_path / "clickhouse__password").write_text(content)
+    (line,) = problems({"RUNSTEP_SECRETS_DIR": str(tmp_path)})
+    assert line.startswith(f"{tmp_path / 'clickhouse__password'}: must not begin or end with a blank: remove it")
+    assert "s3cret" not in line
+    (line,) = problems({"RUNSTEP_CLICKHOUSE__PASSWORD_FILE": str(tmp_path / "clickhouse__password")})
+    assert "must not begin or end with a blank" in line
+
+
+@pytest.mark.parametrize("name", ["SASL_MECHANISM", "SECURITY_PROTOCOL", "SSL_CA_FILE"])
+def test_a_password_in_the_setting_beside_it_is_not_echoed(name: str) -> None:
+    (line, *_) = problems(toml=f"[kafka]\n{name.lower()} = 12345678\n")
+    assert "12345678" not in line
+    if name != "SSL_CA_FILE":
+        (line,) = problems({f"RUNSTEP_KAFKA__{name}": "hunter2-hunter2"}, toml="")
+        assert "hunter2" not in line
+        assert f"kafka.{name.lower()} must be one of " in line
+
+
+def test_a_login_in_a_brokers_address_is_not_echoed() -> None:
+    (line,) = problems({"RUNSTEP_KAFKA__BOOTSTRAP_SERVERS": "bob:hunter2@kafka:9092"})
+    assert line == "kafka.bootstrap_servers: 'bob:********@kafka:9092' is not host:port"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,13 @@ def problems(environ: dict[str, str]) -> list[str]:
 
 SSL = {"KAFKA__SECURITY_PROTOCOL": "SSL"}
 SASL = {"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_MECHANISM": "PLAIN"}
+OAUTH = {
+    **SASL,
+    "KAFKA__SASL_MECHANISM": "OAUTHBEARER",
+    "KAFKA__SASL_OAUTH_TOKEN_URL": "https://login.example.com/token",
+    "KAFKA__SASL_OAUTH_CLIENT_ID": "me",
+    "KAFKA__SASL_OAUTH_CLIENT_SECRET": "s",
+}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,9 @@ SASL = {"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_MECHANISM": "PLAIN"
         ({"KAFKA__TOPICS": ","}, ("kafka.topics is empty",)),
         ({"KAFKA__BOOTSTRAP_SERVERS": "localhost"}, ("kafka.bootstrap_servers", "host:port")),
         ({"KAFKA__BOOTSTRAP_SERVERS": "localhost:70000"}, ("kafka.bootstrap_servers", "host:port")),
+        ({"CLICKHOUSE__PROXY": "proxy:3128"}, ("clickhouse.proxy", "http[s]://")),
+        ({"CLICKHOUSE__PROXY": "http://bob:hunter2@proxy"}, ("clickhouse.proxy: http://bob:********@proxy",)),
+        ({"CLICKHOUSE__PROXY": "http://p:1", "CLICKHOUSE__URL": "chdb:d"}, ("clickhouse.proxy has no effect",)),
         ({"HTTP__BIND": "9464"}, ("http.bind", "host:port")),
         ({"HTTP__BUCKETS": "1,1"}, ("http.buckets",)),
         ({"HTTP__BUCKETS": "2,1"}, ("http.buckets",)),
@@ -70,6 +80,25 @@ SASL = {"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_MECHANISM": "PLAIN"
         ({**SASL, "KAFKA__SASL_USERNAME": "u"}, ("kafka.sasl_mechanism", "kafka.sasl_password")),
         ({**SASL, "KAFKA__SASL_PASSWORD": "p"}, ("kafka.sasl_mechanism", "kafka.sasl_username")),
         ({**SASL, "KAFKA__SASL_MECHANISM": "OAUTHBEARER"}, ("OAUTHBEARER", "kafka.sasl_oauth_token_file")),
+        ({**OAUTH, "KAFKA__SASL_OAUTH_TOKEN": "t"}, ("OAUTHBEARER needs one of", "kafka.sasl_oauth_token_url")),
+        ({**OAUTH, "KAFKA__SASL_OAUTH_TOKEN_URL": "http://h/t"}, ("kafka.sasl_oauth_token_url", "https")),
+        ({**OAUTH, "KAFKA__SASL_OAUTH_TOKEN_URL": "https://u:p@h/t"}, ("kafka.sasl_oauth_token_url", "without a user")),
+        (
+            {**OAUTH, "KAFKA__SASL_OAUTH_CLIENT_ID": ""},
+            ("kafka.sasl_oauth_token_url needs kafka.sasl_oauth_client_id",),
+        ),
+        ({**OAUTH, "KAFKA__SASL_OAUTH_EXTENSIONS": "logical-cluster=x"}, ("kafka.sasl_oauth_extensions", "name=value")),
+        ({**OAUTH, "KAFKA__SASL_OAUTH_EXTENSIONS": "auth=x"}, ("kafka.sasl_oauth_extensions", "not auth")),
+        (
+            {
+                **SASL,
+                "KAFKA__SASL_MECHANISM": "OAUTHBEARER",
+                "KAFKA__SASL_OAUTH_TOKEN": "t",
+                "KAFKA__SASL_OAUTH_SCOPE": "s",
+            },
+            ("kafka.sasl_oauth_scope needs kafka.sasl_oauth_token_url",),
+        ),
+        ({"KAFKA__SASL_OAUTH_EXTENSIONS": "a=b"}, ("kafka.sasl_oauth_extensions has no effect", "SASL_SSL")),
         ({**SASL, "KAFKA__SASL_MECHANISM": "GSSAPI"}, ("GSSAPI", "package gssapi")),
         (
             {"KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA__SASL_MECHANISM": "AWS_MSK_IAM"},
@@ -111,6 +140,7 @@ def test_a_cluster_needs_hosts_or_a_name() -> None:
         {**SSL, "KAFKA__SSL_CERT_FILE": "pem", "KAFKA__SSL_KEY_FILE": "pem", "KAFKA__SSL_KEY_PASSWORD": "x"},
         {**SASL, "KAFKA__SASL_USERNAME": "u", "KAFKA__SASL_PASSWORD": "p", "KAFKA__SSL_CA_FILE": "pem"},
         {**SASL, "KAFKA__SASL_MECHANISM": "OAUTHBEARER", "KAFKA__SASL_OAUTH_TOKEN_FILE": "pem"},
+        {**OAUTH, "KAFKA__SASL_OAUTH_SCOPE": "s", "KAFKA__SASL_OAUTH_EXTENSIONS": "logicalCluster=lkc-1,poolId=p=1"},
         {"CLICKHOUSE__URL": "https://h:8443", "CLICKHOUSE__CA_FILE": "pem", "CLICKHOUSE__ACCESS_TOKEN": "t"},
         {"CLICKHOUSE__URL": "chdb:./data"},
         {"CLICKHOUSE__VARIANT": "replicated", "CLICKHOUSE__HOSTS": "http://a:8123,http://b:8123,c,d:8123"},

@@ -161,5 +161,5 @@ def test_what_is_read_next_is_judged_by_what_was_read_last() -> None:
     assert weight.room(batch) == 5, "so many bytes"
     weight.note(records=100, rows=100, size=1_000)
     assert weight.room(batch) == 10, "light again: twice as many"
-    batch.size = 1_000_000
+    batch.part(Assignment(Partition("run-steps", 0))).size = 1_000_000
     assert weight.room(batch) == 1

@@ -230,7 +230,8 @@ def test_nothing_is_read_behind_records_that_exceed_the_limits(rigs: Callable[..
 
     rig.source.halt = halt  # type: ignore[method-assign]
     records = [FakeRecord("run-steps", 0, offset, 1_000, b"k", b"poison") for offset in range(1, 1 + 3 * SLICE)]
-    rig.processor._read(partition, records)
+    rig.processor._unread.add({partition: records})
+    rig.processor._read()
     assert (halts, rig.processor.buffered()) == ([partition], 0)
 
 

@@ -42,9 +42,15 @@ def test_a_link_takes_its_values_from_the_row_that_was_clicked(link: Link) -> No
     columns = set(re.findall(r"\$\{__data\.fields\.(\w+):percentencode\}", link.url))
     sql = "".join(target.get("rawSql", "") for target in panel["targets"])
     assert all(re.search(rf"\b{column}\b", sql.split("\nFROM")[0]) for column in columns)
-    labels = set(re.findall(r"\$\{__field\.labels\.(\w+)\}", link.url))
+    labels = set(re.findall(r"\$\{__field\.labels\.(\w+):percentencode\}", link.url))
     exprs = "".join(target.get("expr", "") for target in panel["targets"])
     assert all(re.search(rf"by \([^)]*\b{label}\b", exprs) for label in labels)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_no_character_of_a_value_ends_its_part_of_a_link(link: Link) -> None:
+    for value in re.findall(r"\$\{[^}]*\}", link.url):
+        assert value == "${__url_time_range}" or value.endswith((":percentencode}", ":queryparam}"))
 
 
 def test_every_row_of_steps_leads_to_the_step() -> None:
@@ -75,5 +81,5 @@ def test_the_datasources_are_the_ones_the_boards_ask_for() -> None:
             if variable["type"] == "datasource":
                 assert sources[variable["current"]["value"]]["type"] == variable["query"]
     (destination,) = sources["runstep-prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
-    assert destination["url"] == "/d/runstep-step?var-step_id=$${__value.raw}"
+    assert destination["url"] == "/d/runstep-step?var-step_id=$${__value.raw:percentencode}"
     assert destination["urlDisplayLabel"]

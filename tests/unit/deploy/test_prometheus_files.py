@@ -136,6 +136,7 @@ def test_the_alerts_are_those_that_were_promised() -> None:
         "RunStepKafkaUnavailable",
         "RunStepPartitionHalted",
         "RunStepRebalanceStorm",
+        "RunStepRecordsHeldBack",
         "RunStepRecordsLost",
         "RunStepStepP95Slow",
         "RunStepVersionSkew",
@@ -207,6 +208,7 @@ def _fill(metrics: Metrics) -> None:
     partition = Partition("run-steps", 0)
     metrics.publish(Counts())
     metrics.lag(partition, 1)
+    metrics.unstable(partition, 1)
     metrics.position(partition, 1.0)
     metrics.records_lost(partition, 1)
 

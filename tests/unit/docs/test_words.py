@@ -11,7 +11,7 @@ GLOSSARY = (
     "record", "event", "step", "run", "thread", "row", "current row", "wire form", "dialect", "anomaly",
     "outcome", "reason", "ledger", "dead letter", "tombstone", "batch", "part", "owner", "writer", "turn",
     "in flight", "durable", "committable", "assignment", "revoked", "lost", "position", "committed offset", "lag",
-    "watermark", "paused", "halted", "rejected", "rejection limit", "insert token", "deduplication window",
+    "watermark", "unstable", "paused", "halted", "rejected", "rejection limit", "insert token", "deduplication window",
     "ambiguous", "unclassified", "retry", "back-off", "probe", "insert size", "known-good row", "bisect",
     "heartbeat", "stalled", "drain", "backfill", "counted step", "fingerprint", "finding", "scenario", "seed",
     "oracle", "mutant",

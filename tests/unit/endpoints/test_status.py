@@ -22,6 +22,7 @@ STARTING = """\
     "Kafka was not reached yet",
     "ClickHouse was not reached yet"
   ],
+  "remarks": [],
   "partitions": {},
   "buffer": {
     "rows": 0,
@@ -149,6 +150,7 @@ def test_workers_come_one_by_one_below_the_whole() -> None:
     status = overview.status().json_text()
     causes = ["worker 1: ClickHouse is away", "worker 2: is starting", "worker 3: is not started yet"]
     head = '{\n  "state": "waiting",\n  "causes": [\n    ' + ",\n    ".join(f'"{cause}"' for cause in causes) + "\n  ],"
+    head += '\n  "remarks": [],'
     whole = OWN.replace('"cause": "', '"cause": "worker 1: ').replace('"stored": 9', "COUNTS")
     indented = OWN.replace("\n", "\n    ")
     counts = '"stored": 0,\n    "dead_lettered": 0,\n    "ignored": 0'

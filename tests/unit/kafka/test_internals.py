@@ -1,4 +1,4 @@
-"""The private parts of kafka-python: used in two files only, and missed by name before the daemon connects."""
+"""The private parts of kafka-python: used in three files only, and missed by name before the daemon connects."""
 
 import ast
 import re
@@ -18,13 +18,15 @@ from structlog.testing import capture_logs
 import pipeline
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError
-from pipeline.kafka import decoder_internals, internals
+from pipeline.kafka import connection_internals, decoder_internals, group_internals, internals
 from pipeline.kafka.internals import TESTED_WITH, Need, missing
 from pipeline.kafka.record_batches import PartitionRecords, install
 from pipeline.kafka.source import KafkaSource
 
 PACKAGE = Path(pipeline.__file__).parent
-INTERNALS = {PACKAGE / "kafka" / "internals.py", PACKAGE / "kafka" / "decoder_internals.py"}
+MODULES = (internals, connection_internals, group_internals, decoder_internals)
+INTERNALS = {Path(str(module.__file__)) for module in MODULES}
+NEEDED = tuple(need for module in MODULES for need in module.NEEDED)
 OTHERS = sorted(set(PACKAGE.rglob("*.py")) - INTERNALS)
 PUBLIC = {"kafka", "kafka.admin", "kafka.errors", "kafka.structs", "kafka.coordinator.assignors.cooperative_sticky"}
 """What kafka-python documents."""
@@ -73,7 +75,7 @@ def test_no_other_file_reaches_into_private_parts(path: Path) -> None:
 )
 def test_no_class_uses_or_overrides_what_it_inherits_of_the_clients_private_parts(path: Path) -> None:
     tree = parsed(path)
-    clients = named(internals.NEEDED) | named(decoder_internals.NEEDED)
+    clients = named(NEEDED)
     own = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
     methods = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     fields = {
@@ -86,7 +88,7 @@ def test_no_class_uses_or_overrides_what_it_inherits_of_the_clients_private_part
     assert not {name for name in methods if private(name)} & clients
 
 
-@pytest.mark.parametrize("module", [internals, decoder_internals], ids=["internals", "decoder_internals"])
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
 def test_the_self_test_knows_every_private_part_that_is_used(module: Any) -> None:
     tree = parsed(Path(module.__file__))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and private(node.attr)}
@@ -95,8 +97,8 @@ def test_the_self_test_knows_every_private_part_that_is_used(module: Any) -> Non
 
 
 def test_the_pinned_client_has_all_that_is_needed() -> None:
-    assert missing(internals.NEEDED) == missing(decoder_internals.NEEDED) == []
-    internals.require()
+    assert missing(NEEDED) == []
+    internals.require(NEEDED)
     assert kafka.__version__ == TESTED_WITH
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     assert f"kafka-python=={TESTED_WITH}" in project["dependencies"]

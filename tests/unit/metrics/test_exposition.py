@@ -80,6 +80,8 @@ def test_exemplars_are_in_openmetrics_only(registry, metrics):
         pytest.param("r", "s\ud800", None, id="not text"),
         pytest.param("r\n", "s", {"step_id": "s"}, id="the run is not text"),
         pytest.param('r"\\', "step é", {"step_id": "step é"}, id="the run would have to be escaped"),
+        pytest.param("bob@example.org", "s", {"step_id": "s"}, id="the run is an address"),
+        pytest.param("r", "ghp_" + "a1B2" * 9, None, id="the step is a key"),
     ],
 )
 def test_an_exemplar_is_cut_to_what_openmetrics_allows(registry, metrics, run_id, step_id, labels):
@@ -125,6 +127,7 @@ class TestWorkers:
             worker.publish(counts_of_a_batch())
             worker.assigned(number + 1)
             worker.lag(Partition("run-steps", number), 10 + number)
+            worker.unstable(Partition("run-steps", number), 500 + number)
             merged.update(name, self.sent(worker))
         value = scraped.get_sample_value
         tool_calls = {"type": "tool_calls", "status": "completed"}
@@ -133,6 +136,7 @@ class TestWorkers:
         assert value("runstep_step_duration_seconds_sum", tool_calls) == pytest.approx(2_000.9)
         assert value("runstep_assigned_partitions", {"worker": "b"}) == 2
         assert value("runstep_consumer_lag_records", {"topic": "run-steps", "partition": "1", "worker": "b"}) == 11
+        assert value("runstep_unstable_records", {"topic": "run-steps", "partition": "1", "worker": "b"}) == 501
         assert value("process_resident_memory_bytes", {"worker": "a"}) > 0
         assert value("process_resident_memory_bytes", {"worker": "supervisor"}) > 0
         assert merged.totals() == {"stored": 10, "dead_lettered": 2, "ignored": 4}

@@ -42,6 +42,8 @@ CONTRACT = {
     "runstep_sink_available": ("gauge", set()),
     "runstep_source_available": ("gauge", set()),
     "runstep_consumer_lag_records": ("gauge", {"topic", "partition"}),
+    "runstep_throttled_seconds_total": ("counter", set()),
+    "runstep_unstable_records": ("gauge", {"topic", "partition"}),
     "runstep_consumer_position_timestamp_seconds": ("gauge", {"topic", "partition"}),
     "runstep_last_poll_timestamp_seconds": ("gauge", set()),
     "runstep_last_insert_timestamp_seconds": ("gauge", set()),
@@ -248,8 +250,10 @@ def test_gauges_show_the_last_value(metrics, value):
 def test_a_partition_that_is_forgotten_has_no_gauges_but_keeps_its_losses(metrics, value):
     at = {"topic": "run-steps", "partition": "0"}
     metrics.lag(P0, 17)
+    metrics.unstable(P0, 501)
     metrics.position(P0, NOW)
     metrics.records_lost(P0, 3)
+    assert value("runstep_unstable_records", **at) == 501
     assert value("runstep_consumer_lag_records", **at) == 17
     assert value("runstep_consumer_position_timestamp_seconds", **at) == NOW
     metrics.position(P0, -0.001)  # a record without a timestamp
@@ -257,6 +261,7 @@ def test_a_partition_that_is_forgotten_has_no_gauges_but_keeps_its_losses(metric
     metrics.forget(P0)
     metrics.forget(P0)
     assert value("runstep_consumer_lag_records", **at) is None
+    assert value("runstep_unstable_records", **at) is None
     assert value("runstep_consumer_position_timestamp_seconds", **at) is None
     assert value("runstep_records_lost_total", **at) == 3
 
@@ -266,6 +271,13 @@ def test_an_unknown_lag_is_not_shown(metrics, value):
     metrics.lag(P0, None)
     metrics.lag(P0, None)
     assert value("runstep_consumer_lag_records", topic="run-steps", partition="0") is None
+
+
+def test_what_waits_for_a_producer_is_not_shown_while_it_is_unknown(metrics, value):
+    metrics.unstable(P0, 0)
+    assert value("runstep_unstable_records", topic="run-steps", partition="0") == 0
+    metrics.unstable(P0, None)
+    assert value("runstep_unstable_records", topic="run-steps", partition="0") is None
 
 
 def test_rebalances_and_commits_are_counted(metrics, value):

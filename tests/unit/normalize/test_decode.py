@@ -1,7 +1,7 @@
 """Decoding: which form is which, and a reason for everything that is no run step."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -193,6 +193,81 @@ def test_a_refusal_keeps_the_ids_it_could_read_and_never_the_value() -> None:
     assert isinstance(verdict, Unstored)
     assert (verdict.step_id, verdict.thread_id, verdict.run_id) == ("step_1", "thread_1", "")
     assert "hunter2" not in repr(verdict)
+
+
+FEW: Final = 1_000
+STEP: Final = wire(step())
+TEXT: Final = "a,b[c]{d}" * 20_000
+
+
+def complex_to(value: bytes, max_nodes: int = FEW) -> bool:
+    """Return whether a value is refused for what it is made of."""
+    decoded = decode(value, LIMIT, max_nodes)
+    return isinstance(decoded, Unstored) and decoded.reason is Reason.TOO_COMPLEX
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b'{"data":[%s{}]}' % (b"{}," * 70_000), id="page of {}"),
+        pytest.param(b"[%s0]" % (b"0," * 70_000), id="zeros"),
+        pytest.param(wire(step(step_details=[{"": 0}] * 20_000)), id="details"),
+        pytest.param(wire(step(metadata={str(number): "" for number in range(20_000)})), id="metadata"),
+        pytest.param(wire({"event": "x", "data": "[%s0]" % ("0," * 70_000)}), id="JSON in a string"),
+        pytest.param(b'{"event": "x", "data": "[%s0]"}' % (b"0\\u002c" * 70_000), id="escaped"),
+        pytest.param(b"data:\n" * 20_000, id="lines"),
+        pytest.param(b"event: x\ndata: %s\n\n" % wire([0] * 100) * 500, id="frames, each with few"),
+        pytest.param(b'{"x":[%s' % (b"{}," * 70_000), id="broken"),
+    ],
+)
+def test_no_value_is_parsed_into_more_nodes_than_are_allowed(value: bytes) -> None:
+    assert complex_to(value)
+    assert not complex_to(value, len(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(wire(step(step_details={"text": TEXT})), id="text with the signs of JSON"),
+        pytest.param(wire(step(step_details={"text": '\\"' + TEXT + '"'})), id="quotes in the text"),
+        pytest.param(
+            wire({"event": "x", "data": json.dumps(step(step_details={"text": TEXT}))}), id="JSON in a string"
+        ),
+        pytest.param(b"event: x\ndata: %s\n\n" % wire(step(step_details={"text": TEXT})) * 3, id="frames"),
+    ],
+)
+def test_the_signs_of_json_in_a_text_are_no_nodes(value: bytes) -> None:
+    decoded: Any = decode(value, LIMIT, FEW)
+    assert {type(one) for one in (decoded if isinstance(decoded, list) else [decoded])} == {RunStepEvent}
+
+
+@pytest.mark.parametrize("nodes", [FEW - 1, FEW, FEW + 1])
+def test_the_bound_of_nodes_is_exact(nodes: int) -> None:
+    value = b"[%s0]" % (b"0," * (nodes - 1) + b" " * 70_000)
+    assert complex_to(value) is (nodes > FEW)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"run_id": ""},
+        {"created_at": None},
+        {"thread_id": 5},
+        {"object": "thread.run"},
+        {"event": "x", "data": {}},
+        {"data": [1]},
+    ],
+)
+@pytest.mark.parametrize(
+    "around", ["%s", '{"event": "thread.run.step.completed", "data": %s}', '{"data": [%s, %s]}', "\ufeff%s"]
+)
+def test_a_large_value_is_read_as_a_small_one(change: dict[str, Any], around: str) -> None:
+    text = json.dumps(step() | change)
+    small = around.replace("%s", text).encode()
+    assert decode(small + b" " * 70_000, LIMIT) == decode(small, LIMIT)
+    camel = around.replace("%s", text.replace("run_id", "runId")).encode()
+    assert decode(camel + b" " * 70_000, LIMIT) == decode(camel, LIMIT)
 
 
 JSON = st.recursive(

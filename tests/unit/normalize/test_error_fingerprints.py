@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.normalize.error_fingerprints import fingerprint, masked
+from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_errors import read_error
 
 FAMILIES = {
@@ -88,7 +89,7 @@ DISTINCT = [
 
 
 def of(message):
-    return read_error({"code": "", "message": message}, "failed", 8_192).fingerprint
+    return read_error({"code": "", "message": message}, "failed", Rules(), []).fingerprint
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.normalize.decode import decode
-from pipeline.normalize.step_row import Rules, step_row
+from pipeline.normalize.rules import Rules
+from pipeline.normalize.step_row import step_row
 from pipeline.records import RunStepEvent, Unstored
 from schemas.row import INDEX
 from tests.support.expectations import OUTCOMES, Columns, Example, examples, observed

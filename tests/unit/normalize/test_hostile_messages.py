@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_errors import read_error
 
 LENGTH = 4_096
@@ -16,4 +17,4 @@ UNITS = (
 @pytest.mark.parametrize("unit", UNITS)
 def test_repetition_does_not_hold_up_the_pipeline(unit: str, tail: str) -> None:
     message = (unit * LENGTH)[:LENGTH] + tail
-    assert read_error({"code": "server_error", "message": message}, "failed", LENGTH).fingerprint
+    assert read_error({"code": "server_error", "message": message}, "failed", Rules(max_text=LENGTH), []).fingerprint

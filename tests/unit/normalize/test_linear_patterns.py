@@ -20,7 +20,7 @@ from tests.support.hostile_fills import Fill, dearest, fills, searches
 
 MODULES: Final = [
     *(info.name for info in pkgutil.iter_modules(pipeline.normalize.__path__, "pipeline.normalize.")),
-    "pipeline.redaction",
+    *(info.name for info in pkgutil.iter_modules(redaction.__path__, "pipeline.redaction.")),
     "pipeline.logs",
     "pipeline.clickhouse.error_classes",
 ]
@@ -53,7 +53,9 @@ def assert_within(relative: float, use: Callable[[str], Any], candidates: list[F
 def test_patterns_are_found_where_they_are() -> None:
     found = " ".join(SEARCHES)
     assert len(SEARCHES) > 30
-    assert {"_host", "_assignment", "_statuses", "_calendar", "_TRAILER"} <= {name.split(".")[-1] for name in SEARCHES}
+    assert {"_host", "_heads", "_headed_key", "_statuses", "_calendar", "_TRAILER"} <= {
+        name.split(".")[-1] for name in SEARCHES
+    }
     assert "normalize.error_categories" in found
 
 

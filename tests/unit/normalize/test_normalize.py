@@ -1,7 +1,12 @@
 """The door: at least one row for each record, the record of each row, dead letters once, weight."""
 
+import tracemalloc
+from collections.abc import Sequence
+from typing import Final
+
 import pytest
 
+from pipeline.normalize.memory import record_bytes
 from pipeline.normalize.normalize import Normalized, Rules, normalize, unreadable
 from pipeline.records import Reason, Record, Stage, UnreadRecord, Unstored
 from schemas.row import INDEX, INGEST_COLUMNS
@@ -30,7 +35,8 @@ def test_every_record_has_its_rows_in_order_and_every_row_its_record() -> None:
         "dead_lettered",
     ]
     assert [origin.offset for origin in normalized.origins] == column(normalized, "kafka_offset")
-    assert normalized.size == sum(len(one.value or b"") for one in records)
+    assert normalized.records == len(records)
+    assert normalized.size > sum(len(one.value or b"") + len(one.key or b"") for one in records)
 
 
 def test_a_rejected_record_is_one_dead_letter_however_many_of_its_steps_are() -> None:
@@ -57,7 +63,98 @@ def test_offsets_that_no_client_can_read_are_dead_lettered_by_their_place() -> N
     assert [(letter.record, letter.stage, letter.detail) for letter in normalized.dead_letters] == [
         (one, "fetch", "CRC mismatch") for one in records
     ]
-    assert (normalized.origins, normalized.size) == (records, 0)
+    assert (normalized.origins, normalized.records) == (records, 2)
+
+
+def test_a_slice_ends_with_the_record_that_fills_it_and_holds_one_at_least() -> None:
+    records: list[Record] = [record(offset, wire(completed())) for offset in range(4)]
+    size = record_bytes(records[0])
+    assert [normalize(records, Rules(), most).records for most in (1, size, size + 1, 10 * size)] == [1, 1, 2, 4]
+
+
+SHAPES: Final = {
+    "ordinary": wire(completed()),
+    "long ids": wire(step(id="i" * 512, run_id="r" * 512, thread_id="t" * 512, assistant_id="a" * 512)),
+    "text": wire(step(step_details={"text": "x" * 20_000})),
+    "wide text": wire(step(step_details={"text": "\N{GRINNING FACE}" + "x" * 20_000})),
+    "wide ids": wire(step(id="\N{GRINNING FACE}" * 512, run_id="\N{GRINNING FACE}" + "r" * 500)),
+    "numbers that grow": wire(step(step_details=["\N{GRINNING FACE}", *[0] * 5_000])).replace(b" 0", b"1e15"),
+    "metadata": wire(step(metadata={f"key {number}": f"value {number}" for number in range(1_000)})),
+    "tool calls": wire(step(step_details={"tool_calls": [{"id": f"call {number}"} for number in range(1_000)]})),
+    "unknown fields": wire(step(unknown="\N{GRINNING FACE}" + "x" * 20_000)),
+    "a page": wire({"data": [completed(number) for number in range(500)]}),
+    "not JSON": b"x" * 5_000,
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "headers"),
+    [
+        *(pytest.param(value, b"key", (), id=name) for name, value in SHAPES.items()),
+        pytest.param(b"", b"k" * 900_000, (), id="long key"),
+        pytest.param(b"", None, [(f"header {number}", b"") for number in range(2_000)], id="headers"),
+    ],
+)
+def test_no_record_occupies_much_more_than_it_weighs(
+    value: bytes, key: bytes | None, headers: Sequence[tuple[str, bytes]]
+) -> None:
+    normalize([record(1, value)], Rules())
+    tracemalloc.start()
+    try:
+        made = normalize([anew(FakeRecord("t", 0, number, 1, key, value, headers)) for number in range(64)], Rules())
+        occupied, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.2 < occupied / made.size < 1.5
+
+
+def anew(one: FakeRecord) -> FakeRecord:
+    """Return a record that shares nothing with another one, as a poll does."""
+    headers = [("".join(name), bytes(bytearray(content))) for name, content in one.headers]
+    return one._replace(
+        key=one.key and bytes(bytearray(one.key)), value=bytes(bytearray(one.value or b"")), headers=headers
+    )
+
+
+LOGIN: Final = "password=" + "hunter2 "
+FEW: Final = Rules(max_searched=100_000)
+
+
+def test_text_beyond_a_records_share_is_left_out_and_never_stored_unsearched() -> None:
+    long = LOGIN * 5_000
+    steps = [
+        completed(
+            number,
+            status="failed",
+            last_error={"code": "server_error", "message": LOGIN * 100},
+            step_details={"type": "tool_calls", "tool_calls": [{"id": "call_1", "function": {"arguments": long}}]},
+            metadata={"note": LOGIN},
+            unknown=LOGIN,
+        )
+        for number in range(3)
+    ]
+    normalized = normalize([record(1, wire({"data": steps}))], FEW)
+    first, *others = (
+        dict(zip([name for name, _ in INGEST_COLUMNS], row, strict=True))
+        for row in zip(*normalized.columns, strict=True)
+    )
+    assert "text_not_searched" not in first["anomalies"]
+    assert (first["step_details"].count("[redacted:password]"), first["metadata"]["note"][:9]) == (5_000, "password=")
+    for row in others:
+        assert row["anomalies"].count("text_not_searched") == 1
+        assert row["step_details"] == '{"omitted":"object","length":2}'
+        assert (row["error_code"], row["error_category"], row["error_message"]) == ("server_error", "server", "")
+        assert (row["metadata"], row["extra_fields"]) == ({"note": ""}, "")
+        assert (row["outcome"], row["tool_call_ids"], row["status"]) == ("stored", ["call_1"], "failed")
+    assert "hunter2" not in repr(normalized.columns)
+
+
+def test_a_record_that_is_read_again_becomes_the_same_rows_whatever_was_read_before() -> None:
+    records: list[Record] = [record(offset, wire(step(step_details={"text": LOGIN * 5_000}))) for offset in (1, 2)]
+    together = normalize(records, FEW)
+    assert column(together, "anomalies") == [[], []]
+    assert column(normalize(records[1:], FEW), "step_details") == column(together, "step_details")[1:]
 
 
 def test_a_record_that_was_not_read_is_dead_lettered_for_what_its_reader_says() -> None:

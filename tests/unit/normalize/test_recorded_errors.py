@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_errors import StepError, read_error
 from tests.support.paths import EXAMPLES, REFERENCE
 
@@ -56,7 +57,7 @@ ErrorsOf = Callable[[Fault], list[tuple[str, str]]]
 
 
 def read(code: str, message: str) -> StepError:
-    return read_error({"code": code, "message": message}, "failed", 8_192)
+    return read_error({"code": code, "message": message}, "failed", Rules(), [])
 
 
 @errors_of_each

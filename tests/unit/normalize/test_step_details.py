@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalize.step_details import MAX_TOOL_CALLS, read_details
+from pipeline.normalize.rules import Rules
+from pipeline.normalize.step_details import read_details
 
 CALL = {
     "id": "call_1",
@@ -17,7 +18,7 @@ CALL = {
 
 def read(details, content="full"):
     anomalies: list[str] = []
-    return read_details(details, content, anomalies), anomalies
+    return read_details(details, Rules(content), anomalies), anomalies
 
 
 def calls_of(*calls):
@@ -35,6 +36,7 @@ def test_a_message_step_has_a_message_id():
         [],
         [],
         '{"type":"message_creation","message_creation":{"message_id":"msg_1"}}',
+        0,
     )
     assert anomalies == []
 
@@ -174,7 +176,7 @@ def test_structure_keeps_names_and_the_length_of_bodies():
 
 def test_none_keeps_no_text_but_all_columns():
     found, _ = read({"type": "tool_calls", "tool_calls": [CALL]}, "none")
-    assert found == ("tool_calls", "", ["function"], ["weather"], ["call_1"], "")
+    assert found == ("tool_calls", "", ["function"], ["weather"], ["call_1"], "", 1)
 
 
 def test_text_is_redacted():
@@ -183,20 +185,26 @@ def test_text_is_redacted():
 
 
 def test_absent_details_are_no_anomaly():
-    assert read(None) == (("", "", [], [], [], ""), [])
+    assert read(None) == (("", "", [], [], [], "", 0), [])
 
 
 @pytest.mark.parametrize(("details", "text"), [([1], "[1]"), ("x", '"x"'), (7, "7"), (float("nan"), '"NaN"')])
 def test_details_that_are_no_object_are_kept_as_text(details, text):
-    assert read(details) == (("", "", [], [], [], text), ["unreadable_details"])
+    assert read(details) == (("", "", [], [], [], text, 0), ["unreadable_details"])
 
 
 def test_bounds():
     long = {"type": "function", "id": "i" * 300, "function": {"name": "n" * 257}}
     found, anomalies = read({"type": "tool_calls", "tool_calls": [long]})
     assert (len(found.tool_names[0]), len(found.tool_call_ids[0]), anomalies) == (256, 256, ["text_truncated"])
-    found, anomalies = read({"type": "tool_calls", "tool_calls": [{}] * (MAX_TOOL_CALLS + 1)}, "none")
-    assert (len(found.tool_types), anomalies) == (65_535, ["text_truncated"])
+
+
+@pytest.mark.parametrize(("sent", "counted"), [(1_000, 1_000), (1_001, 1_001), (70_000, 65_535)])
+def test_no_step_fills_the_lists_of_tools_without_bound(sent, counted):
+    found, anomalies = read({"type": "tool_calls", "tool_calls": [{"id": "a"}] * sent}, "full")
+    assert [len(names) for names in (found.tool_types, found.tool_names, found.tool_call_ids)] == [1_000] * 3
+    assert (found.tool_calls, found.text.count('"a"')) == (counted, sent)
+    assert anomalies == (["text_truncated"] if sent > 1_000 else [])
 
 
 @pytest.mark.parametrize(("sent", "kept"), [(7, "7"), ({}, ""), (True, "")])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_errors import NO_ERROR, StepError, read_error
 from schemas.vocabulary import ERROR_CATEGORIES, RETRYABLE
 
@@ -14,7 +15,7 @@ QUOTA = "You exceeded your current quota, please check your plan and billing det
 
 
 def read(last_error, status="failed", max_text=MAX):
-    return read_error(last_error, status, max_text)
+    return read_error(last_error, status, Rules(max_text=max_text), [])
 
 
 def category(code, message):

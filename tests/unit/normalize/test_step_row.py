@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.normalize.decode import decode
-from pipeline.normalize.step_row import Rules, step_row
+from pipeline.normalize.rules import Rules
+from pipeline.normalize.step_row import step_row
 from pipeline.records import Reason, RunStepEvent, Stage, Unstored, ledger_row
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import ANOMALIES, DIALECTS, ERROR_CATEGORIES

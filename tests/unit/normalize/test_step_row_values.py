@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from pipeline.normalize.step_row import Rules
+from pipeline.normalize.rules import Rules
 from tests.support.events import completed, step
 from tests.support.rows_of_events import row_of
 
@@ -138,6 +138,32 @@ def test_metadata_is_redacted_and_cut() -> None:
     row = row_of(step(metadata={"mail": "bob@example.org", "long": "x" * 100}), rules=Rules(max_text=64))
     assert row["metadata"] == {"mail": "[redacted:email]", "long": "x" * 64}
     assert row["anomalies"] == ["text_truncated"]
+
+
+def test_metadata_does_not_fill_its_column_with_any_number_of_keys_and_loses_none() -> None:
+    sent = {f"key {number}": number for number in range(1_003)} | {"k" * 256: "kept", "l" * 257: "long"}
+    row = row_of(step(metadata=sent, unknown=1))
+    kept = dict(list(sent.items())[:1_000])
+    assert row["metadata"] == {key: str(value) for key, value in kept.items()}
+    rest = {key: value for key, value in sent.items() if key not in kept}
+    assert json.loads(row["extra_fields"]) == {"unknown": 1, "metadata": rest}
+    assert row["anomalies"] == ["metadata_repaired", "unknown_field"]
+
+
+def test_a_long_metadata_key_is_kept_beside_the_map_without_secrets() -> None:
+    row = row_of(step(metadata={"k" * 256: "short", "bob@example.org " * 17: "bob@example.org"}))
+    assert row["metadata"] == {"k" * 256: "short"}
+    assert json.loads(row["extra_fields"]) == {"metadata": {"[redacted:email] " * 17: "[redacted:email]"}}
+    assert row["anomalies"] == ["metadata_repaired"]
+
+
+@pytest.mark.parametrize("content", ["full", "structure"])
+def test_no_unknown_field_is_searched_or_stored_beyond_what_is_kept(content: str) -> None:
+    rules = Rules(content=content, max_text=64)
+    row = row_of(step(**{f"{number}" * 40: "bob@example.org" for number in range(100)}), rules=rules)
+    assert (len(row["extra_fields"]), row["anomalies"]) == (64, ["unknown_field", "text_truncated"])
+    row = row_of(step(note="x" * (rules.max_text - 20) + " password=" + "hunter2" * 1_000), rules=rules)
+    assert "hunter2" not in row["extra_fields"]
 
 
 UNKNOWN: Final[dict[str, Any]] = {"zeta": {"mail": "bob@example.org"}, "alpha": 1}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.commands import _dlq_options as options
 from pipeline.commands._times import parse_time
 from pipeline.errors import ConfigError
+from pipeline.kafka.dead_letters import Place, replay_headers
 from pipeline.kafka.log_reader import LogReader, TopicMissing
 from pipeline.records import Reason, Stage
 from pipeline.tools.dlq import Identity, Origins, ReplayOutcome, Selection, dead_letter_of
@@ -33,7 +34,8 @@ def places(dead_letters: list[Any]) -> list[int]:
 
 
 def test_a_dead_letter_is_read_as_the_daemon_wrote_it(log: Log) -> None:
-    record = log.dead_letter(7, headers=(("runstep-attempt", b"2"),), reason=Reason.TOO_DEEP, stage=Stage.NORMALIZE)
+    headers = (*replay_headers(Place("steps", 2, 5)), ("runstep-attempt", b"2"))
+    record = log.dead_letter(7, headers=headers, reason=Reason.TOO_DEEP, stage=Stage.NORMALIZE)
     dead_letter = dead_letter_of(record)
     assert dead_letter is not None
     assert dead_letter.identity == (ORIGIN, 0, 7, NOW - 1_000 + 7, 3)
@@ -44,6 +46,7 @@ def test_a_dead_letter_is_read_as_the_daemon_wrote_it(log: Log) -> None:
         len(b"value 7"),
         "",
     )
+    assert dead_letter.replayed_from == Place("steps", 2, 5)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,8 @@ def test_a_dead_letter_is_read_as_the_daemon_wrote_it(log: Log) -> None:
         ("runstep-offset", b"-1"),
         ("runstep-truncated", b"-5"),
         ("runstep-attempt", b""),
+        ("runstep-attempt", b"-1"),
+        ("runstep-attempt", b"9" * 4_000),
         ("runstep-timestamp", b"9" * 5_000),
     ],
 )
@@ -80,7 +85,7 @@ def test_a_marker_says_whose_it_is_whatever_the_topic_is_called(topic: str, numb
 
 def test_what_comes_back_has_its_own_headers_its_origin_and_the_attempt() -> None:
     own = [("trace", b"1"), ("runstep-reason", b"old"), ("trace", None), ("runstep-attempt", b"1")]
-    assert replayed(own, Identity("t", 3, 42, 5, 2)) == [
+    assert replayed(own, Identity("t", 3, 42, 5, 999_999), 2) == [
         ("trace", b"1"),
         ("trace", b""),
         ("runstep-replay-topic", b"t"),

@@ -69,14 +69,6 @@ def test_each_partition_with_a_copy_gets_a_marker(log: Log) -> None:
     assert [record.partition for record in log.written[0] if record.topic == DEAD_LETTERS] == [0, 1]
 
 
-def test_dead_letters_of_so_many_refusals_are_left_alone(log: Log) -> None:
-    for attempts in range(4):
-        log.dead_letter(attempts, headers=(("runstep-attempt", str(attempts).encode()),))
-    result = log.replay(ReplayPolicy(max_attempts=3))
-    assert (result.exhausted, result.failed) == (2, False)
-    assert sorted(dict(record.headers)["runstep-attempt"] for record in log.returned()) == [b"1", b"2"]
-
-
 def test_another_topic_is_written_by_key(log: Log) -> None:
     log.topics["elsewhere"] = [[]]
     log.dead_letter(7, partition=1)

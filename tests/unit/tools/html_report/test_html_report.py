@@ -116,7 +116,7 @@ def test_text_of_strangers_stays_text() -> None:
     read = ReadPage(made)
     assert read.runs_only_what_it_names()
     assert (read.handlers, foreign(read), read.elements.get("img"), read.elements["script"]) == ([], [], None, 3)
-    assert not {"\x00", "\x1b", "\u202e"} & set(made.partition("<script>")[0])
+    assert not {"\x00", "\x1b", "\u202e"} & set(made)
     shown = read.rows("slowest")[0]["run"]
     assert shown.startswith("</script><script>alert(1)</script><img")
     # plotly.js reads a little HTML in names, so those are escaped once more.
@@ -203,7 +203,7 @@ def test_a_range_without_time_is_none(edge: tuple[int, int]) -> None:
 def test_all_time_is_a_range() -> None:
     period = Period(-(10**18), 10**18)
     assert period.parameters()["since"] == "1973-03-05 00:00:00.000"
-    assert period.parameters()["until"] == "2286-11-18 00:00:00.000"
+    assert period.parameters()["until"] == "2105-12-31 00:00:00.000"
     assert period.buckets < 400
 
 
