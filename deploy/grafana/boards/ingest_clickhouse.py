@@ -69,6 +69,7 @@ def _retries() -> Any:
             promql(
                 f"sum by (error_class) (rate(runstep_insert_splits_total{{{DAEMONS}}}[$__rate_interval])) > 0",
                 "split: {{error_class}}",
+                "B",
             ),
         ],
         stacked=True,
