@@ -58,7 +58,7 @@ def _retries() -> Any:
         Caption(
             "Insert retries by class",
             "Why inserts were retried, by error class. environment needs an operator: a missing table, credentials, "
-            "a full disk. Halved: inserts that were too large for ClickHouse or for the way to it.",
+            "a full disk. Split: an insert was too large, for the server (shape) or for the way to it (ambiguous).",
             "suffix:/s",
         ),
         [
@@ -67,8 +67,8 @@ def _retries() -> Any:
                 "{{error_class}}",
             ),
             promql(
-                f"sum by (error_class) (rate(runstep_insert_splits_total{{{DAEMONS}}}[$__rate_interval]))",
-                "halved, {{error_class}}",
+                f"sum by (error_class) (rate(runstep_insert_splits_total{{{DAEMONS}}}[$__rate_interval])) > 0",
+                "split: {{error_class}}",
                 "B",
             ),
         ],
