@@ -61,7 +61,7 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
 
 def _require_version(client: Client, settings: ClickHouseSettings) -> None:
     """Refuse a server on which statements would fail, or find nothing without an error."""
-    version, oldest = client.server_version, server_version.OLDEST
+    version, oldest = str(client.server_version), server_version.OLDEST
     if server_version.is_older(version, oldest):
         client.close()
         message = (
