@@ -71,7 +71,7 @@ def _close_with(client: Client, pool: PoolManager) -> None:
 
 def _require_version(client: Client, settings: ClickHouseSettings) -> None:
     """Refuse a server on which statements would fail, or find nothing without an error."""
-    version, oldest = client.server_version, server_version.OLDEST
+    version, oldest = str(client.server_version), server_version.OLDEST
     if server_version.is_older(version, oldest):
         client.close()
         message = (
