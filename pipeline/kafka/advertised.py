@@ -5,7 +5,7 @@ broker makes known about itself (`advertised.listeners`). Used by the thread tha
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, Final
 
 from kafka.errors import KafkaError
@@ -18,17 +18,18 @@ MAX_TRIED: Final = 3
 FIX: Final = "correct advertised.listeners of the brokers, or let this host reach what it names"
 
 
-def unreachable(client: Any, servers: Sequence[str], seconds: float) -> str:
+def unreachable(client: Any, known: Collection[str], seconds: float) -> str:
     """Try the brokers without a connection; return who is not reached, by which address and why; empty if all are.
 
     Args:
         client: a consumer or an admin client, which knows the brokers.
-        servers: the addresses in the settings. A broker that goes by one of them is just away.
+        known: addresses that are right: those of the settings, and those that were reached before. A broker that goes
+            by one of them is just away.
         seconds: for all of them together.
     """
     deadline = time.monotonic() + seconds
     causes = []
-    for broker in [broker for broker in unconnected(client) if broker.address not in servers][:MAX_TRIED]:
+    for broker in [broker for broker in unconnected(client) if broker.address not in known][:MAX_TRIED]:
         try:
             reach(client, broker, max(int((deadline - time.monotonic()) * 1000), 1))
         except KafkaError as error:

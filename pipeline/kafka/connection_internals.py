@@ -6,6 +6,7 @@ an admin client.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -14,19 +15,19 @@ from pipeline.kafka.internals import Need, lacks
 
 try:
     from kafka.cluster import ClusterMetadata
-    from kafka.coordinator.consumer import ConsumerCoordinator
     from kafka.net.compat import KafkaNetClient
     from kafka.net.manager import KafkaConnectionManager
+    from kafka.net.transport import KafkaTCPTransport
     from kafka.protocol.admin import DescribeClientQuotasRequest
 except ImportError as error:
     raise ImportError(lacks([str(error)])) from error
 
 NEEDED: Final = (
-    Need(KafkaConsumer, "_client _cluster _coordinator _manager"),
+    Need(KafkaConsumer, "_client _cluster _manager"),
     Need(KafkaAdminClient, "_manager"),
-    Need(ClusterMetadata, "broker_metadata brokers leader_for_partition"),
-    Need(ConsumerCoordinator, "coordinator_id"),
+    Need(ClusterMetadata, "_coordinators broker_metadata brokers leader_for_partition"),
     Need(KafkaNetClient, "connected throttle_delay"),
+    Need(KafkaTCPTransport, "getPeer host"),
     Need(KafkaConnectionManager, "_conns cluster get_connection reset_backoff run send wait_for"),
 )
 """What tells the state of connections."""
@@ -68,12 +69,26 @@ def reaches_leader(consumer: Any, partition: TopicPartition) -> bool:
 def unconnected(client: Any) -> list[Broker]:
     """Return the known brokers that this consumer or admin client has no connection to, the group's coordinator too."""
     manager = client._manager  # noqa: SLF001
-    nodes = [broker.node_id for broker in manager.cluster.brokers()]
-    if coordinator := getattr(getattr(client, "_coordinator", None), "coordinator_id", None):
-        nodes.append(coordinator)
+    cluster = manager.cluster
+    nodes = [*(broker.node_id for broker in cluster.brokers()), *cluster._coordinators.values()]  # noqa: SLF001
     connected = {node for node, connection in list(manager._conns.items()) if connection.connected}  # noqa: SLF001
-    known = [(node, manager.cluster.broker_metadata(node)) for node in nodes if node not in connected]
-    return [Broker(node, f"{broker.host}:{broker.port}") for node, broker in known if broker is not None]
+    known = [(node, cluster.broker_metadata(node)) for node in nodes if node not in connected]
+    return [Broker(node, _address(broker.host, broker.port)) for node, broker in known if broker is not None]
+
+
+def connected_addresses(client: Any) -> set[str]:
+    """Return the addresses, as the client was given them, that it has a connection to."""
+    found = set()
+    for connection in list(client._manager._conns.values()):  # noqa: SLF001
+        transport = connection.transport
+        if connection.connected and transport is not None:
+            with suppress(OSError):  # it is closed meanwhile
+                found.add(_address(transport.host, transport.getPeer()[1]))
+    return found
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def reach(client: Any, broker: Broker, timeout_ms: int) -> None:

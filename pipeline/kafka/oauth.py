@@ -168,7 +168,7 @@ def _asked(credentials: Credentials) -> _Issued:
         reason = error.reason if isinstance(error, URLError) else error
         raise SourceUnavailable(f"{where} does not answer: {clean(str(reason) or type(reason).__name__)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceUnavailable(f"{where} answers without a token: correct kafka.sasl_oauth_token_url") from error
+        raise SourceUnavailable(f"{where} answers without a token; correct kafka.sasl_oauth_token_url") from error
     return _Issued(token, asked_at + life * RENEWED_AFTER, asked_at + life)
 
 

@@ -10,7 +10,7 @@ from deploy.grafana.style import YES_NO, Caption, Limits, coloured
 
 def panels() -> Sequence[Any]:
     """Return the panels of the row "From Kafka"."""
-    return (_source(), _commits(), _rebalances(), _silence())
+    return (_source(), _commits(), _rebalances(), _quotas(), _silence())
 
 
 def _source() -> Any:
@@ -49,6 +49,23 @@ def _rebalances() -> Any:
         [promql(f"sum by (kind) (increase(runstep_rebalances_total{{{DAEMONS}}}[$__rate_interval]))", "{{kind}}")],
     )
     return coloured(panel, "lost").span(6)
+
+
+def _quotas() -> Any:
+    return lines(
+        Caption(
+            "Pauses that quotas ordered, by daemon",
+            "Seconds of pauses per second, as brokers ordered them; several brokers at a time are added. 0: no quota "
+            "slows reading.",
+            "s",
+        ),
+        [
+            promql(
+                f"sum by (instance) (rate(runstep_throttled_seconds_total{{{DAEMONS}}}[$__rate_interval]))",
+                "{{instance}}",
+            )
+        ],
+    ).span(6)
 
 
 def _silence() -> Any:

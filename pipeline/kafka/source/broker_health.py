@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import structlog
 from kafka import TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import BrokerResponseError, KafkaError
 from kafka.structs import MemberState
 
 from pipeline.config import KafkaSettings
 from pipeline.kafka.advertised import FIX, unreachable
-from pipeline.kafka.connection_internals import is_throttled, longest_pause, reaches_leader
+from pipeline.kafka.connection_internals import connected_addresses, is_throttled, longest_pause, reaches_leader
 from pipeline.kafka.internals import knows_brokers, last_answer, partitions_of, throttled_seconds
 from pipeline.kafka.source.consumer import ANSWER_TIMEOUT_MS, Troubles, cause_of, offsets
 from pipeline.kafka.source.strangers import Strangers
@@ -40,7 +40,7 @@ class BrokerHealth:
         self._troubles = troubles
         self._unanswered = 0
         self._missing: tuple[list[str], float] = ([], 0.0)
-        self._servers = settings.bootstrap_servers
+        self._addresses = set(settings.bootstrap_servers)
         self.transactions = OpenTransactions(settings)
         self.throttling = Throttling(settings.client_id)
         self.strangers = Strangers(settings)
@@ -71,6 +71,7 @@ class BrokerHealth:
                 return {}
             found = {}
         self.answered()
+        self._addresses |= connected_addresses(consumer)
         self.throttling.look(consumer)
         self.strangers.look(consumer)
         return self.transactions.look(consumer, found, wanted)
@@ -85,13 +86,13 @@ class BrokerHealth:
         pause = longest_pause(consumer)
         if pause:
             return f"a broker's quota makes the daemon wait for {pause:.1f} s"
-        timed_out = isinstance(error, KafkaTimeoutError)
-        where = unreachable(consumer, self._servers, ANSWER_TIMEOUT_MS / 1000) if timed_out else ""
+        answered = isinstance(error, BrokerResponseError)
+        where = "" if answered else unreachable(consumer, self._addresses, ANSWER_TIMEOUT_MS / 1000)
         return f"{where}; {FIX}" if where else cause_of(error)
 
     def _elsewhere(self, consumer: Any) -> bool:
         """Return whether the cluster is known, and names brokers that are not there; name them."""
-        where = unreachable(consumer, self._servers, ANSWER_TIMEOUT_MS / 1000)
+        where = unreachable(consumer, self._addresses, ANSWER_TIMEOUT_MS / 1000)
         if where:
             self._troubles.raise_("brokers", f"Kafka answers, but {where}; {FIX}")
         return bool(where)

@@ -23,7 +23,7 @@ class Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-python
     """Shares out partitions as the client does, and keeps who was there. A subclass for each consumer."""
 
     members: Iterable[Any] | None = None
-    """Of the last rebalance that this consumer led and nobody looked at; written on the client's IO thread."""
+    """Of the last rebalance that this consumer led, until it is looked at; written on the client's IO thread."""
 
     def assign(self, cluster: Any, members: Any) -> Any:
         """Share out the partitions."""
@@ -60,7 +60,7 @@ class Strangers:
         self._generation = generation
 
     def _stranger(self, member: Any) -> str:
-        """Return the name of a member that is none of ours; empty if it is, or if it cannot be known."""
+        """Return the name of a member that is not the daemon's own; empty if it is, or if it cannot be known."""
         found = _MEMBER_ID.fullmatch(member.member_id)
         client = found["client"] if found else member.member_id
         foreign = not set(member.metadata.topics) <= set(self._settings.topics)

@@ -169,7 +169,7 @@ def test_an_issuer_that_is_away_is_the_cause_that_the_daemon_names() -> None:
             sasl_oauth_token_url="https://127.0.0.1:1/token",  # noqa: S106 - no password
             sasl_oauth_client_id="me",
             sasl_oauth_client_secret=SecretStr(SECRET),
-            bootstrap_timeout=2,
+            bootstrap_timeout=5,
         )
         with pytest.raises(SourceUnavailable) as refusal:
             connect(KafkaConsumer, **client_options(away))

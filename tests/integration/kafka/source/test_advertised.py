@@ -103,6 +103,19 @@ def test_a_broker_that_is_away_at_an_address_of_the_settings_is_just_away(privat
     assert "advertised" not in reader.member.troubles["brokers"]
 
 
+def test_a_broker_that_was_reached_at_its_own_address_is_just_away(private_world: PrivateWorld) -> None:
+    # The settings name the broker otherwise than it calls itself.
+    port = private_world.bootstrap.rpartition(":")[2]
+    reader = private_world.assigned(bootstrap_servers=(f"localhost:{port}",))
+    reader.until(lambda: bool(reader.member.progress()))
+    health = reader.member.brokers
+    assert health._addresses == {f"localhost:{port}", f"127.0.0.1:{port}"}
+    private_world.broker.kill()
+    reader.until(lambda: reader.member.progress() == {} and "brokers" in reader.member.troubles)
+    assert reader.member.troubles["brokers"].startswith("Kafka does not answer: ")
+    assert not health._elsewhere(reader.member._consumer)
+
+
 def test_a_topic_that_an_answer_lacks_does_not_exist(private_world: PrivateWorld) -> None:
     reader = private_world.reader(topics=("absent",), metadata_max_age=1)
     reader.until(lambda: reader.member.progress() == {} and "topics" in reader.member.troubles)
