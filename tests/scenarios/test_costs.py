@@ -21,7 +21,7 @@ TWO_BATCHES = 2 * 128 * MEGABYTE
 RESERVE = 150 * MEGABYTE
 """A poll, the chunk it came from, and what the allocator keeps."""
 KEY = b"k" * 900_000
-SINGLE: dict[str, float] = {"page_ratio": 0, "foreign_ratio": 0, "poison_ratio": 0, "camel": 0, "envelope": 0}
+SINGLE: dict[str, Any] = {"page_ratio": 0, "foreign_ratio": 0, "poison_ratio": 0, "camel": 0, "envelope": 0}
 
 
 @pytest.mark.chaos

@@ -54,7 +54,7 @@ def searches(module: ModuleType) -> Iterator[tuple[str, re.Pattern[str], Callabl
                 yield name, pattern, use
 
 
-def _on_bytes(use: Callable[[bytes], Any]) -> Callable[[str], Any]:
+def _on_bytes(use: Callable[..., Any]) -> Callable[[str], Any]:
     return lambda text: use(text.encode())
 
 

@@ -1,10 +1,12 @@
 """A broker's quota on real Kafka: a pause that it ordered is not its silence."""
 
+from typing import Any
+
 from pipeline.records import Partition
 from tests.support.quotas import set_quota
 from tests.support.source_rig import PrivateWorld, World, numbered
 
-SLOW: dict[str, int] = {"max_partition_fetch_bytes": 100_000, "fetch_max_bytes": 100_000}
+SLOW: dict[str, Any] = {"max_partition_fetch_bytes": 100_000, "fetch_max_bytes": 100_000}
 
 
 def large(start: int, stop: int) -> list[bytes]:
