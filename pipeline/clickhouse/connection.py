@@ -53,15 +53,25 @@ def connect(settings: ClickHouseSettings, database: str | None = None) -> Client
             pool.clear()
         raise sink_error(error, address(settings)) from None
     if pool is not None:
-        # The driver closes only a pool that it has made itself, and such a one may use a proxy of the environment.
-        client._backend.owns_pool_manager = True  # type: ignore[attr-defined]  # noqa: SLF001
+        _close_with(client, pool)
     _require_version(client, settings)
     return client
 
 
+def _close_with(client: Client, pool: PoolManager) -> None:
+    """Let the connections end with their client: the driver closes only a pool that it has made itself."""
+    close = client.close
+
+    def close_all() -> None:
+        close()
+        pool.clear()
+
+    client.close = close_all  # type: ignore[method-assign]
+
+
 def _require_version(client: Client, settings: ClickHouseSettings) -> None:
     """Refuse a server on which statements would fail, or find nothing without an error."""
-    version, oldest = client.server_version, server_version.OLDEST
+    version, oldest = str(client.server_version), server_version.OLDEST
     if server_version.is_older(version, oldest):
         client.close()
         message = (

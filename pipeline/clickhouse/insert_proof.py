@@ -20,7 +20,7 @@ VIEWS: Final[Mapping[str, str]] = {"run_steps_mv": "run_steps", "run_step_ledger
 """Each view that copies rows from there, and the table that it writes."""
 
 _KEEPS: Final = re.compile("MergeTree|Distributed")
-"""Engines of tables that keep what a view writes; any other was put in the place of ours."""
+"""Engines of tables that keep what a view writes; any other was put in the place of a shipped one."""
 
 _TARGET: Final = re.compile(r"^CREATE MATERIALIZED VIEW \S+ (?:UUID '[^']*' )?TO (?P<target>\S+)")
 

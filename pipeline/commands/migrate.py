@@ -22,7 +22,7 @@ from pipeline.errors import ServiceUnavailable
 from pipeline.kafka.topics import BROKER_DEFAULT, create_topics, topics
 
 MIGRATE: Final = "run `runstep migrate`"
-"""How a finding reads that this command would have cured."""
+"""The fix of a finding that this command would have removed."""
 
 Json: TypeAlias = dict[str, Any]
 """What `--json` prints; the text is made from it."""

@@ -23,8 +23,16 @@ class Way(NamedTuple):
 
 WAYS: Final = {
     "kafka": Way(
-        ("sasl_password", "sasl_oauth_token", "sasl_oauth_token_file"),
-        ("bootstrap_servers", "security_protocol", "sasl_mechanism", "ssl_ca_file", "ssl_check_hostname"),
+        ("sasl_password", "sasl_oauth_token", "sasl_oauth_token_file", "sasl_oauth_client_secret"),
+        (
+            "bootstrap_servers",
+            "security_protocol",
+            "sasl_mechanism",
+            "sasl_oauth_token_url",
+            "sasl_oauth_ca_file",
+            "ssl_ca_file",
+            "ssl_check_hostname",
+        ),
     ),
     "clickhouse": Way(
         ("url", "password", "access_token", "access_token_file"),

@@ -126,20 +126,22 @@ class Attempts:
             self._show_sink(None)
             self._clear_trouble()
 
-    def insert(self, columns: Columns, token: str, *, suspected: bool = False, patience: float = math.inf) -> None:
+    def insert(
+        self, columns: Columns, token: str, *, suspected: bool = False, ambiguous_attempts: float = math.inf
+    ) -> None:
         """Insert rows, however long an outage lasts.
 
         Args:
             columns: the rows.
             token: the insert's.
             suspected: whether the rows are those of a partition that was given up before.
-            patience: how often the outcome may stay unknown, behind a probe that passed, until the insert is too large.
+            ambiguous_attempts: failures of unknown outcome, each behind a probe that passed, that are borne.
 
         Raises:
             SinkRefused: the rows, as they are, do not pass; `TooLarge`, if there may be too many of them.
             Unclassified: it failed for unknown reasons as often as is allowed, a few times where rows are `suspected`.
         """
-        attempt = partial(self._blaming_size, partial(self._measured_insert, columns, token), patience)
+        attempt = partial(self._blaming_size, partial(self._measured_insert, columns, token), ambiguous_attempts)
         self.persist(partial(self._guarded, attempt), suspected=suspected)
 
     def split(self, rows: int, most_rows: float, refusal: SinkRefused) -> None:
@@ -206,7 +208,7 @@ class Attempts:
         self.failures_in_a_row = 0
         return result
 
-    def _blaming_size(self, attempt: Callable[[], None], patience: float) -> None:
+    def _blaming_size(self, attempt: Callable[[], None], ambiguous_attempts: float) -> None:
         """Make one attempt at an insert.
 
         Raises:
@@ -219,7 +221,7 @@ class Attempts:
                 raise
             # A server that is killed by the rows is away in between, so only a success starts the count anew.
             self._cut += self._trying
-            if self._cut < patience:
+            if self._cut < ambiguous_attempts:
                 raise
             raise TooLarge(f"{error}, although small queries pass", ErrorClass.SHAPE, error.code) from None
         self._cut = 0

@@ -10,7 +10,7 @@ from pipeline.contracts import Columns
 from pipeline.records import Outcome
 from schemas.row import INDEX
 
-PATIENCE: Final = 2
+AMBIGUOUS_ATTEMPTS: Final = 2
 """Failures of unknown outcome, each behind a probe that passed, after which an insert is taken for too large."""
 
 GROWS_AFTER: Final = 8
@@ -43,14 +43,14 @@ class InsertSize:
         self._passed = self._refused = self._accepted = 0
         self._grows_after = GROWS_AFTER
 
-    def patience(self, rows: int) -> float:
+    def ambiguous_attempts(self, rows: int) -> float:
         """Return how often the outcome of such an insert may stay unknown until it is taken for too large.
 
         At once, where more rows are tried than have passed; never, where there are no fewer rows to try.
         """
         if rows == 1:
             return math.inf
-        return PATIENCE if self.max_rows == math.inf or rows <= self._passed else 0
+        return AMBIGUOUS_ATTEMPTS if self.max_rows == math.inf or rows <= self._passed else 0
 
     def rejected(self, rows: int, cause: str) -> None:
         """Note that so many rows were too large an insert, and why."""

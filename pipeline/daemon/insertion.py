@@ -126,8 +126,8 @@ class Insertion:
         """Make one insert; see `Attempts.insert`."""
         columns = self._batch.columns(start, stop)
         suspected = any(partition in self._suspects for partition, _, _ in self._batch.spans(start, stop))
-        patience = self.size.patience(stop - start)
-        self._attempts.insert(columns, token, suspected=suspected, patience=patience)
+        ambiguous_attempts = self.size.ambiguous_attempts(stop - start)
+        self._attempts.insert(columns, token, suspected=suspected, ambiguous_attempts=ambiguous_attempts)
         self._accepted.add(columns)
 
     def _halve(self, start: int, stop: int) -> bool:

@@ -62,9 +62,8 @@ class Processor:
         self._metrics = metrics
         self._clock = clock
         self._settings = settings
-        kept = settings.normalize
-        self._rules = Rules(kept.content, kept.max_text, kept.max_event_bytes, kept.max_event_nodes, kept.max_searched)
-        self._backfill_ms = int(kept.backfill_after * 1000)
+        self._rules = Rules.of(settings.normalize)
+        self._backfill_ms = int(settings.normalize.backfill_after * 1000)
         self._filling = Batch()
         self._unread = Unread()
         self._weight = Weight(settings.batch.max_rows, settings.batch.max_bytes)

@@ -76,7 +76,7 @@ def _unread(record: Record) -> Decoded | list[Decoded]:
     return verdict or decode(None, 0)
 
 
-def unreadable(records: Sequence[UnreadRecord], detail: str) -> Normalized:
+def unreadable(records: Sequence[Record], detail: str) -> Normalized:
     """Return the account of records that Kafka holds but no client can read: dead-lettered by their place."""
     verdict = Unstored(Reason.UNREADABLE, Stage.FETCH, detail)
     dead_letters: list[InvalidRecord] = []

@@ -5,8 +5,9 @@ that a record that is read again becomes the same row. A text that is not search
 """
 
 import re
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
+from pipeline.config.sections import NormalizeSettings
 from pipeline.normalize.bounded_json import MAX_NODES
 from pipeline.redaction import redact, redact_entry
 
@@ -55,6 +56,11 @@ class Rules(NamedTuple):
     max_event_nodes: int = MAX_NODES
     max_searched: int = MAX_SEARCHED
     share: Share | None = None
+
+    @classmethod
+    def of(cls, kept: NormalizeSettings) -> Self:
+        """Return the rules that settings mean."""
+        return cls(kept.content, kept.max_text, kept.max_event_bytes, kept.max_event_nodes, kept.max_searched)
 
     @property
     def unshared_bytes(self) -> int:

@@ -14,12 +14,12 @@ _url_password: Final = re.compile(
     re.ASCII,
 ).sub
 
-_LETTERS: Final = "A-Za-z\u00c0-\u024f\u0370-\u058f"
+_ALPHABETS: Final = "A-Za-z\u00c0-\u024f\u0370-\u058f"
 """Alphabets whose words stand apart: Latin, Greek, Cyrillic, Armenian."""
 _domains: Final = re.compile(
-    rf"@(?:[{_LETTERS}0-9][{_LETTERS}0-9_-]{{0,62}}\.){{1,8}}(?:[A-Za-z]{{2,24}}|[\u00c0-\u024f\u0370-\u058f]{{2,24}})"
+    rf"@(?:[{_ALPHABETS}0-9][{_ALPHABETS}0-9_-]{{0,62}}\.){{1,8}}(?:[A-Za-z]{{2,24}}|[\u00c0-\u024f\u0370-\u058f]{{2,24}})"
 ).finditer
-_local_backwards: Final = re.compile(rf"[{_LETTERS}0-9_.%+-]{{1,256}}").match
+_local_backwards: Final = re.compile(rf"[{_ALPHABETS}0-9_.%+-]{{1,256}}").match
 _escape_at_start: Final = re.compile(r"u[0-9a-fA-F]{4}|.").match
 _MAX_LOCAL_CHARS: Final = 256  # 64 by the standard
 _LOGINS: Final = frozenset({"git", "hg", "svn"})

@@ -26,13 +26,17 @@ def _word_start(first: str) -> str:
 
 
 def _headed() -> str:
-    """Return one pattern for the forms that begin with one character."""
-    tails: dict[str, list[str]] = {}
+    """Return one pattern for the forms that begin with one character; whether a word begins there is asked once."""
+    tails: dict[str, tuple[list[str], list[str]]] = {}
     for form in (form["form"] for form in _FORMS):
         if head := _begins_with_character(form):
-            start = _word_start(head[2]) if head[1] else ""
-            tails.setdefault(head[2], []).append(start + form[head.end() :])
-    return "|".join(f"{first}(?:{'|'.join(rest)})" for first, rest in sorted(tails.items()))
+            tails.setdefault(head[2], ([], []))[bool(head[1])].append(form[head.end() :])
+    return "|".join(f"{first}(?:{_tail(first, *forms)})" for first, forms in sorted(tails.items()))
+
+
+def _tail(first: str, anywhere: list[str], words: list[str]) -> str:
+    started = [f"{_word_start(first)}(?:{'|'.join(words)})"] if words else []
+    return "|".join([*anywhere, *started])
 
 
 def _headless() -> str:
@@ -41,10 +45,18 @@ def _headless() -> str:
     return rf"(?:{_word_start('')})(?:{'|'.join(form.removeprefix(chr(92) + 'b') for form in forms)})"
 
 
-SIGNS: Final = "|".join([*(sign for form in _FORMS for sign in form["sign"].split()), "eyJ[A-Za-z0-9_-]{8}"])
+def _signs(*, headed: bool) -> str:
+    forms = [form for form in _FORMS if bool(_begins_with_character(form["form"])) is headed]
+    return "|".join(sign for form in forms for sign in form["sign"].split())
+
+
+_WEB_SIGN: Final = "eyJ[A-Za-z0-9_-]{8}"
+SIGNS: Final = "|".join((_signs(headed=True), _signs(headed=False), _WEB_SIGN))
 """The pattern of a gate: what each key has somewhere."""
 
-_may_hold_key: Final = gate(SIGNS)
+_may_hold_headed: Final = gate(_signs(headed=True))
+_may_hold_headless: Final = gate(_signs(headed=False))
+_may_hold_web_token: Final = gate(_WEB_SIGN)
 _headed_key: Final = re.compile(_headed(), re.ASCII).sub
 _headless_key: Final = re.compile(_headless(), re.ASCII).sub
 _json_web_token: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,4}").sub
@@ -59,8 +71,12 @@ def without_known_forms(text: str) -> str:
     """Return the text without keys of known form."""
     if "PRIVATE KEY" in text:
         text = _private_key("[redacted:private_key]", text)
-    if _may_hold_key(text):
-        text = _json_web_token(_masked_web_token, _headless_key(_masked_key, _headed_key(_masked_key, text)))
+    if _may_hold_headed(text):
+        text = _headed_key(_masked_key, text)
+    if _may_hold_headless(text):
+        text = _headless_key(_masked_key, text)
+    if _may_hold_web_token(text):
+        text = _json_web_token(_masked_web_token, text)
     return text
 
 

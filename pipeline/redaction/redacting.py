@@ -78,17 +78,19 @@ def _redacted_once(text: str) -> str:
 def _redacted_encoded(found: re.Match[str]) -> str:
     """Redact what a text with `%XX` in it says; the rest of it stays as it is written."""
     said = unquote(found[0], encoding="latin-1")
-    *kept, last = _marks(_redacted_once(said))
-    if not kept:
+    redacted = _redacted_once(said)
+    if redacted == said:
         return found[0]
+    *kept, last = _marks(redacted)
     units = _units(found[0])
-    shown, at = [], 0
+    shown: list[str] = []
+    at = 0
     for part, mark in zip(kept[::2], kept[1::2], strict=True):
         start = said.find(part, at)
         if start < 0:
             return mark
         at = start + len(part)
         shown += (*units[start:at], mark)
-    if not said.endswith(last, at):
-        return kept[1]
+    if not kept or not said.endswith(last, at):
+        return "[redacted:secret]"
     return "".join((*shown, *units[len(units) - len(last) :]))

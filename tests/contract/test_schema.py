@@ -1,21 +1,19 @@
 """What the tables promise, on the real server and embedded alike: columns, idempotence, the order of the views."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from pydantic import SecretStr
 
-from pipeline.clickhouse import ClickHouseSink
-from pipeline.clickhouse.migrations import Client, MigrationStatus, check_schema, connected, migrate, plan, status
-from pipeline.config import ClickHouseSettings
+from pipeline.clickhouse.migrations import MigrationStatus, connected, plan, status
 from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
 from schemas.ddl import Layout, Migration, shipped
-from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS, Row
-from tests.support.fakes.rows import columns_of, step_row, unstored_row
+from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
+from tests.support.fakes.rows import step_row, unstored_row
+from tests.support.store_rig import Store, server_settings
 
 T = TypeVar("T")
 MADE = "SELECT name, create_table_query FROM system.tables WHERE concat(database, '.') = '@' ORDER BY name"
@@ -26,49 +24,6 @@ COLUMNS = {
     "run_steps_current": STEP_COLUMNS,
     "run_step_ledger": LEDGER_COLUMNS,
 }
-
-
-class Store:
-    """A database: what the migrations and the sink do to it, and what is in it."""
-
-    def __init__(self, client: Client, settings: ClickHouseSettings) -> None:
-        self.client = client
-        self.settings = settings
-        self.database = settings.database
-
-    def migrate(self, migrations: Sequence[Migration] | None = None, **days: int) -> list[str]:
-        settings = self.settings.model_copy(update=days)
-        return [applied.source for applied in migrate(self.client, settings, migrations)]
-
-    def states(self, migrations: Sequence[Migration] | None = None) -> list[str]:
-        return [one.state for one in status(self.client, self.settings, migrations)]
-
-    def insert(self, rows: Sequence[Row], token: str) -> None:
-        sink = ClickHouseSink(lambda: self.settings)
-        try:
-            sink.insert(columns_of(rows), token)
-        finally:
-            sink.close()
-
-    def run(self, sql: str) -> None:
-        self.client.command(sql.replace("@", f"{self.database}."), use_database=False)
-
-    def rows(self, sql: str) -> list[Any]:
-        return list(self.client.query(sql.replace("@", f"{self.database}.")).result_rows)
-
-    def counts(self) -> tuple[int, int]:
-        """Return the physical rows of the steps and of the ledger."""
-        ((steps, ledger),) = self.rows(
-            "SELECT (SELECT count() FROM @run_steps), (SELECT count() FROM @run_step_ledger)"
-        )
-        return steps, ledger
-
-    def findings(self) -> list[str]:
-        return check_schema(self.client, self.database)
-
-
-def server_settings(url: str, database: str) -> ClickHouseSettings:
-    return ClickHouseSettings(url=SecretStr(url), database=database)
 
 
 @pytest.fixture(params=["server", "embedded"])

@@ -21,14 +21,16 @@ TWO_BATCHES = 2 * 128 * MEGABYTE
 RESERVE = 150 * MEGABYTE
 """A poll, the chunk it came from, and what the allocator keeps."""
 KEY = b"k" * 900_000
-SINGLE: dict[str, float] = {"page_ratio": 0, "foreign_ratio": 0, "poison_ratio": 0, "camel": 0, "envelope": 0}
+SINGLE: dict[str, Any] = {"page_ratio": 0, "foreign_ratio": 0, "poison_ratio": 0, "camel": 0, "envelope": 0}
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_74_keys_of_900_kb_fill_no_memory_while_clickhouse_hangs(kafka, clickhouse):
+    hangs: dict[str, Any] = {"clickhouse__insert_timeout": 30, "rate": 0}
     with (
         FaultyProxy(clickhouse) as proxy,
-        scenario(kafka, clickhouse, clickhouse__url=proxy.url, events=islice(traffic(74), 500), rate=0) as s,
+        scenario(kafka, clickhouse, clickhouse__url=proxy.url, events=islice(traffic(74), 500), **hangs) as s,
     ):
         s.load.finish()
         s.daemon.wait_until_accounted()

@@ -36,6 +36,7 @@ class _State:
 
     def __init__(self) -> None:
         self.position: OffsetAndMetadata | None = None
+        self.highwater: int | None = None
         self.paused = False
 
 
@@ -68,8 +69,17 @@ class SimulatedConsumer:
         self._syncing = False
         self._subscription = _Subscription()
         self._cluster = SimpleNamespace(
-            topic_id=lambda _: None, brokers=lambda: [1], partitions_for_topic=lambda _: range(len(broker.logs))
+            topic_id=lambda _: None,
+            brokers=lambda: [SimpleNamespace(node_id=1)],
+            broker_metadata=lambda _: SimpleNamespace(host="broker", port=9092),
+            leader_for_partition=lambda _: 1,
+            partitions_for_topic=lambda _: range(len(broker.logs)),
+            _last_successful_refresh_ms=0.0,
         )
+        self._manager = SimpleNamespace(_conns={1: SimpleNamespace(connected=True)}, cluster=self._cluster)
+        self._client = SimpleNamespace(throttle_delay=lambda _: 0, connected=lambda _: True)
+        self.throttled = SimpleNamespace(measure=lambda *_: 0.0)
+        self.config = {"partition_assignment_strategy": [SimpleNamespace(members=None)]}
         self._coordinator = SimpleNamespace(need_rejoin=lambda: self._rejoin, request_rejoin=self._request_rejoin)
 
     # what is assigned to this member

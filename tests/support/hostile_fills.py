@@ -49,13 +49,13 @@ def searches(module: ModuleType) -> Iterator[tuple[str, re.Pattern[str], Callabl
         if isinstance(pattern, re.Pattern):
             use = _run(pattern.search if value is pattern else value)
             if isinstance(pattern.pattern, bytes):
-                yield (
-                    name,
-                    re.compile(pattern.pattern.decode(), pattern.flags),
-                    lambda text, use=use: use(text.encode()),
-                )
+                yield name, re.compile(pattern.pattern.decode(), pattern.flags), _on_bytes(use)
             else:
                 yield name, pattern, use
+
+
+def _on_bytes(use: Callable[..., Any]) -> Callable[[str], Any]:
+    return lambda text: use(text.encode())
 
 
 def _run(use: Callable[..., Any]) -> Callable[[str], Any]:
@@ -70,12 +70,13 @@ def fills(pattern: re.Pattern[str], drawn: int = 20) -> list[Fill]:
     """Return texts of a pattern's own alphabet, always the same: near matches of its parts, and random ones."""
     tree = _parser.parse(pattern.pattern, pattern.flags)
     made = set()
+    whole = [_match(tree, turn, long=False) for turn in range(_TURNS)]
     for part in _parts(tree):
         for long in (False, True):
             for turn in range(_TURNS):
                 text = _match(part, turn, long=long)
                 if text:
-                    made |= {("", text), (_match(tree, turn, long=False), text), ("", text[:-1] or text)}
+                    made |= {("", text), (whole[turn], text), ("", text[:-1] or text)}
                     made |= {("", text + sign) for sign in "! ."}
     draw = random.Random(1)
     signs = sorted({sign for _, text in made for sign in text})

@@ -31,7 +31,7 @@ class Rig:
         carried: a larger insert is cut off on its way.
         cursed: partitions that fail for an unknown reason.
         tries: the partitions of each insert, and whether it was a suspect's.
-        patience: of each insert, by its rows.
+        ambiguous_attempts: of each insert, by its rows.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Rig:
         self.insertion = Insertion(Once(self))
         self.assignments: dict[int, Assignment] = {}
         self.tries: list[tuple[set[int], bool]] = []
-        self.patience: list[tuple[int, float]] = []
+        self.ambiguous_attempts: list[tuple[int, float]] = []
         self.next = 0
 
     def batch(self, rows: int, partitions: int = 1) -> Batch:
@@ -73,13 +73,15 @@ class Once(Attempts):
     def persist(self, attempt: Callable[[], T], *, suspected: bool = False) -> T:
         return attempt()
 
-    def insert(self, columns: Columns, token: str, *, suspected: bool = False, patience: float = math.inf) -> None:
+    def insert(
+        self, columns: Columns, token: str, *, suspected: bool = False, ambiguous_attempts: float = math.inf
+    ) -> None:
         self._rig.tries.append((set(columns[INDEX["kafka_partition"]]), suspected))
         if self._rig.cursed.intersection(columns[INDEX["kafka_partition"]]):
             raise Unclassified("ClickHouse error 4711 (NOBODY_KNOWS)")
         if len(columns[0]) > self._rig.carried:
             self._rig.sink.attempts.append((token, len(columns[0])))
-            self._rig.patience.append((len(columns[0]), patience))
+            self._rig.ambiguous_attempts.append((len(columns[0]), ambiguous_attempts))
             raise TooLarge("the connection broke", ErrorClass.SHAPE)
         self._rig.sink.insert(columns, token)
 
@@ -91,7 +93,9 @@ class BrokenFor(Once):
         super().__init__(rig)
         self._broken = broken
 
-    def insert(self, columns: Columns, token: str, *, suspected: bool = False, patience: float = math.inf) -> None:
+    def insert(
+        self, columns: Columns, token: str, *, suspected: bool = False, ambiguous_attempts: float = math.inf
+    ) -> None:
         attempts = self._rig.sink.attempts
         if len(attempts) in self._broken:
             attempts.append((token, len(columns[0])))

@@ -58,14 +58,19 @@ def _retries() -> Any:
         Caption(
             "Insert retries by class",
             "Why inserts were retried, by error class. environment needs an operator: a missing table, credentials, "
-            "a full disk.",
+            "a full disk. Split: an insert was too large, for the server (shape) or for the way to it (ambiguous).",
             "suffix:/s",
         ),
         [
             promql(
                 f"sum by (error_class) (rate(runstep_insert_retries_total{{{DAEMONS}}}[$__rate_interval])) > 0",
                 "{{error_class}}",
-            )
+            ),
+            promql(
+                f"sum by (error_class) (rate(runstep_insert_splits_total{{{DAEMONS}}}[$__rate_interval])) > 0",
+                "split: {{error_class}}",
+                "B",
+            ),
         ],
         stacked=True,
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kafka.structs import TopicPartition
@@ -29,8 +29,10 @@ class Found(NamedTuple):
 class Originals:
     """Looks up records in one cluster."""
 
-    def __init__(self, reader: LogReader, topic: str) -> None:
+    def __init__(self, reader: LogReader, topic: str, origins: Collection[str] | None = None) -> None:
+        """Look in `topic` for dead letters, and for the records of cut ones in `origins`; None for anywhere."""
         self._reader = reader
+        self._origins = origins
         self._topic = topic
         self._sizes: dict[str, int] = {}
 
@@ -81,6 +83,9 @@ class Originals:
         cut = f"the dead letter holds only the first part of {dead_letter.size:,} bytes, and"
         if not dead_letter.sha256:
             cut = "the dead letter of a record that is too large holds no value, and"
+        if self._origins is not None and topic not in self._origins:
+            # A forged dead letter would copy a record of any topic that this user may read.
+            return Found(record, cause=f"{cut} its origin is not one of kafka.topics; --any-topic reads others, too")
         if partition >= self.partitions(topic):
             return Found(record, cause=f"{cut} its origin is gone")
         for original in self._reader.at(TopicPartition(topic, partition), [offset]):

@@ -122,7 +122,7 @@ class Replay:
         self._topic = topic
         self._policy = policy
         self._limits = limits
-        self._originals = Originals(topic.reader, topic.name)
+        self._originals = Originals(topic.reader, topic.name, policy.origins)
         self._rejected: dict[Identity, str] = {}
         self._suspects: set[Identity] = set()
         self._unmarkable: set[Identity] = set()

@@ -41,8 +41,7 @@ class Trial:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Return the trial for a daemon with these settings."""
-        kept = settings.normalize
-        return cls(settings.kafka.topics, Rules(kept.content, kept.max_text, kept.max_event_bytes))
+        return cls(settings.kafka.topics, Rules.of(settings.normalize))
 
     def rejection(self, record: Outgoing) -> Unstored | None:
         """Return why the daemon would reject the record; None where it would not, or does not read its topic."""

@@ -83,7 +83,9 @@ def test_the_daemon_and_its_tools_work_there(oldest: Variables, kafka: KafkaAddr
     topic = f"oldest-{uuid.uuid4().hex[:8]}"
     # The setting wins over the address, which is not used.
     settings = {"clickhouse__url": f"chdb:{tmp_path / 'data'}"}
-    variables = environment(kafka, ClickHouseAddress("http://127.0.0.1:1"), topic, "runsteps", **settings) | oldest
+    variables = environment(kafka, ClickHouseAddress("http://127.0.0.1:1"), topic, "runsteps", **settings) | dict(
+        oldest
+    )
     place = Place(kafka, topic, variables, tmp_path)
     place.runstep("migrate", "--topics")
     place.deliver_all_examples()

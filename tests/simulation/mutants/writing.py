@@ -96,7 +96,7 @@ def ok_believed_without_proof() -> list[Change]:
 
 def sent_whole_for_ever() -> list[Change]:
     """Send what the way to ClickHouse cannot carry again and again, and never less of it."""
-    return [(InsertSize, "patience", lambda *_: math.inf)]
+    return [(InsertSize, "ambiguous_attempts", lambda *_: math.inf)]
 
 
 def dead_letter_not_awaited() -> list[Change]:

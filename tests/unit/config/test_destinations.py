@@ -68,6 +68,12 @@ def refusal(toml: str, environ: dict[str, str]) -> str:
             "kafka.bootstrap_servers",
             "kafka.sasl_oauth_token",
         ),
+        (
+            '[kafka]\nsasl_oauth_token_url = "https://evil/token"\n',
+            OAUTH | {"RUNSTEP_KAFKA__SASL_OAUTH_CLIENT_ID": "c", "RUNSTEP_KAFKA__SASL_OAUTH_CLIENT_SECRET": "hunter2"},
+            "kafka.sasl_oauth_token_url",
+            "kafka.sasl_oauth_client_secret",
+        ),
     ],
 )
 def test_a_secret_of_the_environment_does_not_go_where_a_found_file_says(

@@ -17,7 +17,7 @@ from pipeline.daemon.attempts import (
     TooLarge,
     Unclassified,
 )
-from pipeline.daemon.insert_memory import PATIENCE
+from pipeline.daemon.insert_memory import AMBIGUOUS_ATTEMPTS
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.metrics import Metrics
 from tests.support.fakes.clock import FakeClock
@@ -113,9 +113,9 @@ def test_a_rejection_of_rows_is_an_answer(sink: Sink, error_class: ErrorClass) -
 def test_an_insert_that_is_cut_off_again_and_again_while_probes_pass_is_too_large(sink: Sink) -> None:
     sink.insert_error = CUT
     with pytest.raises(TooLarge, match="connection reset by peer, although small queries pass") as caught:
-        sink.attempts.insert(ROWS, "token", patience=PATIENCE)
+        sink.attempts.insert(ROWS, "token", ambiguous_attempts=AMBIGUOUS_ATTEMPTS)
     assert caught.value.error_class is ErrorClass.SHAPE
-    assert (sink.inserts, sink.probes) == (FAILURES_BEFORE_PROBE + PATIENCE, PATIENCE)
+    assert (sink.inserts, sink.probes) == (FAILURES_BEFORE_PROBE + AMBIGUOUS_ATTEMPTS, AMBIGUOUS_ATTEMPTS)
     assert sink.attempts.breaker == "open", "the halves are made behind probes, too"
 
 
@@ -123,7 +123,7 @@ def test_a_server_that_the_rows_kill_is_away_in_between_and_they_are_too_large_a
     sink.insert_errors = [CUT, AWAY, AWAY, CUT, AWAY, AWAY]
     sink.insert_error = CUT
     with pytest.raises(TooLarge):
-        sink.attempts.insert(ROWS, "token", patience=PATIENCE)
+        sink.attempts.insert(ROWS, "token", ambiguous_attempts=AMBIGUOUS_ATTEMPTS)
 
 
 def test_an_outage_whatever_its_length_makes_no_insert_too_large(sink: Sink) -> None:
@@ -131,27 +131,27 @@ def test_an_outage_whatever_its_length_makes_no_insert_too_large(sink: Sink) -> 
     sink.insert_error = sink.probe_error = CUT
     sink.stop_after = 50
     with pytest.raises(Abandoned):
-        sink.attempts.insert(ROWS, "token", patience=PATIENCE)
+        sink.attempts.insert(ROWS, "token", ambiguous_attempts=AMBIGUOUS_ATTEMPTS)
 
 
 def test_a_single_row_that_is_cut_off_stays_ambiguous(sink: Sink) -> None:
     sink.insert_error = CUT
     sink.stop_after = 50
     with pytest.raises(Abandoned):
-        sink.attempts.insert([[1]], "token", patience=math.inf)
+        sink.attempts.insert([[1]], "token", ambiguous_attempts=math.inf)
     assert sink.attempts.trouble == str(CUT)
 
 
 def test_a_success_starts_the_count_anew(sink: Sink) -> None:
     for _ in range(3):
-        sink.insert_errors = [CUT] * (FAILURES_BEFORE_PROBE + PATIENCE - 1)
-        sink.attempts.insert(ROWS, "token", patience=PATIENCE)
+        sink.insert_errors = [CUT] * (FAILURES_BEFORE_PROBE + AMBIGUOUS_ATTEMPTS - 1)
+        sink.attempts.insert(ROWS, "token", ambiguous_attempts=AMBIGUOUS_ATTEMPTS)
 
 
 def test_a_size_that_is_only_tried_is_too_large_at_once(sink: Sink) -> None:
     sink.insert_errors = [CUT]
     with pytest.raises(TooLarge):
-        sink.attempts.insert(ROWS, "token", patience=0)
+        sink.attempts.insert(ROWS, "token", ambiguous_attempts=0)
     assert (sink.inserts, sink.probes) == (1, 0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.contracts import Columns
 from pipeline.daemon.attempts import Unclassified
 from pipeline.daemon.batch import Assignment
-from pipeline.daemon.insert_memory import GROWS_AFTER, PATIENCE
+from pipeline.daemon.insert_memory import AMBIGUOUS_ATTEMPTS, GROWS_AFTER
 from pipeline.daemon.insertion import REJECTIONS_BEFORE_ANY_PASSED, REJECTIONS_BEFORE_REVIEW, Insertion
 from pipeline.daemon.rejection_limits import RejectionLimits
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
@@ -50,18 +50,18 @@ def test_what_the_way_cannot_carry_goes_in_smaller_inserts_with_tokens_of_their_
     assert len(set(tokens)) == len(tokens)
     assert rig.sizes() == [100, 50, 25, 25, 25, 25]
     assert (len(rig.sink.ledger()), rig.insertion.size.cause) == (100, "the connection broke")
-    assert rig.patience == [(100, PATIENCE), (50, 0)], "in doubt about the first size only"
+    assert rig.ambiguous_attempts == [(100, AMBIGUOUS_ATTEMPTS), (50, 0)], "in doubt about the first size only"
 
 
 def test_a_size_that_fails_again_is_tried_again_ever_more_rarely(rig: Rig) -> None:
     """Where the way cannot carry it, each try costs a time-out."""
     rig.carried = 30
     rig.insertion.run(rig.batch(100))
-    rig.patience.clear()
+    rig.ambiguous_attempts.clear()
     for _ in range(200):
         rig.insertion.run(rig.batch(100))
-    assert len(rig.patience) < math.log2(200 * 4 / GROWS_AFTER)
-    assert {patience for _, patience in rig.patience} == {0}
+    assert len(rig.ambiguous_attempts) < math.log2(200 * 4 / GROWS_AFTER)
+    assert {ambiguous_attempts for _, ambiguous_attempts in rig.ambiguous_attempts} == {0}
 
 
 def test_the_limit_is_lifted_once_the_size_that_was_too_large_passes(rig: Rig) -> None:
@@ -79,19 +79,19 @@ def test_a_limit_that_falls_below_what_passed_is_found_anew(rig: Rig) -> None:
     rig.carried = 30
     rig.insertion.run(rig.batch(100))
     rig.carried = 10
-    rig.patience.clear()
+    rig.ambiguous_attempts.clear()
     rig.insertion.run(rig.batch(100))
     assert len(rig.sink.ledger()) == rig.next
-    assert rig.patience[:2] == [(25, PATIENCE), (12, 0)]
-    assert {patience for _, patience in rig.patience[2:]} <= {0}
+    assert rig.ambiguous_attempts[:2] == [(25, AMBIGUOUS_ATTEMPTS), (12, 0)]
+    assert {ambiguous_attempts for _, ambiguous_attempts in rig.ambiguous_attempts[2:]} <= {0}
 
 
 def test_a_single_row_is_never_taken_for_too_large(rig: Rig) -> None:
-    assert rig.insertion.size.patience(1) == math.inf
+    assert rig.insertion.size.ambiguous_attempts(1) == math.inf
     rig.carried = 0.5
     with pytest.raises(SinkUnavailable):
         rig.insertion.run(rig.batch(4))
-    assert (1, math.inf) in rig.patience
+    assert (1, math.inf) in rig.ambiguous_attempts
 
 
 def test_the_size_is_not_limited_before_anything_was_too_large(rig: Rig) -> None:

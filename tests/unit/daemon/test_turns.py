@@ -202,7 +202,7 @@ def test_no_more_is_read_than_memory_holds_whatever_part_of_a_record_is_heavy(
     rigs: Callable[..., Rig], hanging: FakeSink, where: str
 ) -> None:
     broker = FakeBroker()
-    heavy = {"metadata": {str(number): "x" for number in range(1_000)}} if where == "metadata" else {}
+    heavy: dict[str, Any] = {"metadata": {str(number): "x" for number in range(1_000)}} if where == "metadata" else {}
     for number in range(500):
         headers = [("h", b"x" * 100_000)] if where == "headers" else ()
         offset = broker.produce(wire(completed(number, **heavy)), headers=headers)

@@ -34,7 +34,8 @@ STARTING = """\
     "breaker": "closed",
     "failures_in_a_row": 0,
     "most_rows": null,
-    "most_rows_cause": null
+    "most_rows_cause": null,
+    "pending_migrations": []
   },
   "halted": {},
   "last_error": {},

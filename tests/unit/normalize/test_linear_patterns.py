@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import pytest
@@ -89,6 +90,7 @@ KNOWN: Final[list[Fill]] = [
 """Texts that were slow once, or look as if they could be."""
 
 
+@cache
 def mixtures(number: int) -> list[Fill]:
     """Return near matches of several patterns at once, the same each time."""
     draw = random.Random(2)

@@ -160,7 +160,8 @@ def test_a_long_metadata_key_is_kept_beside_the_map_without_secrets() -> None:
 @pytest.mark.parametrize("content", ["full", "structure"])
 def test_no_unknown_field_is_searched_or_stored_beyond_what_is_kept(content: str) -> None:
     rules = Rules(content=content, max_text=64)
-    row = row_of(step(**{f"{number}" * 40: "bob@example.org" for number in range(100)}), rules=rules)
+    fields: dict[str, Any] = {f"{number}" * 40: "bob@example.org" for number in range(100)}
+    row = row_of(step(**fields), rules=rules)
     assert (len(row["extra_fields"]), row["anomalies"]) == (64, ["unknown_field", "text_truncated"])
     row = row_of(step(note="x" * (rules.max_text - 20) + " password=" + "hunter2" * 1_000), rules=rules)
     assert "hunter2" not in row["extra_fields"]

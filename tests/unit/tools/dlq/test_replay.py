@@ -202,7 +202,7 @@ def test_a_record_that_was_too_large_to_be_read_comes_back_from_its_origin(log: 
 
 
 def test_a_record_that_is_too_large_for_the_replay_too_does_not_come_back_empty(log: Log) -> None:
-    log.topics[ORIGIN][0].append(UnreadRecord(ORIGIN, 0, 0, NOW))
+    log.topics[ORIGIN][0].append(UnreadRecord(ORIGIN, 0, 0, NOW))  # type: ignore[arg-type]
     log.dead_letter(0, stage=Stage.FETCH, reason=Reason.TOO_LARGE, key=None, value=None, timestamp=NOW)
     ((_, why),) = log.replay(ReplayPolicy()).failures
     assert "too large to be read here, too" in why

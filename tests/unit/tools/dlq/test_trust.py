@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.kafka.dead_letters import Place, replay_headers
+from pipeline.records import Reason, Stage
 from pipeline.tools.dlq import OnError, ReplayOutcome, ReplayPolicy, Selection
 from tests.support.dead_letter_topic import DEAD_LETTERS, ORIGIN, Log
 
@@ -85,6 +86,19 @@ def test_a_topic_that_a_dead_letter_names_is_not_written_to_unless_it_is_meant(l
     assert len(log.dead_letter_topic().chosen(Selection())) == 1
     assert log.replay(ReplayPolicy(origins=None)).done[ReplayOutcome.REPLAYED] == 1
     assert len(log.topics["payments"][0]) == 1
+
+
+def test_a_dead_letter_without_its_value_does_not_copy_a_record_of_a_foreign_topic(log: Log) -> None:
+    log.topics |= {"payments": [[]], "elsewhere": [[]]}
+    secret = log.append("payments", 0, b"key", b'{"iban": "DE00"}', [])
+    forged: dict[str, Any] = {"topic": "payments", "stage": Stage.FETCH, "reason": Reason.TOO_LARGE, "value": None}
+    log.dead_letter(0, timestamp=secret.timestamp, **forged)
+    policy = ReplayPolicy(to_topic="elsewhere", origins=frozenset({ORIGIN}))
+    ((_, why),) = log.replay(policy).failures
+    assert "its origin is not one of kafka.topics" in why
+    assert log.topics["elsewhere"] == [[]]
+    log.replay(ReplayPolicy(to_topic="elsewhere"))
+    assert [record.value for record in log.topics["elsewhere"][0]] == [secret.value]
 
 
 def test_a_topic_that_the_command_names_is_meant(log: Log) -> None:
