@@ -235,8 +235,7 @@ class KafkaSource:
     def _start_new(self) -> set[TopicPartition]:
         """Start new partitions, for `ANSWER_TIMEOUT_MS` at most; the rest waits for the next poll, unread.
 
-        Returns:
-            Partitions of which this poll's records are to be thrown away: they come again, from the right offset.
+        Return those of which this poll's records are to be thrown away: they come again, from the right offset.
         """
         consumer, unstarted = self._consumer, self._partitions.unstarted
         untimely = set(unstarted)
