@@ -1,8 +1,8 @@
 """The source: a kafka-python consumer that loses nothing silently.
 
 Owns the answers to the client's traps: no automatic commit or reset (the only policy that reports lost offsets), no
-deserializers, callbacks that only enqueue, a pause that also covers partitions which come later. For the owner's thread,
-but for `joined` and the attributes. Observed with kafka-python 3.0.12 on Kafka 4.3.
+deserializers, callbacks that only enqueue, a pause that also covers partitions which come later. For the owner's
+thread, but for `joined` and the attributes. Observed with kafka-python 3.0.12 on Kafka 4.3.
 """
 
 import time
