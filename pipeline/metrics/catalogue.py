@@ -60,6 +60,7 @@ _DEAD_LETTERED: Final = (
     Reason.INVALID_JSON,
     Reason.TOO_DEEP,
     Reason.TOO_LARGE,
+    Reason.TOO_COMPLEX,
     Reason.NOT_AN_OBJECT,
     Reason.TOO_MANY_STEPS,
     Reason.MISSING_STEP_ID,

@@ -96,6 +96,7 @@ SCENARIOS: Final = {
     70: "A second group writes the same rows to the same tables: nothing changes.",
     71: "An upgrade and a rollback with written but uncommitted rows: the other version finishes them.",
     72: "The group's committed offsets are lost or nonsense: rows are read again, none is doubled.",
+    73: "Records of a few kilobytes that become gigabytes: each is accounted for, and memory stays within its bound.",
     74: "Keys of 900 kB while ClickHouse hangs: memory stays bounded.",
     75: "A record whose texts cost minutes to search: it is given up in part, the partition flows on.",
     76: "A view is dropped, under load or before the start: no row is lost, it is named, `runstep migrate` heals.",
