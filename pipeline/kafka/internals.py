@@ -3,8 +3,8 @@
 Owns the ways around three faults of the client (`Consumer`), and what its public methods do not offer: positions with a
 leader epoch, the ids of topics, the metadata of single topics. The daemon cannot do without any of it, so `require`
 compares the client, which is pinned, with `NEEDED` before it connects. What the membership in the group needs is in
-`group_internals`; what a faster decoder builds on, and the daemon can do without, is in `decoder_internals`; no other
-file has such uses. For the thread that polls, unless a verb says
+`group_internals`, the state of connections in `connection_internals`; what a faster decoder builds on, and the daemon
+can do without, is in `decoder_internals`; no other file has such uses. For the thread that polls, unless a verb says
 otherwise.
 """
 
@@ -240,10 +240,7 @@ def position_with_epoch(consumer: Any, partition: TopicPartition) -> OffsetAndMe
 
 
 def high_watermark(consumer: Any, partition: TopicPartition) -> int | None:
-    """Return where the log ends, uncommitted records included, as the last fetch said; None where it is not known.
-
-    The public method raises for a partition that was withdrawn meanwhile.
-    """
+    """Return where the log ends as the last fetch said; the public method raises for a partition that was withdrawn."""
     state = consumer._subscription.assignment.get(partition)  # noqa: SLF001
     return None if state is None else state.highwater
 

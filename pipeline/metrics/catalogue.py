@@ -54,21 +54,7 @@ _INSERTED: Final = ("ok", "failed")
 _COMMITTED: Final = ("ok", "deferred", "fenced")
 _REBALANCED: Final = ("assigned", "revoked", "lost")
 
-_DEAD_LETTERED: Final = (
-    Reason.UNREADABLE,
-    Reason.NOT_UTF8,
-    Reason.INVALID_JSON,
-    Reason.TOO_DEEP,
-    Reason.TOO_LARGE,
-    Reason.TOO_COMPLEX,
-    Reason.NOT_AN_OBJECT,
-    Reason.TOO_MANY_STEPS,
-    Reason.MISSING_STEP_ID,
-    Reason.MISSING_RUN_ID,
-    Reason.MISSING_CREATED_AT,
-    Reason.UNREADABLE_CREATED_AT,
-    Reason.REFUSED_BY_SINK,
-)
+_DEAD_LETTERED: Final = tuple(reason for reason in Reason if reason not in IGNORED_REASONS)
 _ACCOUNTED: Final[tuple[LabelValues, ...]] = (
     (Outcome.STORED.value, ""),
     *((Outcome.DEAD_LETTERED.value, reason.value) for reason in _DEAD_LETTERED),

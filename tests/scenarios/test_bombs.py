@@ -40,7 +40,11 @@ def test_73_no_record_however_it_is_packed_lifts_the_process_over_its_bound(
             for _ in range(8):
                 producer.send(there.topic, value=BOMBS["one long text"](LARGEST), partition=1)
             producer.flush()
-        unlimited: dict[str, Any] = {"dead_letter__max_consecutive": 0, "dead_letter__max_ratio": 1, "http__stalled_after": 10}
+        unlimited: dict[str, Any] = {
+            "dead_letter__max_consecutive": 0,
+            "dead_letter__max_ratio": 1,
+            "http__stalled_after": 10,
+        }
         with running_daemon(*there, **unlimited) as daemon:
             daemon.limit_memory(SHIPPED)
             daemon.wait_until_accounted(300)
