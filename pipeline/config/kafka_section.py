@@ -60,7 +60,7 @@ class KafkaSettings(Section):
     """Longest wait of one poll in seconds. A stop is noticed within it."""
     poll_records: Annotated[int, Field(ge=1)] = 20_000
     """Most records that one poll returns. Below 10,000 a busy partition stalls beside idle ones."""
-    fetch_max_bytes: Bytes = 33_554_432
+    fetch_max_bytes: Bytes = 16_777_216
     """Most bytes that one broker returns at once."""
     max_partition_fetch_bytes: Bytes = 4_194_304
     """Most bytes of one partition that a broker returns at once."""

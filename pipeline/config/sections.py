@@ -168,13 +168,13 @@ class NormalizeSettings(Section):
     content: Literal["full", "structure", "none"] = "full"
     """How much of step_details is stored: `full`, the `structure` without texts (they may be confidential), `none`."""
     max_event_bytes: Bytes = 4_194_304
-    """Largest record value in bytes that is read; a larger one becomes a dead letter. Reading a value can take 20 times
+    """Largest record value in bytes that is read; a larger one becomes a dead letter. Reading a value can take 35 times
     its size in memory for a moment."""
     max_event_nodes: Annotated[int, Field(ge=1_000)] = 200_000
     """Most JSON objects, arrays and values in them that a record may hold; one with more becomes a dead letter. Each
     can take 500 bytes of memory for a moment."""
-    max_searched: Annotated[int, Field(ge=65_536)] = 16_777_216
-    """Characters of a record's texts that are searched for secrets, half a minute of work at worst. Texts beyond them
+    max_searched: Annotated[int, Field(ge=65_536)] = 8_388_608
+    """Characters of a record's texts that are searched for secrets, a quarter of a minute of work at worst. Texts beyond them
     are not stored, and the step gets the anomaly `text_not_searched`."""
     max_text: Annotated[int, Field(ge=64)] = 8_192
     """Characters of an error message that are stored; the rest is cut off."""

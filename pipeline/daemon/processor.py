@@ -147,6 +147,7 @@ class Processor:
     def _read(self) -> None:
         """Append the rows of what polls returned, until the batch is full or the turn has taken long enough."""
         ends_at = self._clock.monotonic() + TURN_S
+        self._rules = self._rules.at(int(self._clock.now() * 1000))
         rows = self._settings.batch.max_rows - self._filling.rows
         size = self._settings.batch.max_bytes - self._filling.size
         while self._unread and rows > 0 and size > 0 and self._clock.monotonic() <= ends_at:

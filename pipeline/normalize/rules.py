@@ -5,14 +5,16 @@ that a record that is read again becomes the same row. A text that is not search
 """
 
 import re
+import sys
 from typing import Final, NamedTuple, Self
 
 from pipeline.config.sections import NormalizeSettings
 from pipeline.normalize.bounded_json import MAX_NODES
+from pipeline.records import plausible_stamps
 from pipeline.redaction import redact, redact_entry
 
-MAX_SEARCHED: Final = 16_777_216
-"""What the settings allow by default: half a minute of work on texts that are made to be slow."""
+MAX_SEARCHED: Final = 8_388_608
+"""What the settings allow by default: a quarter of a minute of work on texts that are made to be slow."""
 
 _GROWTH: Final = 8
 """The texts of a record have at most so many times its bytes: numbers grow most, and errors count twice."""
@@ -48,6 +50,8 @@ class Rules(NamedTuple):
         max_event_nodes: nor is one with more JSON nodes.
         max_searched: characters of one record that are searched for secrets.
         share: what is left of them; None where the record is too small to need as many.
+        latest_stamp: the latest timestamp of a record that can be true, milliseconds since the epoch.
+        read_at: what an event's times are compared with where its record's timestamp cannot be true.
     """
 
     content: str = "full"
@@ -56,11 +60,17 @@ class Rules(NamedTuple):
     max_event_nodes: int = MAX_NODES
     max_searched: int = MAX_SEARCHED
     share: Share | None = None
+    latest_stamp: int = sys.maxsize
+    read_at: int = sys.maxsize
 
     @classmethod
     def of(cls, kept: NormalizeSettings) -> Self:
         """Return the rules that settings mean."""
         return cls(kept.content, kept.max_text, kept.max_event_bytes, kept.max_event_nodes, kept.max_searched)
+
+    def at(self, now: int) -> "Rules":
+        """Return the rules for records that are read at a time, milliseconds since the epoch."""
+        return self._replace(latest_stamp=plausible_stamps(now)[1], read_at=now)
 
     @property
     def unshared_bytes(self) -> int:

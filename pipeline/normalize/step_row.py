@@ -91,10 +91,12 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
     topic, partition, offset, timestamp = record.topic, record.partition, record.offset, record.timestamp
     instant = ended_at or created_at
     occurred_at = ended_at if terminal else created_at
-    if EARLIEST_STAMP_MS <= timestamp < max(created_at, instant) - FUTURE_TOLERANCE_MS:
+    is_stamped = EARLIEST_STAMP_MS <= timestamp <= rules.latest_stamp
+    sent_at = timestamp if is_stamped else rules.read_at
+    if sent_at < max(created_at, instant) - FUTURE_TOLERANCE_MS:
         anomalies.append("future_timestamp")
         # No end that lies ahead is measured, and none wins against what a later record says.
-        instant, ended_at, duration = min(instant, timestamp), None, None
+        instant, ended_at, duration = min(instant if is_stamped else created_at, sent_at), None, None
     details = read_details(get("step_details"), rules, anomalies)
     kind = get("type") or ""
     if kind != details.kind or kind not in STEP_TYPES:

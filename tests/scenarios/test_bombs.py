@@ -15,7 +15,7 @@ from tests.support.oracle import Place, place
 MEGABYTE = 1 << 20
 SHIPPED = 1 << 30
 """The limit of memory in deploy's Kubernetes, Compose and systemd files."""
-BOUND = 848 * MEGABYTE
+BOUND = 832 * MEGABYTE
 """What the README and the operations guide state for the defaults."""
 LARGEST = Settings().normalize.max_event_bytes
 

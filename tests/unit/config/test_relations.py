@@ -50,7 +50,7 @@ OAUTH = {
             ("kafka.session_timeout", "kafka.max_poll_interval"),
         ),
         ({"KAFKA__REQUEST_TIMEOUT": "540"}, ("kafka.request_timeout",)),
-        ({"KAFKA__MAX_PARTITION_FETCH_BYTES": "33554433"}, ("max_partition_fetch_bytes", "kafka.fetch_max_bytes")),
+        ({"KAFKA__MAX_PARTITION_FETCH_BYTES": "16777217"}, ("max_partition_fetch_bytes", "kafka.fetch_max_bytes")),
         ({"KAFKA__POLL_TIMEOUT": "60"}, ("kafka.poll_timeout", "kafka.max_poll_interval")),
         ({"KAFKA__POLL_TIMEOUT": "60"}, ("kafka.poll_timeout", "http.stalled_after")),
         ({"RETRY__FIRST_DELAY": "16"}, ("retry.first_delay", "retry.max_delay")),

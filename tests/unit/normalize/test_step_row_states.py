@@ -191,6 +191,22 @@ def test_a_record_whose_own_timestamp_cannot_be_true_casts_no_doubt(timestamp: i
     assert row["version"] == row_of(completed(seconds=5))["version"]
 
 
+@pytest.mark.parametrize("timestamp", [-1, 0, 1, 10_413_705_600_000])
+@pytest.mark.parametrize("forged", [{}, {"created_at": "2299-12-31T00:00:00Z"}])
+def test_an_end_in_the_far_future_does_not_win_by_a_timestamp_that_cannot_be_true(
+    timestamp: int, forged: dict[str, Any]
+) -> None:
+    rules = Rules().at(TIMESTAMP + 60_000)
+    first = step(status="failed", failed_at="2299-12-31T23:59:59Z", **forged)
+    row = row_of(first, offset=1, timestamp=timestamp, rules=rules)
+    assert (row["ended_at"], row["duration_ms"]) == (None, None)
+    assert "future_timestamp" in row["anomalies"]
+    later = row_of(completed(seconds=90_000), offset=2, timestamp=TIMESTAMP + 86_400_000, rules=rules)
+    assert row["version"] < later["version"]
+    if not forged:
+        assert row["version"] < row_of(completed(seconds=5), offset=2, timestamp=timestamp, rules=rules)["version"]
+
+
 # What the event's name says
 
 
