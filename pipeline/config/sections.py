@@ -174,8 +174,8 @@ class NormalizeSettings(Section):
     """Most JSON objects, arrays and values in them that a record may hold; one with more becomes a dead letter. Each
     can take 500 bytes of memory for a moment."""
     max_searched: Annotated[int, Field(ge=65_536)] = 8_388_608
-    """Characters of a record's texts that are searched for secrets, a quarter of a minute of work at worst. Texts beyond them
-    are not stored, and the step gets the anomaly `text_not_searched`."""
+    """Characters of a record's texts that are searched for secrets, a quarter of a minute of work at worst. Texts
+    beyond them are not stored, and the step gets the anomaly `text_not_searched`."""
     max_text: Annotated[int, Field(ge=64)] = 8_192
     """Characters of an error message that are stored; the rest is cut off."""
     backfill_after: Seconds = 86_400.0

@@ -14,7 +14,7 @@ from pipeline.tools.simulation import SimulatedEvent
 from tests.support.faulty_proxy import FaultyProxy, does_nothing
 from tests.support.kafka_logs import further
 from tests.support.oracle import traffic, until
-from tests.support.outside_view import MEGABYTE
+from tests.support.outside_view import MEGABYTE, position_at_rest
 from tests.support.scenario import Scenario, scenario
 
 TWO_BATCHES = 2 * 128 * MEGABYTE
@@ -37,7 +37,7 @@ def test_74_keys_of_900_kb_fill_no_memory_while_clickhouse_hangs(kafka, clickhou
         with proxy.faulty(does_nothing, everything=True):
             produce(s, islice(traffic(741), 2_000))
             until(lambda: s.metric("runstep_buffer_rows") > 100, s.daemon.log)
-            assert stays(s) < 1_000, "two batches are full long before all is read"
+            assert position_at_rest(s.daemon) < 1_000, "two batches are full long before all is read"
         s.judge(more_memory=TWO_BATCHES + RESERVE)
 
 
@@ -51,25 +51,6 @@ def produce(s: Scenario, events: Iterator[SimulatedEvent]) -> None:
             partition = crc32(event.key or b"") % 4
             producer.send(s.there.topic, key=(event.key or b"") + KEY, value=event.value, partition=partition)
         producer.flush()
-
-
-def stays(s: Scenario) -> float:
-    """Return the position of all partitions once it stays the same over five polls."""
-    same, polled, position = 0, 0.0, -1.0
-
-    def settled() -> bool:
-        nonlocal same, polled, position
-        now = s.metric("runstep_last_poll_timestamp_seconds")
-        if now != polled:
-            read = sum(
-                place["position"] or 0 for place in json.loads(s.daemon.get("/status")[1])["partitions"].values()
-            )
-            same = same + 1 if read == position else 0
-            polled, position = now, read
-        return same >= 5
-
-    until(settled, s.daemon.log)
-    return position
 
 
 def test_75_a_record_that_costs_minutes_is_given_up_in_part_and_its_partition_flows_on(kafka, clickhouse):

@@ -1,5 +1,6 @@
 """Looks at a scenario from the outside while it runs: commits against the ledger, memory, liveness."""
 
+import json
 import re
 import threading
 from bisect import bisect_left
@@ -17,10 +18,11 @@ from pipeline.kafka.client import connect
 from tests.servers.addresses import ClickHouseRefused
 from tests.support.daemon import HTTP_OK, Daemon
 from tests.support.group_offsets import group_offsets
-from tests.support.oracle import Origin, Place, status
+from tests.support.oracle import Origin, Place, status, until
 
 INTERVAL: Final = 0.2
 MEGABYTE: Final = 1 << 20
+_POLLS_AT_REST: Final = 5
 
 
 class Commit(NamedTuple):
@@ -123,3 +125,21 @@ def resident(pid: int) -> int:
     """Return the bytes of memory that a process has; 0 for one that has just ended."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) * 1024 if found else 0
+
+
+def position_at_rest(daemon: Daemon) -> int:
+    """Wait until a daemon has read nothing new over five polls; return the sum of its positions."""
+    same, polled, position = 0, 0.0, -1
+
+    def rests() -> bool:
+        nonlocal same, polled, position
+        now = daemon.metrics()["runstep_last_poll_timestamp_seconds", frozenset()]
+        if now != polled:
+            places = json.loads(daemon.get("/status")[1])["partitions"].values()
+            read = sum(place["position"] or 0 for place in places)
+            same = same + 1 if read == position else 0
+            polled, position = now, read
+        return same >= _POLLS_AT_REST
+
+    until(rests, daemon.log)
+    return position
