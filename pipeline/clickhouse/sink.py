@@ -21,7 +21,7 @@ from pipeline.clickhouse.insert_proof import INGEST, Answer, Answers, Views
 from pipeline.clickhouse.insert_settings import insert_settings
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
-from pipeline.errors import ErrorClass, RunstepError, SinkError, SinkUnavailable
+from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
 from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Outcome, Partition
 from schemas.row import INDEX, INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
@@ -171,7 +171,7 @@ class ClickHouseSink:
         self.last_heartbeat = self._migrations_seen_at = monotonic()
         try:
             names = migrations.pending(client, self._settings)
-        except RunstepError:
+        except Exception:  # noqa: BLE001 - as for insert
             return  # this user may not see them, or the next query fails as well, and is classified then
         if names and names != self.pending_migrations:
             message = "the tables are not those of this version yet; run `runstep migrate`"
@@ -242,13 +242,15 @@ class ClickHouseSink:
         self.last_heartbeat = monotonic()
         try:
             answer = client.query(query, parameters=parameters)
+            # The driver reads all but the first block only now.
+            rows = answer.result_rows
         except Exception as error:  # noqa: BLE001 - as for insert
             raise self._unanswered(error) from None
-        if not (answer.result_rows or self._settings.is_embedded or "read_rows" in answer.summary):
+        if not (rows or self._settings.is_embedded or "read_rows" in answer.summary):
             # A proxy's own empty page; ClickHouse says how much it has read to find nothing.
             message = f"{address(self._settings)} answered a query, but not as ClickHouse does: is a proxy in between?"
             raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
-        return answer.result_rows
+        return rows
 
     def _asked(self, query: str) -> bool:
         return any(row[0] for row in self._rows(query))

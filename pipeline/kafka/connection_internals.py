@@ -82,7 +82,7 @@ def connected_addresses(client: Any) -> set[str]:
     for connection in list(client._manager._conns.values()):  # noqa: SLF001
         transport = connection.transport
         if connection.connected and transport is not None:
-            with suppress(OSError):  # it is closed meanwhile
+            with suppress(OSError, AttributeError):  # it is closed meanwhile, by the IO thread
                 found.add(_address(transport.host, transport.getPeer()[1]))
     return found
 

@@ -32,7 +32,7 @@ def record_bytes(record: Record) -> int:
     if key:
         held += len(key)
     for name, content in record.headers:
-        held += _HEADER + _WIDEST * len(name) + len(content)
+        held += _HEADER + _WIDEST * len(name) + len(content or b"")
     return held
 
 

@@ -101,6 +101,8 @@ def _redacted(found: StepDetails, details: object, rules: Rules, anomalies: list
 
 def _searched(text: str, details: object, rules: Rules, anomalies: list[str]) -> str:
     """Return the text without secrets; what stands for it where the record's share of the work is used up."""
+    if not text:
+        return ""
     return redact(text) if takes(rules.share, len(text), anomalies) else json_text(omitted(details))
 
 

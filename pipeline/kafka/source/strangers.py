@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 _MEMBER_ID: Final = re.compile(r"(?P<client>.*)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """How the coordinator names a member: by its client id, or by its static name, and a UUID."""
 
+_WORKER: Final = re.compile(r"-\d+$")
+
 
 class Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-python is not typed
     """Shares out partitions as the client does, and keeps who was there. A subclass for each consumer."""
@@ -45,6 +47,8 @@ class Strangers:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        base = re.escape(_WORKER.sub("", settings.client_id))
+        self._own = re.compile(rf"{base}(-\d+)?")
         self._generation = -1
         self.remark: str | None = None
 
@@ -64,8 +68,8 @@ class Strangers:
         found = _MEMBER_ID.fullmatch(member.member_id)
         client = found["client"] if found else member.member_id
         foreign = not set(member.metadata.topics) <= set(self._settings.topics)
-        # A static member goes by a name of its own.
-        unknown = not member.group_instance_id and client != self._settings.client_id
+        # A static member goes by a name of its own, and workers are called by their numbers.
+        unknown = not member.group_instance_id and not self._own.fullmatch(client)
         return client if foreign or unknown else ""
 
     def _name(self, strangers: list[str]) -> None:

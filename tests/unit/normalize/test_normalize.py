@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -167,3 +167,16 @@ def test_a_record_that_was_not_read_is_dead_lettered_for_what_its_reader_says() 
     assert column(normalized, "reason") == ["", "too_large", "tombstone"]
     (dead_letter,) = normalized.dead_letters
     assert (dead_letter.record, dead_letter.stage, dead_letter.detail) == (unread, "fetch", verdict.detail)
+
+
+def test_a_header_without_a_value_costs_its_name() -> None:
+    """As the client's own decoder gives it."""
+    null: tuple[tuple[str, Any], ...] = (("h", None),)
+    made = normalize([FakeRecord("t", 0, 1, 1_764_000_000_000, None, wire(completed()), null)], Rules())
+    assert column(made, "outcome") == ["stored"]
+
+
+def test_no_text_stands_for_details_that_are_not_kept_whatever_was_searched() -> None:
+    value = wire({"data": [completed(number, note="x" * 300) for number in range(300)]})
+    rows = normalize([record(1, value)], Rules(content="none", max_searched=16_384))
+    assert set(column(rows, "step_details")) == {""}
