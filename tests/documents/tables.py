@@ -24,8 +24,8 @@ REASON_MEANINGS: Final = {
     Reason.NOT_UTF8: "the value is not UTF-8",
     Reason.INVALID_JSON: "the value is not JSON",
     Reason.TOO_DEEP: "the JSON is nested too deeply to be read",
-    Reason.TOO_LARGE: "the value is larger than `normalize.max_event_bytes`, or key and headers than 1 MiB beside it, or "
-    "there are more than 10,000 headers",
+    Reason.TOO_LARGE: "the value is larger than `normalize.max_event_bytes`, or key and headers than 1 MiB beside "
+    "it, or there are more than 10,000 headers",
     Reason.TOO_COMPLEX: "the value is made of more JSON nodes or lines than `normalize.max_event_nodes`",
     Reason.NOT_AN_OBJECT: "the value is JSON, but neither an object nor a list of objects",
     Reason.TOO_MANY_STEPS: "one record holds more than 1,000 steps",

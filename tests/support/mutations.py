@@ -92,7 +92,7 @@ _WAYS: Final = (*_SENSIBLE * 6, _nest, _nest, _flip, _cut, _splice)
 
 
 def check(value: bytes, content: str) -> str:
-    """Return what became of an event: its outcome, or the reason why it has no row. Fails where a row cannot be true."""
+    """Return what became of an event: its outcome, or why it has no row. Fails where a row cannot be true."""
     made = normalize([FakeRecord("t", 0, 7, 1_764_000_000_000, None, value)], Rules(content=content))
     assert len(made.columns) == len(INGEST_COLUMNS)
     for row in zip(*made.columns, strict=True):

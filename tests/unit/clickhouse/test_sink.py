@@ -1,6 +1,7 @@
 """The sink's questions: what breaks within an answer is the environment's fault, as what breaks before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from pipeline.records import Partition
 class BrokenOff:
     """An answer whose connection breaks behind its first block; the driver reads that one only at first."""
 
-    summary: dict[str, str] = {}
+    summary: Mapping[str, str] = MappingProxyType({})
 
     @property
     def result_rows(self) -> Any:
