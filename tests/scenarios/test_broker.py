@@ -119,7 +119,7 @@ def test_45_records_larger_than_a_fetch_pass_and_those_larger_than_the_limit_are
         plain = next(event for event in s.load.produced if event.outcome == "stored" and len(event.steps) == 1)
         huge = plain._replace(value=padded(plain, 20 * MEGABYTE))
         beyond = plain._replace(
-            value=padded(plain, 26 * MEGABYTE), outcome="dead_lettered", reason="too_large", steps=()
+            value=padded(plain, 25 * MEGABYTE + MEGABYTE // 2), outcome="dead_lettered", reason="too_large", steps=()
         )
         s.load.produced += [huge, beyond]
         with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap, max_request_size=32 * MEGABYTE)) as producer:

@@ -74,9 +74,12 @@ class SimulatedConsumer:
             broker_metadata=lambda _: SimpleNamespace(host="broker", port=9092),
             leader_for_partition=lambda _: 1,
             partitions_for_topic=lambda _: range(len(broker.logs)),
+            _coordinators={},
             _last_successful_refresh_ms=0.0,
         )
-        self._manager = SimpleNamespace(_conns={1: SimpleNamespace(connected=True)}, cluster=self._cluster)
+        self._manager = SimpleNamespace(
+            _conns={1: SimpleNamespace(connected=True, transport=None)}, cluster=self._cluster
+        )
         self._client = SimpleNamespace(throttle_delay=lambda _: 0, connected=lambda _: True)
         self.throttled = SimpleNamespace(measure=lambda *_: 0.0)
         self.config = {"partition_assignment_strategy": [SimpleNamespace(members=None)]}

@@ -63,11 +63,11 @@ def _retries() -> Any:
         ),
         [
             promql(
-                f"sum by (error_class) (rate(runstep_insert_retries_total{{{DAEMONS}}}[$__rate_interval])) > 0",
+                f"sum by (error_class) (rate(runstep_insert_retries_total{{{DAEMONS}}}[$__rate_interval]))",
                 "{{error_class}}",
             ),
             promql(
-                f"sum by (error_class) (rate(runstep_insert_splits_total{{{DAEMONS}}}[$__rate_interval])) > 0",
+                f"sum by (error_class) (rate(runstep_insert_splits_total{{{DAEMONS}}}[$__rate_interval]))",
                 "split: {{error_class}}",
                 "B",
             ),
