@@ -63,7 +63,7 @@ def _retries() -> Any:
         ),
         [
             promql(
-                f"sum by (error_class) (rate(runstep_insert_retries_total{{{DAEMONS}}}[$__rate_interval]))",
+                f"sum by (error_class) (rate(runstep_insert_retries_total{{{DAEMONS}}}[$__rate_interval])) > 0",
                 "{{error_class}}",
             ),
             promql(

@@ -80,6 +80,7 @@ def test_every_report_view_page_and_panel_answers_as_on_the_newest(oldest: Varia
     assert [name for name, found in new["answers"].items() if old["answers"][name] != found] == []
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_the_daemon_and_its_tools_work_there(oldest: Variables, kafka: KafkaAddress, tmp_path: Path) -> None:
     topic = f"oldest-{uuid.uuid4().hex[:8]}"

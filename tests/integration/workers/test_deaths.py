@@ -34,6 +34,7 @@ def judged(there: Place) -> Iterator[Load]:
         assert audited(there) == ""
 
 
+@pytest.mark.chaos
 def test_a_frozen_worker_is_named_and_its_partitions_go_to_the_others_until_it_is_back(there: Place) -> None:
     short: dict[str, Any] = {"kafka__session_timeout": 2, "kafka__heartbeat_interval": 0.3, "http__stalled_after": 3}
     with judged(there) as load, running_daemon(*there, workers=2, **short) as daemon:
@@ -64,6 +65,7 @@ def test_workers_of_a_killed_supervisor_leave_their_partitions_to_the_next_daemo
         daemon.wait_until_accounted()
 
 
+@pytest.mark.chaos
 def test_a_worker_that_is_asked_to_end_alone_drains_and_another_takes_its_place(there: Place) -> None:
     with judged(there) as load, running_daemon(*there, workers=2, **LONG) as daemon:
         load.go_on(100)
@@ -77,6 +79,7 @@ def test_a_worker_that_is_asked_to_end_alone_drains_and_another_takes_its_place(
         assert "ended with exit code 0" in daemon.log(1_000)
 
 
+@pytest.mark.chaos
 def test_a_signal_to_all_processes_at_once_ends_them_cleanly_and_none_is_restarted(there: Place) -> None:
     with judged(there) as load, running_daemon(*there, workers=2, **LONG) as daemon:
         load.go_on(100)

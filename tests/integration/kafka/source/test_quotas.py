@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from pipeline.records import Partition
 from tests.support.quotas import set_quota
 from tests.support.source_rig import PrivateWorld, World, numbered
@@ -13,6 +15,7 @@ def large(start: int, stop: int) -> list[bytes]:
     return [value.ljust(1_000) for value in numbered(start, stop)]
 
 
+@pytest.mark.chaos
 def test_a_broker_that_orders_pauses_is_not_taken_for_one_that_is_away(world: World) -> None:
     values = large(0, 250)
     reader = world.reader(client_id=world.topic, **SLOW)
