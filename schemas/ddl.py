@@ -149,7 +149,12 @@ class Layout:
 
     def makes(self, migration: Migration) -> frozenset[str]:
         """Return the names of the tables and views that the migration makes in this layout."""
-        return frozenset(name for sql in self.statements(migration) for name in _MAKES.findall(sql))
+        return frozenset(name for sql in self.statements(migration) for name in made_by(sql))
+
+
+def made_by(sql: str) -> list[str]:
+    """Return the names of the tables and views that the statement makes."""
+    return _MAKES.findall(sql)
 
 
 def _check(name: str, value: str, allowed: tuple[re.Pattern[str], str]) -> None:

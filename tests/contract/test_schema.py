@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.clickhouse.migrations import MigrationStatus, connected, plan, status
 from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
@@ -132,8 +133,10 @@ def test_the_ingest_table_takes_nothing_before_both_views_are_there(empty: Store
         with pytest.raises(ServiceUnavailable, match=r"applying 000._broken"):
             empty.migrate([*shipped()[:count], broken_after(count)])
         if count == 4:
-            with pytest.raises(SinkError, match="views are missing"):
+            with pytest.raises(SinkError, match=r"run_steps_mv is missing.*run_step_ledger_mv is missing"):
                 empty.insert([step_row(0)], "a")
+            with pytest.raises(Error, match="views are missing"):  # The table's own refusal, of any other writer.
+                empty.run("INSERT INTO @run_step_ingest (kafka_topic) VALUES ('t')")
     empty.insert([step_row(0)], "a")
     assert empty.counts() == (1, 1)
 
@@ -183,10 +186,16 @@ def test_what_was_dropped_is_made_again(store: Store) -> None:
 
 def test_a_new_file_is_applied_alone(store: Store) -> None:
     sql = "ALTER TABLE ${database}.run_steps ADD COLUMN IF NOT EXISTS note String"
-    number = len(shipped()) + 1
-    new = [*shipped(), Migration(number, f"{number:04d}_note", None, sql)]
+    new = [*shipped(), Migration(len(shipped()) + 1, "note", None, sql)]
     assert store.states(new)[-1] == "pending"
     assert (store.migrate(new), store.migrate(new)) == ([new[-1].name], [])
+
+
+def test_a_view_that_another_migration_drops_at_the_end_of_this_one_is_made_again_as_it_was(store: Store) -> None:
+    before = store.rows(MADE)
+    views = "DROP VIEW IF EXISTS ${database}.runs; DROP VIEW IF EXISTS ${database}.tool_calls"
+    assert store.migrate([*shipped(), Migration(len(shipped()) + 1, "race", None, views)]) == ["race"]
+    assert (store.rows(MADE), store.findings()) == (before, [])
 
 
 def test_runs_is_not_empty_in_a_database_that_was_filled_before_its_view_changed(empty: Store) -> None:

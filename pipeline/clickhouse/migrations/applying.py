@@ -1,11 +1,12 @@
 """Brings a database to what this version ships, on one host or on each.
 
-Every statement can be repeated without effect (IF NOT EXISTS, one row for each version in `schema_migrations`), so two
-migrations at the same time, or one that broke off, do no harm. ClickHouse has no transactions around DDL.
+Every statement can be repeated (IF NOT EXISTS, one row for each version in `schema_migrations`), so two migrations at
+the same time, or one that broke off, do no harm. ClickHouse has no transactions around DDL: where one migration drops a
+view to make it anew, another finds it missing in between, and makes it itself.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
@@ -21,7 +22,10 @@ from pipeline.clickhouse.migrations.session import (
 )
 from pipeline.config import ClickHouseSettings
 from pipeline.errors import ConfigError
-from schemas.ddl import Layout, Migration
+from schemas.ddl import Layout, Migration, made_by
+
+_LOOKS: Final = 20
+"""How often a missing view is recreated. Each migration at the same time drops it once."""
 
 
 class Applied(NamedTuple):
@@ -54,7 +58,7 @@ def migrate(
         # After its statements: a file that broke off is not recorded, and is applied again as a whole.
         applied.record(client, layout, migration)
         done.append(Applied(migration.name, len(statements)))
-    _require_attached(client, layout, migrations)
+    _make_what_is_missing(client, layout, migrations)
     changes = retention.changes(tables(client, layout.database), layout, settings)
     run_statements(client, changes)
     return [*done, Applied(retention.SOURCE, len(changes))] if changes else done
@@ -157,17 +161,29 @@ def _pending(client: Client, layout: Layout, migrations: Sequence[Migration] | N
     return [migration for version, migration in sorted(known.items()) if version not in entries or version >= first]
 
 
-def _require_attached(client: Client, layout: Layout, migrations: Sequence[Migration] | None) -> None:
-    """Stop where something is still missing: `IF NOT EXISTS` says OK to what is detached, and makes nothing.
+def _make_what_is_missing(client: Client, layout: Layout, migrations: Sequence[Migration] | None) -> None:
+    """Make what a migration at the same time has dropped just now; stop where something cannot be made.
+
+    `IF NOT EXISTS` says OK to what is detached, and makes nothing.
 
     Raises:
-        ConfigError: naming it, with the statement that brings it back.
+        ConfigError: naming what is detached, with the statement that brings it back.
     """
-    there = tables(client, layout.database).keys()
-    for migration in applied.files(layout, migrations).values():
-        for name in sorted(layout.makes(migration) - there):
-            place = f"{layout.database}.{name}"
-            raise ConfigError(f"{place} is detached, or this user may not see it; run `ATTACH TABLE {place}`")
+    # By name, the last file that makes it: nothing is dropped here, so that migrations do not undo each other for ever.
+    makers = {
+        name: migration
+        for _, migration in sorted(applied.files(layout, migrations).items())
+        for name in layout.makes(migration)
+    }
+    missing: list[str] = []
+    for _ in range(_LOOKS):
+        missing = sorted(makers.keys() - tables(client, layout.database).keys())
+        if not missing:
+            return
+        for name in missing:
+            run_statements(client, [one for one in _statements(layout, makers[name]) if name in made_by(one.sql)])
+    place = f"{layout.database}.{missing[0]}"
+    raise ConfigError(f"{place} is detached, or this user may not see it; run `ATTACH TABLE {place}`")
 
 
 def _statements(layout: Layout, migration: Migration) -> list[Statement]:

@@ -129,7 +129,7 @@ def test_the_sink_names_pending_migrations_and_sees_when_they_are_applied(
         with capture_logs() as logs:
             sink.insert(columns_of([step_row(0)]), "pending-0")
             sink.insert(columns_of([step_row(1)]), "pending-1")
-        names = ["0008_runs", "0009_tool_calls", "0010_ledger_timestamp"]
+        names = [each.name for each in shipped() if each.version > 7]
         assert sink.pending_migrations == names
         assert [line["pending"] for line in logs if line["event"] == "migrations_pending"] == [names]
         migrate(client, settings)
