@@ -30,12 +30,15 @@ def ends(pid: int) -> Callable[[], bool]:
 
 def reporting(shown: Callable[[], dict[str, Any]]) -> dict[str, int]:
     """Wait until both workers have reported to what shows the status, and return their pids."""
+    found: dict[str, int] = {}
 
-    def workers() -> dict[str, int]:
-        return {worker["worker"]: worker["pid"] for worker in shown()["workers"] if "causes" in worker}
+    def both() -> bool:
+        found.clear()
+        found.update({worker["worker"]: worker["pid"] for worker in shown()["workers"] if "causes" in worker})
+        return len(found) == 2
 
-    until(lambda: len(workers()) == 2, lambda: f"the workers do not report: {shown()}")
-    return workers()
+    until(both, lambda: f"the workers do not report: {shown()}")
+    return found
 
 
 def wait_for_process(daemon: Daemon, name: str) -> int:

@@ -211,7 +211,7 @@ def test_a_worker_that_dies_long_after_its_start_is_restarted_at_once(monkeypatc
         shown = partial(reporting, lambda: json.loads(supervisor.status().json_text()))
         victim = shown()["1"]
         os.kill(victim, signal.SIGKILL)
-        until(lambda: shown().get("1", victim) != victim, "it is not restarted")
+        until(lambda: shown()["1"] != victim, "it is not restarted")
     assert [line["restarted_in_s"] for line in lines if line["event"] == "worker_died"] == [0.0]
 
 
