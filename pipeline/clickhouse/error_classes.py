@@ -118,7 +118,6 @@ _STATUSES: Final[dict[int, ErrorClass]] = {
     404: _ENVIRONMENT,
     413: _SHAPE,
     429: _TRANSIENT,
-    503: _TRANSIENT,
 }
 """Meaning of an HTTP status that no ClickHouse sent (it always gives a code): a proxy in between sent it."""
 

@@ -66,14 +66,15 @@ class Answer(NamedTuple):
 
 
 class Answers:
-    """The body of the last insert's answer, which the driver reads and does not show.
+    """What the driver does not show of an insert: the answer's body, and that it was sent again.
 
     Attributes:
         body: of the last answer that was read at once, as that of an insert is.
+        requests: made since it was set to 0.
     """
 
     def __init__(self, client: Client) -> None:
-        self.body = b""
+        self.body, self.requests = b"", 0
         # An embedded server answers without one.
         pool = getattr(client, "http", None)
         if pool is not None:
@@ -81,6 +82,7 @@ class Answers:
 
     def _keeping(self, request: Callable[..., Any]) -> Callable[..., Any]:
         def keep(*given: Any, **named: Any) -> Any:
+            self.requests += 1
             answer = request(*given, **named)
             if named.get("preload_content", True):
                 self.body = answer.data

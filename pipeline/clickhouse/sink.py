@@ -1,8 +1,8 @@
 """The `Sink` on ClickHouse: one idempotent insert for each batch, and what is read back.
 
 Owns the order of things: a connection is checked before it is used, an insert carries the settings that make it
-idempotent (`insert_settings`), and its OK is believed with proof only (`insert_proof`); without it the insert is
-ambiguous, and is sent again.
+idempotent (`insert_settings`), and its OK is believed with proof only (`insert_proof`, `insert_tokens`); without it the
+insert is ambiguous, and is sent again.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from pipeline.clickhouse.connection import address, connect
 from pipeline.clickhouse.error_classes import sink_error
 from pipeline.clickhouse.insert_proof import INGEST, Answer, Answers, Views
 from pipeline.clickhouse.insert_settings import insert_settings
+from pipeline.clickhouse.insert_tokens import InsertTokens
 from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
@@ -28,11 +29,9 @@ from schemas.vocabulary import TERMINAL_STATUSES
 
 log = structlog.get_logger(__name__)
 
-MIGRATIONS_INTERVAL_S: Final = 60.0
-"""Between two looks at migrations that are pending."""
 LEDGER: Final = "run_step_ledger"
 LOOK_INTERVAL_S: Final = 60.0
-"""Between two looks at the views; the answer of each insert is looked at as well."""
+"""Between two looks at the views, and at migrations that are pending."""
 
 _OUTCOME: Final = INDEX["outcome"]
 _STORED: Final = Outcome.STORED.value
@@ -72,41 +71,26 @@ class ClickHouseSink:
         self._settings = settings()
         self._client: Client | None = None
         self._insert_settings: dict[str, Any] = {}
-        self._doubt: str | None = None
+        self._tokens = InsertTokens()
         self._answers: Answers
         self._views: Views
+        self._doubt: str | None = None
         self._looked_at = 0.0
         self._counts_copies = False
         self.last_heartbeat = monotonic()
         self.pending_migrations: list[str] = []
-        self._migrations_seen_at = 0.0
 
     def insert(self, columns: Columns, token: str) -> None:
         """Insert all rows as one block under a token, see `contracts.Sink`.
 
         The columns stay the caller's and are not changed. Their types are known, so the server is not asked for them.
         """
-        client = self._connected()
-        if monotonic() - self._looked_at >= LOOK_INTERVAL_S:
-            self._look_at_views()
-        if self.pending_migrations and monotonic() - self._migrations_seen_at > MIGRATIONS_INTERVAL_S:
-            self._look_for_migrations(client)
-        context = InsertContext(
-            f"`{self._settings.database}`.{INGEST}",
-            _NAMES,
-            _TYPES,
-            column_oriented=True,
-            settings={**self._insert_settings, "insert_deduplication_token": token},
-        )
-        self.last_heartbeat = monotonic()
-        try:
-            summary = client.insert(data=columns, context=context).summary
-        except Exception as error:  # noqa: BLE001 - values that do not fit raise whatever they like; all are classified
-            # Set where a value did not fit but the broken-off request was seen first: then that is not the cause.
-            unfit = context.insert_exception
-            raise self._failed(unfit or error, getattr(context, "column_name", None)) from None
-        if any(columns):
-            self._require_proof(Answer(summary, self._answers.body), len(columns[0]), columns[_OUTCOME].count(_STORED))
+        self._attempt(columns, token)
+        while (began := self._tokens.doubtful_since(token)) is not None and not self._lived_since(began):
+            message = "ClickHouse may remember an insert whose rows it lost; the rows are sent under another token"
+            log.warning("insert_repeated", message=message, rows=len(columns[0]))
+            self._tokens.renew(token)
+            self._attempt(columns, token)
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:
         """Return keys of steps that ended below that offset, the latest first, see `contracts.Sink`."""
@@ -145,6 +129,46 @@ class ClickHouseSink:
         if client is not None:
             client.close()
 
+    def _attempt(self, columns: Columns, token: str) -> None:
+        """Send the rows once, under the name that the token has now."""
+        client = self._connected()
+        if monotonic() - self._looked_at >= LOOK_INTERVAL_S:
+            self._look_at_views()
+            if self.pending_migrations:
+                self._look_for_migrations(client)
+        self.last_heartbeat = began = monotonic()
+        try:
+            answer = self._send(client, columns, token)
+            if any(columns):
+                self._require_proof(answer, len(columns[0]), columns[_OUTCOME].count(_STORED))
+        except SinkError as error:
+            self._tokens.failed(token, began, error.error_class)
+            raise
+
+    def _send(self, client: Client, columns: Columns, token: str) -> Answer:
+        table = f"`{self._settings.database}`.{INGEST}"
+        settings = {**self._insert_settings, "insert_deduplication_token": self._tokens.name(token)}
+        context = InsertContext(table, _NAMES, _TYPES, column_oriented=True, settings=settings)
+        began, self._answers.requests = monotonic(), 0
+        try:
+            summary = client.insert(data=columns, context=context).summary
+        except Exception as error:  # noqa: BLE001 - values that do not fit raise whatever they like; all are classified
+            # Set where a value did not fit but the broken-off request was seen first: then that is not the cause.
+            unfit = context.insert_exception
+            raise self._failed(unfit or error, getattr(context, "column_name", None)) from None
+        finally:
+            if self._answers.requests > 1:
+                # The driver repeats a request that was cut off, and does not say so.
+                self._tokens.failed(token, began, ErrorClass.AMBIGUOUS)
+        return Answer(summary, self._answers.body)
+
+    def _lived_since(self, began: float) -> bool:
+        """Return whether what the server remembers of an insert since that second is stored as well."""
+        if self._settings.variant != "single":
+            # Keeper notes a token together with its rows. What shards without replicas lived through cannot be asked.
+            return self._settings.variant == "replicated" or self._settings.shard_replicas
+        return int(self._rows("SELECT uptime()")[0][0]) >= monotonic() - began
+
     def _connected(self) -> Client:
         if self._client is None:
             self._settings = self._current_settings()
@@ -168,7 +192,7 @@ class ClickHouseSink:
 
     def _look_for_migrations(self, client: Client) -> None:
         """Say which migrations are pending. They stop nothing: what the daemon cannot do without is checked apart."""
-        self.last_heartbeat = self._migrations_seen_at = monotonic()
+        self.last_heartbeat = monotonic()
         try:
             names = migrations.pending(client, self._settings)
         except Exception:  # noqa: BLE001 - as for insert
@@ -246,8 +270,8 @@ class ClickHouseSink:
             rows = answer.result_rows
         except Exception as error:  # noqa: BLE001 - as for insert
             raise self._unanswered(error) from None
-        if not (rows or self._settings.is_embedded or "read_rows" in answer.summary):
-            # A proxy's own empty page; ClickHouse says how much it has read to find nothing.
+        if not (rows or self._settings.is_embedded or answer.summary.get("result_rows") == "0"):
+            # A proxy's own empty page, or an answer that was cut off; ClickHouse says how many rows it sends.
             message = f"{address(self._settings)} answered a query, but not as ClickHouse does: is a proxy in between?"
             raise SinkUnavailable(message, ErrorClass.AMBIGUOUS)
         return rows

@@ -126,6 +126,7 @@ class Disasters:
 
     def _sink_back(self) -> None:
         self._world.store.down = None
+        self._world.store.up_since = self._world.scheduler.now
 
     def _kafka_outage(self) -> None:
         self._world.broker.down = True

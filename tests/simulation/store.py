@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from pipeline.clickhouse.insert_proof import Answer
+from pipeline.clickhouse.insert_tokens import InsertTokens
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import InvalidRecord, Outcome, Partition
 from schemas.row import INDEX
 from tests.simulation.network import LATENCY, Network
 from tests.simulation.scheduler import Scheduler
-from tests.support.fakes.sink import FakeSink, Fields
+from tests.support.fakes.sink import FakeSink, Fields, Target
 
 _CLASSES: Final = {
     "transient": ErrorClass.TRANSIENT,
@@ -61,6 +62,7 @@ class Server(FakeSink):
         refuses_all: no row passes, as after a change of the table.
         puzzle: a partition whose rows make inserts fail with an error of no known class.
         carried: rows of the largest insert that the way to the server carries.
+        up_since: when it began to live.
     """
 
     def __init__(self, window: int = 1_000) -> None:
@@ -69,6 +71,19 @@ class Server(FakeSink):
         self.refuses_all = False
         self.puzzle: int | None = None
         self.carried = 1_000_000
+        self.up_since = 0.0
+        self._is_dying = False
+
+    def die_in(self, job: "Job") -> None:
+        """End in the middle of an insert, where the harm is greatest: the next table has its token and not its rows."""
+        self._is_dying = True
+        job.advance()
+        self._is_dying = False
+
+    def _copy(self, view: str, target: Target, rows: Sequence[Fields], token: str) -> int:
+        if self._is_dying and token not in target.tokens:
+            target.tokens.append(token)
+        return 0 if self._is_dying else super()._copy(view, target, rows, token)
 
     def begin(self, columns: Columns, token: str) -> Job:
         """Check the rows and return the insert.
@@ -105,12 +120,29 @@ class SimulatedSink:
         self._server = server
         self._scheduler = scheduler
         self._network = network
+        self._tokens = InsertTokens()
         self.job: Job | None = None
 
     def insert(self, columns: Columns, token: str) -> None:
-        """Have all rows inserted; every fault that a request can meet is met here."""
+        """Have all rows inserted, and believe the OK as the real sink does."""
         if not columns[0]:
             return
+        self._attempt(columns, token)
+        while (began := self._tokens.doubtful_since(token)) is not None and self._server.up_since > began:
+            self._scheduler.note("insert repeated", token[-12:])
+            self._tokens.renew(token)
+            self._attempt(columns, token)
+
+    def _attempt(self, columns: Columns, token: str) -> None:
+        began = self._scheduler.now
+        try:
+            self._send(columns, self._tokens.name(token))
+        except SinkUnavailable as error:
+            self._tokens.failed(token, began, error.error_class)
+            raise
+
+    def _send(self, columns: Columns, token: str) -> None:
+        """Make one request; every fault that it can meet is met here."""
         self._scheduler.point(LATENCY)
         fault = self._network.fault("insert")
         self._scheduler.note("insert", (len(columns[0]), token[-12:], fault))
@@ -125,12 +157,12 @@ class SimulatedSink:
             raise _failure(fault)
         while job.views:
             self._scheduler.point(LATENCY)
-            self._still_there()
+            self._require_up(job)
             job.advance()
             if fault.startswith("between"):
                 raise _failure(fault)
         self._scheduler.point(LATENCY)
-        self._still_there()
+        self._require_up(job)
         self.job = None
         if fault:
             raise _failure(fault)
@@ -171,8 +203,9 @@ class SimulatedSink:
         if self._network.fault(request):
             raise SinkUnavailable(f"injected: {request}", ErrorClass.TRANSIENT, 202)
 
-    def _still_there(self) -> None:
+    def _require_up(self, job: Job) -> None:
         if self._server.down is not None:
+            self._server.die_in(job)
             raise SinkUnavailable("the server went away in the middle", ErrorClass.AMBIGUOUS)
 
 

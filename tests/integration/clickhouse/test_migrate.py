@@ -133,7 +133,7 @@ def test_the_sink_names_pending_migrations_and_sees_when_they_are_applied(
         assert sink.pending_migrations == names
         assert [line["pending"] for line in logs if line["event"] == "migrations_pending"] == [names]
         migrate(client, settings)
-    monkeypatch.setattr("pipeline.clickhouse.sink.MIGRATIONS_INTERVAL_S", 0)
+    monkeypatch.setattr("pipeline.clickhouse.sink.LOOK_INTERVAL_S", 0)
     sink.insert(columns_of([step_row(2)]), "pending-2")
     assert sink.pending_migrations == []
     sink.close()

@@ -40,6 +40,7 @@ ALL: Final = NAMED | {
         writing.counted_steps_warmed_too_far,
         writing.ambiguous_taken_for_done,
         writing.ok_believed_without_proof,
+        writing.token_believed_after_a_restart,
         writing.sent_whole_for_ever,
         writing.dead_letter_not_awaited,
         writing.rejected_row_left_out,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.clickhouse.insert_proof import Answer
+from pipeline.clickhouse.insert_tokens import InsertTokens
 from pipeline.daemon.attempts import Attempts
 from pipeline.daemon.batch import Assignment, Batch
 from pipeline.daemon.insert_memory import InsertSize
@@ -92,6 +93,11 @@ def ambiguous_taken_for_done() -> list[Change]:
 def ok_believed_without_proof() -> list[Change]:
     """Take every OK for a write: that of a proxy, and that of a table whose views are gone."""
     return [(Answer, "doubt", lambda *_: None), (Answer, "counts_copies", lambda *_: True)]
+
+
+def token_believed_after_a_restart() -> list[Change]:
+    """Take it for stored when a server that was killed says that it knows an insert's token."""
+    return [(InsertTokens, "doubtful_since", lambda *_: None)]
 
 
 def sent_whole_for_ever() -> list[Change]:

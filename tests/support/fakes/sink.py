@@ -30,7 +30,7 @@ class Fault:
 
 
 @dataclass
-class _Target:
+class Target:
     """A ReplacingMergeTree: what is visible by key, what lies there physically, which tokens it remembers."""
 
     key: Callable[[Fields], tuple[Any, ...]]
@@ -80,8 +80,8 @@ class FakeSink:
         self.attempts: list[tuple[str, int]] = []
         self.closed = False
         self._lock = threading.Lock()
-        self._steps = _Target(_step_key, lambda row: int(row["version"]), window)
-        self._ledger = _Target(_ledger_key, lambda _: 0, window)
+        self._steps = Target(_step_key, lambda row: int(row["version"]), window)
+        self._ledger = Target(_ledger_key, lambda _: 0, window)
 
     def insert(self, columns: Columns, token: str) -> None:
         """Store the rows in both targets, or fail as scripted."""
@@ -180,7 +180,7 @@ class FakeSink:
             cause = "; ".join(f"view {view} is missing, so its rows would be lost" for view in sorted(self.gone))
             raise SinkUnavailable(f"{cause}; run `runstep migrate`", ErrorClass.ENVIRONMENT)
 
-    def _copy(self, view: str, target: _Target, rows: Sequence[Fields], token: str) -> int:
+    def _copy(self, view: str, target: Target, rows: Sequence[Fields], token: str) -> int:
         if view in self.gone:
             return 0
         target.store(rows, token)

@@ -72,7 +72,7 @@ def test_code_252_means_what_its_message_says(text: str, expected: ErrorClass) -
         (429, ErrorClass.TRANSIENT),
         (500, ErrorClass.AMBIGUOUS),
         (502, ErrorClass.AMBIGUOUS),
-        (503, ErrorClass.TRANSIENT),
+        (503, ErrorClass.AMBIGUOUS),
         (504, ErrorClass.AMBIGUOUS),
     ],
 )
