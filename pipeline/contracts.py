@@ -146,6 +146,8 @@ class Sink(Protocol):
     def insert(self, columns: Columns, token: str) -> None:
         """Insert all rows or raise. The same columns with the same token may be sent again without effect.
 
+        What is in front of a token's first `/` names its batch; a batch is done before the next one begins.
+
         Raises:
             SinkUnavailable: the outcome is unknown or the fault is not in the rows; send the same again.
             SinkRefused: these rows, as they are, do not pass.

@@ -108,6 +108,8 @@ def clickhouse(request: pytest.FixtureRequest) -> ClickHouseAddress:
         return ClickHouseAddress(given)
 
     def describe(server: ClickHouseServer) -> dict[str, Any]:
+        # Whether it was restarted meanwhile cannot be told of a server in its first second, see `insert_tokens`.
+        server.process.wait_until(lambda: server.query("SELECT uptime()") != "0\n", server.name)
         return {"url": server.url, "tcp_port": server.tcp_port}
 
     return ClickHouseAddress(**_required(request.config.stash[RUN], "clickhouse", ClickHouseServer, describe))

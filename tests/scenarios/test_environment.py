@@ -43,7 +43,7 @@ def test_25_a_user_who_may_only_read_for_a_while(kafka, clickhouse_factory):
             s.wait_until_unready("may write")
             s.load.go_on(500)
         s.wait_until_ready()
-        s.judge(written_once=True)
+        s.judge()
 
 
 @pytest.mark.parametrize("code", [242, 999])
@@ -105,7 +105,7 @@ def test_30_a_password_that_changes_until_its_file_changes(kafka, clickhouse_fac
             s.wait_until_unready("clickhouse.password")
             s.load.go_on(500)
         s.wait_until_ready()
-        s.judge(written_once=True)
+        s.judge()
 
 
 def test_36_a_certificate_that_is_rotated_with_its_authority(kafka, clickhouse_factory, tmp_path):

@@ -36,7 +36,19 @@ def fill(settings: ClickHouseSettings, rows: list[Row]) -> None:
 
 def counts(server: ClickHouseAddress, database: str = "runsteps") -> tuple[int, int]:
     """Rows that lie in run_steps and in the ledger, doubles included."""
-    steps, ledger = (server.query(f"SELECT count() FROM `{database}`.{t}") for t in ("run_steps", "run_step_ledger"))  # noqa: S608 - a test's own
+    return _counts(server, database, "")
+
+
+def visible(server: ClickHouseAddress, database: str = "runsteps") -> tuple[int, int]:
+    """Rows that are seen in run_steps and in the ledger, one a key."""
+    return _counts(server, database, "FINAL")
+
+
+def _counts(server: ClickHouseAddress, database: str, final: str) -> tuple[int, int]:
+    steps, ledger = (
+        server.query(f"SELECT count() FROM `{database}`.{table} {final}")  # noqa: S608 - a test's own
+        for table in ("run_steps", "run_step_ledger")
+    )
     return int(steps), int(ledger)
 
 

@@ -15,7 +15,8 @@ from tests.servers.addresses import ClickHouseAddress
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.tls import Certificates, TlsProxy
 from tests.support.faulty_proxy import FaultyProxy, Refuses, resets
-from tests.support.sink_setup import ROWS, build, counts, failing, settings_for
+from tests.support.oracle import until
+from tests.support.sink_setup import ROWS, build, counts, failing, settings_for, visible
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_server_that_dies_and_comes_back_has_everything_once(
     assert error.error_class in {ErrorClass.TRANSIENT, ErrorClass.AMBIGUOUS}
     server.start()
     sink.insert(ROWS, "token")
-    assert counts(server.address) == (10, 10)
+    assert visible(server.address) == (10, 10)
     sink.close()
 
 
@@ -50,6 +51,8 @@ def test_server_that_does_not_answer_is_ambiguous_and_what_it_stored_is_not_doub
     build(settings)
     sink = ClickHouseSink(lambda: settings)
     sink.probe()
+    # A server is asked how long it lives, in whole seconds.
+    until(lambda: int(server.query("SELECT uptime()")) >= 1, "it does not get older")
     server.pause()
     error = failing(sink)
     assert error.error_class is ErrorClass.AMBIGUOUS
