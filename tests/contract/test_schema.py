@@ -205,6 +205,27 @@ def test_runs_is_not_empty_in_a_database_that_was_filled_before_its_view_changed
     assert empty.rows("SELECT sum(steps) FROM @runs") == [(2,)]
 
 
+def test_a_database_that_was_filled_before_merges_column_by_column_too(empty: Store) -> None:
+    empty.migrate(shipped()[:12])
+    empty.insert([step_row(0, version=1), step_row(1, step_id="step_0", version=2)], "a")
+    assert "0013_vertical_merges" in empty.migrate()
+    made = empty.rows(
+        "SELECT engine_full FROM system.tables WHERE database || '.' = '@' AND name IN ('run_steps', 'run_step_ledger')"
+    )
+    assert [text.count("vertical_merge_algorithm_min_rows_to_activate = 1") for (text,) in made] == [1, 1]
+    empty.run("OPTIMIZE TABLE @run_steps FINAL")
+    empty.run("OPTIMIZE TABLE @run_step_ledger FINAL")
+    assert empty.counts() == (1, 2)
+    assert empty.rows("SELECT kafka_offset FROM @run_steps_current") == [(1,)]
+
+
+def test_a_block_is_not_merged_before_it_is_written_and_readers_see_each_step_once(store: Store) -> None:
+    store.run("SYSTEM STOP MERGES @run_steps")
+    store.insert([step_row(0, version=2), step_row(1, step_id="step_0", version=1)], "a")
+    assert store.counts() == (2, 2)
+    assert store.rows("SELECT kafka_offset FROM @run_steps_current") == [(0,)]
+
+
 def test_no_query_of_tool_calls_fails_for_a_row_whose_lists_are_not_parallel(empty: Store) -> None:
     lists = {"tool_types": ["function", "mcp"], "tool_names": ["weather"], "tool_call_ids": ["c1", "c2", "c3"]}
     question = "SELECT call_index, tool_type, tool_name, tool_call_id FROM @tool_calls ORDER BY call_index"
