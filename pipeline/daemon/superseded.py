@@ -18,27 +18,32 @@ LEFT_OUT: Final = tuple(
 
 _OUTCOME: Final = INDEX["outcome"]
 _STORED: Final = Outcome.STORED.value
+_KEY: Final = tuple(INDEX[name] for name in ("step_id", "run_id", "thread_id", "created_at"))
+"""Not coarser than the key of `run_steps`, which has the hour of `created_at`."""
 _VERSION: Final = INDEX["version"]
-_KEY: Final = (*(INDEX[name] for name in ("step_id", "run_id", "thread_id", "created_at")), _OUTCOME)
-"""Not coarser than the key of `run_steps`, which has the hour of `created_at`, and stored rows only."""
 
 
 def superseded(columns: Sequence[Sequence[Any]]) -> list[int]:
-    """Return the stored rows that another of the same key replaces: one of a higher version, or a later equal one."""
+    """Return stored rows that another of the same key replaces: one of a higher version, or a later equal one.
+
+    The hot path: looked up by the step's id alone. Of steps that share an id, a row more may pass into `run_steps`.
+    """
+    steps, runs, threads, creations = [columns[position] for position in _KEY]
     versions, outcomes = columns[_VERSION], columns[_OUTCOME]
-    newest: dict[tuple[Any, ...], int] = {}
+    newest: dict[str, int] = {}
     found = []
-    for row, key in enumerate(zip(*[columns[position] for position in _KEY], strict=True)):
-        known = newest.setdefault(key, row)
-        if known == row:
+    for row, step in enumerate(steps):
+        known = newest.setdefault(step, row)
+        if known == row or outcomes[row] != _STORED or outcomes[known] != _STORED:
+            continue
+        if runs[row] != runs[known] or creations[row] != creations[known] or threads[row] != threads[known]:
             continue
         if versions[row] >= versions[known]:
-            newest[key] = row
+            newest[step] = row
             found.append(known)
         else:
             found.append(row)
-    # Rows without a step have one key together.
-    return [row for row in found if outcomes[row] == _STORED]
+    return found
 
 
 def first_current(columns: Sequence[Sequence[Any]]) -> int | None:
