@@ -147,6 +147,7 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         "" if not rest and KNOWN_FIELDS.issuperset(step) else _extra(step, rest, rules, anomalies),
         list(dict.fromkeys(anomalies)) if anomalies else _NO_ANOMALIES,
         version_of(terminal, instant, offset),
+        False,
     )
 
 
