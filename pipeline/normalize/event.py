@@ -81,6 +81,6 @@ def plain_event(value: bytes, form: str) -> RunStepEvent | None:
     """Return the event of a value in a common form, None if something about it is odd."""
     try:
         found: Any = _decoders[form](value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):  # the second one from versions before 0.23
         return None
     return RunStepEvent(found.data, form, found.event) if form == "envelope" else RunStepEvent(found, form)
