@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from tests.support.oracle import TERMINAL, read_topic, repeating, traffic
+from tests.support.model import TERMINAL
+from tests.support.oracle import read_topic, repeating, traffic
 from tests.support.scenario import scenario
 
 REJECTED = "asst_rejected"
