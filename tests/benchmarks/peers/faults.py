@@ -75,8 +75,11 @@ def trial(name: str, fault: str, system: System, bench: Bench, force: Force) -> 
 
 
 def longest_gap(samples: Sequence[Sample], since: float) -> float:
-    """Return the longest time between two samples of which the later one is not before `since`."""
-    return max((later.at - earlier.at for earlier, later in pairwise(samples) if later.at >= since), default=0.0)
+    """Return the longest time from rows to more rows, if these are not from before `since`."""
+    return max(
+        (later.at - earlier.at for earlier, later in pairwise(samples) if earlier.rows and later.at >= since),
+        default=0.0,
+    )
 
 
 def missing(

@@ -29,6 +29,7 @@ class Rate:
 
     system: str
     topic: str
+    round: int
     events: int
     restarts: int = 0
     void: str = ""
@@ -48,7 +49,7 @@ class Rate:
     """Peaks of memory; of several processes the largest one's."""
 
 
-def backlog(name: str, system: System, bench: Bench, expected: Account) -> Rate:
+def backlog(name: str, round_: int, system: System, bench: Bench, expected: Account) -> Rate:
     """Let a system read a topic that was filled before, and check that all is there."""
     server, kafka, stall = bench.server, bench.kafka, bench.stall
     wait_for_rest(server)
@@ -63,7 +64,8 @@ def backlog(name: str, system: System, bench: Bench, expected: Account) -> Rate:
             samples = watch(system, lambda: (visible(system) or 0) >= expected.offsets, stall)
             ended_at = _wait_until_all(system, expected, stall)
         except Stalled as stalled:
-            return Rate(name, system.place.topic, expected.offsets, system.restarts, f"{stalled}: {account(system)}")
+            void = f"{stalled}; there is {account(system)}"
+            return Rate(name, system.place.topic, round_, expected.offsets, system.restarts, void)
         pids = system.pids()
         client, memory = cpu_seconds(pids) - spent, peak_mib(pids)
         wait_for_rest(server)
@@ -75,6 +77,7 @@ def backlog(name: str, system: System, bench: Bench, expected: Account) -> Rate:
         return Rate(
             name,
             system.place.topic,
+            round_,
             events,
             system.restarts,
             steady=steady_rate(samples, events),
