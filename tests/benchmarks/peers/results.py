@@ -96,8 +96,8 @@ def _rate_line(name: str, rates: Sequence[Rate]) -> Sequence[str]:
 
 def ratio(mine: Iterable[Rate], others: Iterable[Rate]) -> float | None:
     """Return the median of the ratios of two systems, round by round, from the complete group on."""
-    theirs = {rate.round: rate.reading for rate in others}
-    pairs = [rate.reading / theirs[rate.round] for rate in mine if rate.reading and theirs.get(rate.round)]
+    theirs = {rate.round: rate.reading for rate in others if rate.reading}
+    pairs = [rate.reading / theirs[rate.round] for rate in mine if rate.reading and rate.round in theirs]
     return statistics.median(pairs) if pairs else None
 
 
