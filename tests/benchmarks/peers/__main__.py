@@ -50,7 +50,7 @@ def parsed(words: list[str] | None = None) -> argparse.Namespace:
     add("--fault-rate", type=float, default=2_000, help="faults: events a second")
     add("--fault-seconds", type=float, default=15, help="faults: seconds of the load, beside those of an outage")
     add("--outage", type=float, default=20, help="faults: seconds without ClickHouse")
-    add("--stall", type=float, default=60, help="seconds without a new row after which a system is given up")
+    add("--stall", type=float, default=90, help="seconds without a new row after which a system is given up")
     add("--json", type=Path, help="a file for the results; it is written after each measurement")
     return options.parse_args(words)
 
