@@ -162,7 +162,7 @@ def main() -> None:
     given.events -= given.events % (traffic.EVENTS_A_STEP * WARM_UP_SHARE)
     with KafkaServer(java_options=FULL_SPEED) as kafka, ClickHouseServer() as server:
         began = time.monotonic()
-        run = Run(Bench(kafka, server, idle_cpu(server, kafka, SAMPLE_S), given.stall), given)
+        run = Run(Bench(kafka, server, given.stall, *idle_cpu(server, kafka, SAMPLE_S)), given)
         run.measure()
         print(report(run.results))
         print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)

@@ -14,7 +14,6 @@ from tests.benchmarks.peers.watching import (
     Stalled,
     account,
     at_work,
-    visible,
     wait_until_joined,
     watch,
 )
@@ -51,29 +50,24 @@ class Rate:
 
 def backlog(name: str, round_: int, system: System, bench: Bench, expected: Account) -> Rate:
     """Let a system read a topic that was filled before, and check that all is there."""
-    server, kafka, stall = bench.server, bench.kafka, bench.stall
+    server, kafka, events = bench.server, bench.kafka, expected.offsets
     wait_for_rest(server)
     forget_peak(server.process.pid)
     with at_work(system):
-        began = time.monotonic()
-        sides = ([server.process.pid], [kafka.process.pid])
-        before = [cpu_seconds(side) for side in sides]
+        began, server_before = time.monotonic(), cpu_seconds([server.process.pid])
         wait_until_joined(system, kafka)
-        joined_at, spent = time.monotonic(), cpu_seconds(system.pids())
+        joined_at, client_before = time.monotonic(), cpu_seconds(system.pids())
+        broker_before = cpu_seconds([kafka.process.pid])
         try:
-            samples = watch(system, lambda: (visible(system) or 0) >= expected.offsets, stall)
-            ended_at = _wait_until_all(system, expected, stall)
+            samples = watch(system, events, bench.stall)
+            ended_at = _wait_until_all(system, expected, bench.stall)
         except Stalled as stalled:
-            void = f"{stalled}; there is {account(system)}"
-            return Rate(name, system.place.topic, round_, expected.offsets, system.restarts, void)
+            return Rate(name, system.place.topic, round_, events, system.restarts, str(stalled))
         pids = system.pids()
-        client, memory = cpu_seconds(pids) - spent, peak_mib(pids)
+        client, client_mib = cpu_seconds(pids) - client_before, peak_mib(pids)
+        broker = cpu_seconds([kafka.process.pid]) - broker_before - bench.idle_broker * (time.monotonic() - joined_at)
         wait_for_rest(server)
-        seconds, events = time.monotonic() - began, expected.offsets
-        costs = [
-            max(cpu_seconds(side) - so_far - idle * seconds, 0.0)
-            for side, so_far, idle in zip(sides, before, bench.idle, strict=True)
-        ]
+        cost = cpu_seconds([server.process.pid]) - server_before - bench.idle_server * (time.monotonic() - began)
         return Rate(
             name,
             system.place.topic,
@@ -84,9 +78,9 @@ def backlog(name: str, round_: int, system: System, bench: Bench, expected: Acco
             reading=events / (ended_at - joined_at),
             whole=events / (ended_at - began),
             client_cpu=client / events * 1e6,
-            server_cpu=costs[0] / events * 1e6,
-            broker_cpu=costs[1] / events * 1e6,
-            client_mib=memory,
+            server_cpu=max(cost, 0.0) / events * 1e6,
+            broker_cpu=max(broker, 0.0) / events * 1e6,
+            client_mib=client_mib,
             server_mib=peak_mib([server.process.pid]),
         )
 

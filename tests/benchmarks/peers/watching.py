@@ -1,7 +1,7 @@
 """A system at work: which rows are visible when, and whether all of them are there."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -43,8 +43,9 @@ class Bench:
 
     kafka: KafkaServer
     server: ClickHouseServer
-    idle: tuple[float, float]
     stall: float
+    idle_server: float = 0.0
+    idle_broker: float = 0.0
 
 
 def wait_until_joined(system: System, kafka: KafkaServer) -> None:
@@ -92,22 +93,19 @@ def account(system: System) -> Account:
     return Account(found, rows - found, int(steps))
 
 
-def watch(system: System, done: Callable[[], bool], stall: float) -> Sequence[Sample]:
-    """Return a sample each time the number of rows has changed, until it is done.
+def watch(system: System, events: int, stall: float) -> Sequence[Sample]:
+    """Return a sample each time the number of rows has changed, until there is one an event.
 
     Raises:
         Stalled: no row has come for `stall` seconds.
     """
-    began = time.monotonic()
-    samples = [Sample(began, visible(system) or 0)]
-    changed_at = began
-    while not done():
+    samples = [Sample(time.monotonic(), 0)]
+    while samples[-1].rows < events:
         now = time.monotonic()
         rows = visible(system)
         if rows is not None and rows != samples[-1].rows:
             samples.append(Sample(now, rows))
-            changed_at = now
-        if now - changed_at > stall:
+        if now - samples[-1].at > stall:
             raise Stalled(f"no row came for {stall:.0f} s after {samples[-1].rows:,} rows")
         system.keep()
         time.sleep(SAMPLE_S)

@@ -24,7 +24,7 @@ def test_a_round_of_each_system_ends_with_every_row_and_counts_only_then(
     kafka_factory: Callable[..., KafkaServer], clickhouse_factory: Callable[..., ClickHouseServer]
 ) -> None:
     """All at the same time, since what they wait for overlaps; one is asked for a step that is not there."""
-    bench = Bench(kafka_factory(), clickhouse_factory(), (0.0, 0.0), stall=60.0)
+    bench = Bench(kafka_factory(), clickhouse_factory(), stall=60.0)
     traffic.fill(bench.kafka.bootstrap, "odd", traffic.ODD, EVENTS)
     with ThreadPoolExecutor(len(OWN) + 1) as pool:
         lacking = pool.submit(

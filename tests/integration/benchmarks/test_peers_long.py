@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def bench(kafka_factory: Callable[..., KafkaServer], clickhouse_factory: Callable[..., ClickHouseServer]) -> Bench:
-    return Bench(kafka_factory(), clickhouse_factory(), (0.0, 0.0), stall=60.0)
+    return Bench(kafka_factory(), clickhouse_factory(), stall=60.0)
 
 
 def measured(bench: Bench, arguments: str) -> Results:
