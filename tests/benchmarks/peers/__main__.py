@@ -47,6 +47,7 @@ def parsed(words: list[str] | None = None) -> argparse.Namespace:
     add("--rounds", type=int, default=3, help="rounds of each backlog, in turns")
     add("--load", type=float, default=5_000, help="latency: most events a second, where half of the rate is more")
     add("--load-seconds", type=float, default=20, help="latency: seconds of the load that count")
+    add("--faults", nargs="+", choices=faults.FAULTS, default=list(faults.FAULTS), help="faults: which of them")
     add("--fault-rate", type=float, default=2_000, help="faults: events a second")
     add("--fault-seconds", type=float, default=15, help="faults: seconds of the load, beside those of an outage")
     add("--outage", type=float, default=20, help="faults: seconds without ClickHouse")
@@ -98,7 +99,7 @@ class Run:
     def do_harm(self) -> None:
         """Do each of them the same harm."""
         force = faults.Force(self.given.fault_rate, self.given.fault_seconds, self.given.outage)
-        for fault in faults.FAULTS:
+        for fault in self.given.faults:
             for name in self.names:
                 found = faults.trial(name, fault, self._on_empty_topic(name, fault), self.bench, force)
                 self._say(
