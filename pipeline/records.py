@@ -7,7 +7,7 @@ are closed, and are the only label values there are. Pure.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from schemas.row import BLANK_ROW, Row
 
@@ -136,15 +136,6 @@ class InvalidRecord:
     stage: Stage
     reason: Reason
     detail: str
-
-
-class RunStepEvent(NamedTuple):
-    """A validated run step: its fields with snake_case keys, the form it came in, the event's name ('' if none)."""
-
-    step: dict[str, Any]
-    dialect: str
-    name: str = ""
-    anomalies: tuple[str, ...] = ()
 
 
 class Unstored(NamedTuple):

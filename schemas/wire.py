@@ -3,19 +3,26 @@
 Owns which keys are read and what makes an object a run step: `id` and `run_id` are non-empty strings, and `object` does
 not name another type. Every other value is `Any`: `pipeline.normalize` repairs or flags it, and rejects none of them.
 TypedDicts, since a validator that fills a plain dict is twice as fast as one that builds a model.
-Both key cases become the same snake_case keys, so only the decoder knows the difference.
+Both key cases become the same snake_case keys, and those the fields of a `Step`: only the decoder knows the difference.
 """
 
 from typing import Annotated, Any, Final, Literal, Required, TypeAlias
 
+from msgspec import Meta, Struct
 from pydantic import AliasChoices, ConfigDict, Field, StringConstraints, with_config
 from typing_extensions import TypedDict
 
 MAX_ID: Final = 512
 """Longest id in characters; the longest seen on a wire has 45."""
 
-Identifier: TypeAlias = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID)]
-OptionalIdentifier: TypeAlias = Annotated[str, StringConstraints(strict=True, max_length=MAX_ID)] | None
+Identifier: TypeAlias = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID), Meta(min_length=1, max_length=MAX_ID)
+]
+OptionalIdentifier: TypeAlias = (
+    Annotated[str, StringConstraints(strict=True, max_length=MAX_ID), Meta(max_length=MAX_ID)] | None
+)
+"""Each with its bounds twice: for pydantic, and for msgspec."""
+
 ObjectName: TypeAlias = Literal["thread.run.step", ""] | None
 """Servers are known that send an empty object name (hal-9100), or none."""
 
@@ -80,5 +87,27 @@ class Envelope(TypedDict):
     data: RunStep
 
 
-KNOWN_FIELDS: Final = frozenset(RunStep.__annotations__)
+class Step(Struct, gc=False):
+    """The fields of a run step, whichever form it came in; None stands for null and for a field that was not sent."""
+
+    id: Identifier
+    run_id: Identifier
+    created_at: Any
+    object: ObjectName = None
+    thread_id: OptionalIdentifier = None
+    assistant_id: OptionalIdentifier = None
+    type: str | None = None
+    status: str | None = None
+    completed_at: Any = None
+    failed_at: Any = None
+    cancelled_at: Any = None
+    expired_at: Any = None
+    expires_at: Any = None
+    last_error: Any = None
+    step_details: Any = None
+    usage: Any = None
+    metadata: Any = None
+
+
+KNOWN_FIELDS: Final = frozenset(Step.__struct_fields__)
 """Top-level keys after decoding; whatever else is there goes to `extra_fields`."""

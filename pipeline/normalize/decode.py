@@ -1,19 +1,21 @@
 """From the bytes of a record to a run-step event, or to why there is none.
 
 Owns the sniffing of the wire's form and the sorting of what is not a run step. Pure: no IO, no clock, no log.
-The common forms take one validator call; a value that it rejects is examined again, slowly, so that each record
-gets its reason. The forms come from recorded traffic of the APIs and their compatibles; see `schemas/README.md`.
+The common forms take one validator call: `event.py` reads what has nothing odd, and pydantic judges the rest. A value
+that it rejects is examined again, slowly, so that each record gets its reason. The forms come from recorded traffic of
+the APIs and their compatibles; see `schemas/README.md`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.normalize.bounded_json import MAX_NODES, RecordJson
-from pipeline.records import Reason, RunStepEvent, Stage, Unstored
+from pipeline.normalize.event import RunStepEvent, plain_event
+from pipeline.records import Reason, Stage, Unstored
 from schemas.vocabulary import TERMINAL_STATUSES
-from schemas.wire import MAX_ID, CamelRunStep, Envelope, RunStep
+from schemas.wire import KNOWN_FIELDS, MAX_ID, CamelRunStep, Envelope, RunStep, Step
 
 MAX_STEPS: Final = 1_000
 """In one record; the APIs give at most 100 a page."""
@@ -33,17 +35,19 @@ _snake = TypeAdapter(RunStep).validator
 _camel = TypeAdapter(CamelRunStep).validator
 _envelope = TypeAdapter(Envelope).validator
 
+_Validators: TypeAlias = Mapping[str, Callable[[Any], Any]]
+"""By wire form, for JSON or for what was parsed of it."""
 
-class _Validators(NamedTuple):
-    """Of the three common forms, for JSON or for what was parsed of it."""
-
-    snake: Callable[[Any], Any]
-    camel: Callable[[Any], Any]
-    envelope: Callable[[Any], Any]
-
-
-_JSON: Final = _Validators(_snake.validate_json, _camel.validate_json, _envelope.validate_json)
-_PARSED: Final = _Validators(_snake.validate_python, _camel.validate_python, _envelope.validate_python)
+_JSON: Final[_Validators] = {
+    "snake_case": _snake.validate_json,
+    "camel_case": _camel.validate_json,
+    "envelope": _envelope.validate_json,
+}
+_PARSED: Final[_Validators] = {
+    "snake_case": _snake.validate_python,
+    "camel_case": _camel.validate_python,
+    "envelope": _envelope.validate_python,
+}
 
 _LARGE: Final = 65_536
 """Bytes from which on a value is parsed before it is validated: a validator that rejects JSON makes objects of it
@@ -57,24 +61,32 @@ def decode(value: bytes | None, max_bytes: int, max_nodes: int = MAX_NODES) -> D
     size = len(value)
     if size > max_bytes:
         return _rejected(Reason.TOO_LARGE, f"{size} bytes, at most {max_bytes} are read")
-    if size < _LARGE:
-        return _common(value, value, _JSON) or _examine(value, max_nodes)
+    form = _form_of(value) if size < _LARGE else None
+    if form:
+        return plain_event(value, form) or _common(value, form, _JSON) or _examine(value, max_nodes)
     return _examine(value, max_nodes)
 
 
-def _common(value: bytes, content: Any, validators: _Validators) -> RunStepEvent | None:
-    """Return the event of a value in one of the common forms, None if it is not; `content` is it, or parsed of it."""
+def _form_of(value: bytes) -> str | None:
+    """Return the common form that a value looks like: if it is in any of them, then in this one."""
+    if b'"event"' in value[:24]:
+        return None if b'delta"' in value[:64] else "envelope"
+    return "camel_case" if b'"runId"' in value and b'"run_id"' not in value else "snake_case"
+
+
+def _common(content: Any, form: str, validators: _Validators) -> RunStepEvent | None:
+    """Return the event of a value in a common form, None if it is not; `content` is its JSON, or parsed of it."""
     try:
-        if b'"event"' in value[:24]:
-            if b'delta"' in value[:64]:
-                return None
-            envelope = validators.envelope(content)
-            return RunStepEvent(envelope["data"], "envelope", envelope["event"])
-        if b'"runId"' in value and b'"run_id"' not in value:
-            return RunStepEvent(validators.camel(content), "camel_case")
-        return RunStepEvent(validators.snake(content), "snake_case")
+        found = validators[form](content)
     except ValidationError:
         return None
+    return _event(found["data"], form, found["event"]) if form == "envelope" else _event(found, form)
+
+
+def _event(fields: dict[str, Any], dialect: str, name: str = "", anomalies: tuple[str, ...] = ()) -> RunStepEvent:
+    """Return the event of what a validator has made, which is used up."""
+    unknown = {key: fields.pop(key) for key in [key for key in fields if key not in KNOWN_FIELDS]}
+    return RunStepEvent(Step(**fields), dialect, name, anomalies, unknown or None)
 
 
 def _examine(value: bytes, max_nodes: int) -> Decoded | list[Decoded]:
@@ -91,7 +103,8 @@ def _examine(value: bytes, max_nodes: int) -> Decoded | list[Decoded]:
     if isinstance(parsed, Unstored):
         return parsed
     # What is small, or begins with a mark of its byte order, was not found common as it stands.
-    common = _common(value, parsed, _PARSED) if len(value) >= _LARGE and not value.startswith(_BOM) else None
+    form = _form_of(value) if len(value) >= _LARGE and not value.startswith(_BOM) else None
+    common = _common(parsed, form, _PARSED) if form else None
     return common or _classify(parsed, "", "", _NESTING, json)
 
 
@@ -166,7 +179,7 @@ def _one(value: Any, name: str, dialect: str) -> Decoded:
         validated = (_camel if camel else _snake).validate_python(step)
     except ValidationError as error:
         return Unstored(_identity_reason(error), Stage.NORMALIZE, _first_problem(error), *ids)
-    return RunStepEvent(validated, dialect or ("camel_case" if camel else "snake_case"), name, anomalies)
+    return _event(validated, dialect or ("camel_case" if camel else "snake_case"), name, anomalies)
 
 
 def _foreign(value: Mapping[str, Any], name: str) -> Reason | None:

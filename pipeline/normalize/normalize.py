@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.contracts import Columns
 from pipeline.normalize.decode import Decoded, decode
-from pipeline.normalize.memory import record_bytes, row_bytes
+from pipeline.normalize.memory import record_bytes, row_bytes, with_shared_ids
 from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_row import step_row
 from pipeline.records import InvalidRecord, Reason, Record, Stage, UnreadRecord, Unstored, ledger_row, set_aside
@@ -66,7 +66,7 @@ def normalize(records: Sequence[Record], rules: Rules, most: int = sys.maxsize) 
         size += record_bytes(record)
         if size >= most:
             break
-    columns = tuple(zip(*rows, strict=True))
+    columns = with_shared_ids(tuple(zip(*rows, strict=True)))
     return Normalized(columns, origins, dead_letters, size + row_bytes(columns), taken)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from pipeline.normalize.decode import announced_status
+from pipeline.normalize.event import RunStepEvent
 from pipeline.normalize.rules import Rules, bounded, cleaned, cleaned_entry
 from pipeline.normalize.step_details import read_details
 from pipeline.normalize.step_errors import read_error
@@ -20,14 +21,13 @@ from pipeline.records import (
     Outcome,
     Reason,
     Record,
-    RunStepEvent,
     Stage,
     Unstored,
 )
 from pipeline.redaction import redact
 from schemas.row import Row
 from schemas.vocabulary import STATUSES, STEP_TYPES, TERMINAL_STATUSES
-from schemas.wire import KNOWN_FIELDS
+from schemas.wire import Step
 
 _VERSION_EPOCH_MS: Final = 946_684_800_000
 _VERSION_TIME_BITS: Final = 41
@@ -65,17 +65,16 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
 
     `created_at` is part of the table's key: it is never substituted or rounded, so a step without one is rejected.
     """
-    step, dialect, name, repaired = event
-    get = step.get
+    step, dialect, name, repaired, unknown = event
     anomalies = list(repaired)
-    created_at = millis(step["created_at"], anomalies)
+    created_at = millis(step.created_at, anomalies)
     if created_at is None:
         return _without_creation(step, anomalies)
-    completed_at = None if (stamp := get("completed_at")) is None else millis(stamp, anomalies)
-    failed_at = None if (stamp := get("failed_at")) is None else millis(stamp, anomalies)
-    cancelled_at = None if (stamp := get("cancelled_at")) is None else millis(stamp, anomalies)
-    expired_at = None if (stamp := get("expired_at")) is None else millis(stamp, anomalies)
-    status = get("status") or ""
+    completed_at = None if (stamp := step.completed_at) is None else millis(stamp, anomalies)
+    failed_at = None if (stamp := step.failed_at) is None else millis(stamp, anomalies)
+    cancelled_at = None if (stamp := step.cancelled_at) is None else millis(stamp, anomalies)
+    expired_at = None if (stamp := step.expired_at) is None else millis(stamp, anomalies)
+    status = step.status or ""
     if name:
         status = _ahead(name, status, anomalies)
     if status == "completed":
@@ -97,14 +96,14 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         anomalies.append("future_timestamp")
         # No end that lies ahead is measured, and none wins against what a later record says.
         instant, ended_at, duration = min(instant if is_stamped else created_at, sent_at), None, None
-    details = read_details(get("step_details"), rules, anomalies)
-    kind = get("type") or ""
+    details = read_details(step.step_details, rules, anomalies)
+    kind = step.type or ""
     if kind != details.kind or kind not in STEP_TYPES:
         kind = _kind(kind, details.kind, anomalies)
-    usage = get("usage")
+    usage = step.usage
     prompt, completion, total, cached, reasoning = _tokens(usage, anomalies) if usage else _NO_TOKENS
-    error = read_error(get("last_error"), status, rules, anomalies)
-    metadata = get("metadata")
+    error = read_error(step.last_error, status, rules, anomalies)
+    metadata = step.metadata
     entries, rest = _metadata(metadata, rules, anomalies) if metadata else _NO_METADATA
     return (
         topic,
@@ -116,10 +115,10 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         _STORED,
         "",
         occurred_at,
-        get("thread_id") or "",
-        step["run_id"],
-        step["id"],
-        get("assistant_id") or "",
+        step.thread_id or "",
+        step.run_id,
+        step.id,
+        step.assistant_id or "",
         kind,
         status,
         dialect,
@@ -128,7 +127,7 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         failed_at,
         cancelled_at,
         expired_at,
-        None if (stamp := get("expires_at")) is None else millis(stamp, anomalies),
+        None if (stamp := step.expires_at) is None else millis(stamp, anomalies),
         ended_at,
         duration,
         *error,
@@ -144,9 +143,10 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         details.message_id,
         details.text,
         entries,
-        "" if not rest and KNOWN_FIELDS.issuperset(step) else _extra(step, rest, rules, anomalies),
+        "" if not rest and not unknown else _extra(unknown or {}, rest, rules, anomalies),
         list(dict.fromkeys(anomalies)) if anomalies else _NO_ANOMALIES,
         version_of(terminal, instant, offset),
+        False,
     )
 
 
@@ -183,10 +183,10 @@ def version_of(terminal: bool, event_time: int, offset: int) -> int:
     return version | _TERMINAL_BIT if terminal else version
 
 
-def _without_creation(step: dict[str, Any], anomalies: list[str]) -> Unstored:
+def _without_creation(step: Step, anomalies: list[str]) -> Unstored:
     reason = Reason.UNREADABLE_CREATED_AT if "unreadable_timestamp" in anomalies else Reason.MISSING_CREATED_AT
     detail = "created_at is not a time" if reason is Reason.UNREADABLE_CREATED_AT else "created_at is not set"
-    return Unstored(reason, Stage.NORMALIZE, detail, step["id"], step["run_id"], step.get("thread_id") or "")
+    return Unstored(reason, Stage.NORMALIZE, detail, step.id, step.run_id, step.thread_id or "")
 
 
 def _ahead(name: str, status: str, anomalies: list[str]) -> str:
@@ -282,13 +282,12 @@ def _metadata(metadata: Any, rules: Rules, anomalies: list[str]) -> tuple[dict[s
     return texts, rest
 
 
-def _extra(step: dict[str, Any], rest: dict[str, Any], rules: Rules, anomalies: list[str]) -> str:
+def _extra(unknown: dict[str, Any], rest: dict[str, Any], rules: Rules, anomalies: list[str]) -> str:
     """Return the undocumented fields, and the rest of the metadata, as JSON text, so that nothing sent is lost."""
-    unknown = {key: value for key, value in step.items() if key not in KNOWN_FIELDS}
     if unknown:
         anomalies.append("unknown_field")
     if rest:
-        unknown["metadata"] = rest
+        unknown = unknown | {"metadata": rest}
     if rules.content == _NONE:
         return ""
     return cleaned(_json(unknown if rules.content == _FULL else sorted(unknown)), rules, anomalies)

@@ -15,9 +15,10 @@ from pipeline.daemon.batch import Assignment, Batch
 from pipeline.kafka.record_batches import PartitionRecords
 from pipeline.metrics.counts import CountedSteps, tally
 from pipeline.normalize.decode import decode
+from pipeline.normalize.event import RunStepEvent
 from pipeline.normalize.normalize import Normalized, Rules, normalize
 from pipeline.normalize.step_row import step_row
-from pipeline.records import Partition, RunStepEvent
+from pipeline.records import Partition
 from pipeline.tools.simulation import Traffic, events
 from tests.support.fakes.kafka import FakeRecord
 

@@ -3,9 +3,10 @@
 from typing import Any, Final
 
 from pipeline.normalize.decode import decode
+from pipeline.normalize.event import RunStepEvent
 from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_row import step_row
-from pipeline.records import RunStepEvent, Unstored
+from pipeline.records import Unstored
 from schemas.row import INGEST_COLUMNS
 from tests.support.events import CREATED, wire
 from tests.support.fakes.kafka import FakeRecord

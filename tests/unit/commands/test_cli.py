@@ -60,6 +60,17 @@ def test_help_needs_no_library_of_a_service() -> None:
     assert done.stderr == "0 []\n"
 
 
+def test_only_commands_that_read_records_load_what_reads_them() -> None:
+    program = (
+        "import sys; from pipeline.cli import COMMANDS, load_command;"
+        "print(*[name for name in sys.argv[1:] if load_command(name) and 'msgspec' in sys.modules])"
+    )
+    others = [name for name in COMMANDS if name not in {"run", "dlq", "demo"}]
+    assert "query" in others
+    command = [sys.executable, "-c", program, *others]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "\n"
+
+
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_is_there_and_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert load_command(name).name == name

@@ -3,9 +3,10 @@
 import pytest
 
 from pipeline.normalize.decode import decode
+from pipeline.normalize.event import RunStepEvent
 from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_row import step_row
-from pipeline.records import RunStepEvent, Unstored
+from pipeline.records import Unstored
 from schemas.row import INDEX
 from tests.support.expectations import OUTCOMES, Columns, Example, examples, observed
 from tests.support.fakes.kafka import FakeRecord

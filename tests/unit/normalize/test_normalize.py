@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from pipeline.normalize import memory
 from pipeline.normalize.memory import record_bytes
 from pipeline.normalize.normalize import Normalized, Rules, normalize, unreadable
 from pipeline.records import Reason, Record, Stage, UnreadRecord, Unstored
@@ -70,6 +71,18 @@ def test_a_slice_ends_with_the_record_that_fills_it_and_holds_one_at_least() -> 
     records: list[Record] = [record(offset, wire(completed())) for offset in range(4)]
     size = record_bytes(records[0])
     assert [normalize(records, Rules(), most).records for most in (1, size, size + 1, 10 * size)] == [1, 1, 2, 4]
+
+
+def test_the_events_of_a_step_share_its_ids_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared: dict[str, str] = {}
+    monkeypatch.setattr(memory, "_shared", shared)
+    monkeypatch.setattr(memory, "_MAX_SHARED", 8)
+    first, second = (normalize([record(offset, wire(completed()))], Rules()) for offset in range(2))
+    for name in ("thread_id", "run_id", "step_id", "assistant_id"):
+        assert first.columns[INDEX[name]][0] is second.columns[INDEX[name]][0]
+    for number in range(40):
+        normalize([record(number, wire(completed(number)))], Rules())
+        assert len(shared) <= 8 + 4
 
 
 SHAPES: Final = {

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.normalize.decode import decode
+from pipeline.normalize.event import RunStepEvent
 from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_row import step_row
-from pipeline.records import Reason, RunStepEvent, Stage, Unstored, ledger_row
+from pipeline.records import Reason, Stage, Unstored, ledger_row
 from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import ANOMALIES, DIALECTS, ERROR_CATEGORIES
 from tests.support.events import completed, step, wire

@@ -7,9 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.normalize.decode import decode
+from pipeline.normalize.event import RunStepEvent
 from pipeline.normalize.rules import Rules
 from pipeline.normalize.step_row import step_row
-from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Reason, RunStepEvent, Stage, Unstored
+from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Reason, Stage, Unstored
 from tests.support.events import CREATED, completed, step, wire
 from tests.support.fakes.kafka import FakeRecord
 from tests.support.rows_of_events import CREATED_MS, ENDED, STATUSES, TIMESTAMP, row_of
