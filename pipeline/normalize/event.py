@@ -77,10 +77,24 @@ _decoders: Final = {
 }
 
 
+_PATIENCE: Final = 64
+_odd: Final = dict.fromkeys(_decoders, 0)
+"""Values in a row that were odd, by form."""
+
+
 def plain_event(value: bytes, form: str) -> RunStepEvent | None:
-    """Return the event of a value in a common form, None if something about it is odd."""
+    """Return the event of a value in a common form, None if something about it is odd.
+
+    Where every value is odd, as when an API has got a new field, few of them are tried.
+    """
+    odd = _odd[form]
+    if odd > _PATIENCE and odd % _PATIENCE:
+        _odd[form] = odd + 1
+        return None
     try:
         found: Any = _decoders[form](value)
     except (msgspec.DecodeError, UnicodeDecodeError):  # the second one from versions before 0.23
+        _odd[form] = odd + 1
         return None
+    _odd[form] = 0
     return RunStepEvent(found.data, form, found.event) if form == "envelope" else RunStepEvent(found, form)
