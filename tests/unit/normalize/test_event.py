@@ -196,7 +196,12 @@ def test_an_unknown_field_reaches_extra_fields(value: bytes) -> None:
 def test_where_every_value_is_odd_few_are_tried_until_one_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[bytes] = []
     decoder = events_module._decoders["snake_case"]
-    monkeypatch.setitem(events_module._decoders, "snake_case", lambda value: tries.append(value) or decoder(value))
+
+    def noted(value: bytes) -> Any:
+        tries.append(value)
+        return decoder(value)
+
+    monkeypatch.setitem(events_module._decoders, "snake_case", noted)
     monkeypatch.setitem(events_module._odd, "snake_case", 0)
     odd, plain = wire(step(surprise=1)), wire(step())
     assert all(isinstance(decoding.decode(odd, 100_000), RunStepEvent) for _ in range(6_400))
