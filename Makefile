@@ -37,7 +37,7 @@ test: setup ## Run all tests on real Kafka, ClickHouse and Prometheus, which it 
 chaos: setup ## Run every failure scenario on real servers, the long ones too
 	@$(BIN)/python -m tests.servers.downloads
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/scenarios tests/simulation $(ARGS)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m chaos tests/integration $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m chaos tests/acceptance tests/integration $(ARGS)
 
 kills: setup ## Kill daemon, ClickHouse and broker 200 times under load, and account for every record
 	@$(BIN)/python -m tests.servers.downloads

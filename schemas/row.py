@@ -67,12 +67,13 @@ INGEST_COLUMNS: Final = (
     Column("extra_fields", "String"),
     Column("anomalies", _WORDS),
     Column("version", "UInt64"),
+    Column("is_superseded", "Bool"),
 )
 
 INDEX: Final = {column.name: position for position, column in enumerate(INGEST_COLUMNS)}
 """Position of each column in a row tuple."""
 
-_BLANK: Final = {"String": "", _TEXT: "", "UInt16": 0, "UInt64": 0, _TIME: 0}
+_BLANK: Final = {"String": "", _TEXT: "", "UInt16": 0, "UInt64": 0, "Bool": False, _TIME: 0}
 BLANK_ROW: Final[Row] = tuple(
     [] if column.type.startswith("Array") else {} if column.type.startswith("Map") else _BLANK.get(column.type)
     for column in INGEST_COLUMNS
@@ -98,9 +99,11 @@ LEDGER_COLUMNS: Final = (
 """The columns of `run_step_ledger`, which has every row."""
 
 STEP_COLUMNS: Final = tuple(
-    column.name for column in INGEST_COLUMNS if column.name not in {"step_index", "outcome", "reason", "occurred_at"}
+    column.name
+    for column in INGEST_COLUMNS
+    if column.name not in {"step_index", "outcome", "reason", "occurred_at", "is_superseded"}
 )
-"""The columns of `run_steps`, which has the stored rows."""
+"""The columns of `run_steps`, which has the stored rows that are not superseded."""
 
 COLUMN_MEANINGS: Final = {
     "kafka_topic": "topic of the record",
@@ -148,5 +151,7 @@ COLUMN_MEANINGS: Final = {
     "anomalies": "what was doubtful or repaired",
     "version": "decides which event of a step is current: ended before not ended, then later time, then higher offset;"
     " a time that lies more than an hour after the record's own counts as the record's",
+    "is_superseded": "of `run_step_ingest` only: a newer row of the same step is in the same insert, so only the ledger"
+    " gets this one",
 }
 """What each column holds, for the people who query it."""

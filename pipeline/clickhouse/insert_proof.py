@@ -13,11 +13,17 @@ from typing import Any, Final, NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from pipeline.clickhouse.error_classes import safe_line
+from pipeline.contracts import Columns
 from pipeline.errors import ErrorClass
+from pipeline.records import Outcome
+from schemas.row import INDEX
 
 INGEST: Final = "run_step_ingest"
 VIEWS: Final[Mapping[str, str]] = {"run_steps_mv": "run_steps", "run_step_ledger_mv": "run_step_ledger"}
 """Each view that copies rows from there, and the table that it writes."""
+
+_OUTCOME: Final = INDEX["outcome"]
+_IS_SUPERSEDED: Final = INDEX["is_superseded"]
 
 _KEEPS: Final = re.compile("MergeTree|Distributed")
 """Engines of tables that keep what a view writes; any other was put in the place of a shipped one."""
@@ -60,9 +66,10 @@ class Answer(NamedTuple):
         text = str(self.summary.get("written_rows", ""))
         return int(text) if text.isascii() and text.isdigit() else None
 
-    def counts_copies(self, rows: int, stored: int) -> bool:
-        """Return whether all was written: the rows, an account of each, and the steps of those that are stored."""
-        return self.written is not None and self.written >= 2 * rows + stored
+    def counts_copies(self, columns: Columns) -> bool:
+        """Return whether all was written: the rows, an account of each, and those that pass into `run_steps`."""
+        steps = columns[_OUTCOME].count(Outcome.STORED.value) - columns[_IS_SUPERSEDED].count(True)
+        return self.written is not None and self.written >= 2 * len(columns[0]) + steps
 
 
 class Answers:

@@ -29,6 +29,8 @@ _PINNED: Final[Mapping[str, Any]] = {
     # The steps before the ledger, and no success while one of them failed.
     "parallel_view_processing": 0,
     "materialized_views_ignore_errors": 0,
+    # Merging a block before it is written took 40 % of an insert. Merges of parts do the same, and readers say FINAL.
+    "optimize_on_insert": 0,
     # On a cluster: the answer means that every shard has its rows.
     "distributed_foreground_insert": 1,
     # Progress headers would keep a hung insert alive without end: the time-out counts from the last byte received.

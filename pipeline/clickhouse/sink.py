@@ -24,7 +24,7 @@ from pipeline.config import ClickHouseSettings
 from pipeline.contracts import Columns, StepKey
 from pipeline.errors import ErrorClass, SinkError, SinkUnavailable
 from pipeline.records import EARLIEST_STAMP_MS, FUTURE_TOLERANCE_MS, Outcome, Partition
-from schemas.row import INDEX, INGEST_COLUMNS
+from schemas.row import INGEST_COLUMNS
 from schemas.vocabulary import TERMINAL_STATUSES
 
 log = structlog.get_logger(__name__)
@@ -33,8 +33,6 @@ LEDGER: Final = "run_step_ledger"
 LOOK_INTERVAL_S: Final = 60.0
 """Between two looks at the views, and at migrations that are pending."""
 
-_OUTCOME: Final = INDEX["outcome"]
-_STORED: Final = Outcome.STORED.value
 _NAMES: Final = tuple(column.name for column in INGEST_COLUMNS)
 _TYPES: Final = tuple(get_from_name(column.type) for column in INGEST_COLUMNS)
 
@@ -140,7 +138,7 @@ class ClickHouseSink:
         try:
             answer = self._send(client, columns, token)
             if any(columns):
-                self._require_proof(answer, len(columns[0]), columns[_OUTCOME].count(_STORED))
+                self._require_proof(answer, columns)
         except SinkError as error:
             self._tokens.failed(token, began, error.error_class)
             raise
@@ -225,16 +223,16 @@ class ClickHouseSink:
             log.warning("deduplication_unverified", message="a repeated insert may be stored twice", cause=doubt)
         self._doubt = doubt
 
-    def _require_proof(self, answer: Answer, rows: int, stored: int) -> None:
+    def _require_proof(self, answer: Answer, columns: Columns) -> None:
         """Fail unless the rows were written and copied.
 
         Raises:
             SinkUnavailable: that is not proved, or a view is missing.
         """
-        doubt = answer.doubt(rows)
+        doubt = answer.doubt(len(columns[0]))
         if doubt is not None:
             raise SinkUnavailable(f"{address(self._settings)} {doubt}", ErrorClass.AMBIGUOUS)
-        before, copied = self._views, answer.counts_copies(rows, stored)
+        before, copied = self._views, answer.counts_copies(columns)
         if copied and before.counted:
             self._counts_copies = True
             return

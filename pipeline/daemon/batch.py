@@ -11,6 +11,7 @@ from itertools import compress, groupby
 from typing import Any, Final
 
 from pipeline.daemon.rejection_limits import Excess, RejectionLimits
+from pipeline.daemon.superseded import IS_SUPERSEDED, LEFT_OUT, superseded
 from pipeline.metrics.counts import CountedSteps
 from pipeline.normalize.normalize import Normalized
 from pipeline.records import (
@@ -24,7 +25,7 @@ from pipeline.records import (
     ledger_row,
     set_aside,
 )
-from schemas.row import INDEX, INGEST_COLUMNS
+from schemas.row import BLANK_ROW, INDEX, INGEST_COLUMNS
 
 _WIDTH: Final = len(INGEST_COLUMNS)
 _INGESTED_AT: Final = INDEX["ingested_at"]
@@ -58,7 +59,11 @@ class Assignment:
 
 @dataclass(slots=True)
 class Part:
-    """What a batch holds of one partition; row i came from `records[i]`, so a record with several steps is repeated."""
+    """What a batch holds of one partition; row i came from `records[i]`, so a record with several steps is repeated.
+
+    Attributes:
+        whole: the columns as they were before it was collapsed, by position.
+    """
 
     assignment: Assignment
     columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(_WIDTH)])
@@ -67,6 +72,7 @@ class Part:
     size: int = 0
     first_offset: int = -1
     next_offset: int = -1
+    whole: dict[int, list[Any]] = field(default_factory=dict)
 
     def extend(self, normalized: Normalized) -> None:
         """Append what records became, in offset order."""
@@ -83,6 +89,23 @@ class Part:
     def rows(self) -> int:
         """Return the number of rows."""
         return len(self.records)
+
+    def collapse(self) -> None:
+        """Leave each row that a newer one replaces to the ledger alone, without its texts and details."""
+        rows = superseded(self.columns)
+        for position in (IS_SUPERSEDED, *LEFT_OUT) if rows else ():
+            self.whole[position] = self.columns[position]
+            self.columns[position] = column = self.columns[position].copy()
+            left = True if position == IS_SUPERSEDED else BLANK_ROW[position]
+            for row in rows:
+                column[row] = left
+
+    def restore(self) -> bool:
+        """Make all rows whole again, to be current each; return whether some were not."""
+        whole, self.whole = self.whole, {}
+        for position, column in whole.items():
+            self.columns[position] = column
+        return bool(whole)
 
     def reject(self, index: int, detail: str) -> None:
         """Turn a stored row into a dead-lettered one: only the ledger keeps it, the record goes to the dead letters."""
@@ -121,6 +144,10 @@ class Part:
             limits.note(records, [Reason.REFUSED_BY_SINK] * records * is_rejected, records * is_rejected)
             excess = excess or limits.excess()
         return excess
+
+
+class Restored(Exception):
+    """A batch is whole again: no row of it is superseded any more."""
 
 
 class Weight:
@@ -202,6 +229,7 @@ class Batch:
         name = hashlib.blake2b(str(self.ingested_at).encode(), digest_size=16)
         for (topic, number), part in self.parts.items():
             part.columns[_INGESTED_AT] = [self.ingested_at] * part.rows()
+            part.collapse()
             first, last = part.records[0].timestamp, part.records[-1].timestamp
             name.update(f"\n{topic}/{number}:{part.first_offset}-{part.next_offset}@{first}-{last}".encode())
         self.token = name.hexdigest()
@@ -216,6 +244,16 @@ class Batch:
             for column, values in zip(joined, part.columns, strict=True):
                 column.extend(values[low:high])
         return joined
+
+    def restore(self) -> bool:
+        """Take no row for superseded any more, under another token; return whether one was.
+
+        For when the sink rejects a row: if that was the newest of its step, an older one is current.
+        """
+        restored = [part.restore() for part in self.parts.values()]
+        if any(restored):
+            self.token = hashlib.blake2b(f"{self.token}-whole".encode(), digest_size=16).hexdigest()
+        return any(restored)
 
     def reject(self, row: int, detail: str) -> None:
         """Turn that row into a dead-lettered one; what is inserted from now on are other bytes, under another token."""

@@ -4,11 +4,11 @@ Pure. Used by the insertion, on the writer's thread; any may read `InsertSize.ma
 """
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.contracts import Columns
-from pipeline.records import Outcome
-from schemas.row import INDEX
+from pipeline.daemon.superseded import first_current
+from pipeline.errors import SinkRefused
 
 AMBIGUOUS_ATTEMPTS: Final = 2
 """Failures of unknown outcome, each behind a probe that passed, after which an insert is taken for too large."""
@@ -18,9 +18,6 @@ GROWS_AFTER: Final = 8
 
 GROWS_AFTER_AT_MOST: Final = 1024
 """The same, where larger ones have failed again and again."""
-
-_OUTCOME: Final = INDEX["outcome"]
-_STORED: Final = Outcome.STORED.value
 
 
 class InsertSize:
@@ -75,6 +72,14 @@ class InsertSize:
             self.max_rows, self._accepted = self.max_rows * 2, 0
 
 
+class Doubt(NamedTuple):
+    """A row that was rejected once, how, and how many inserts had passed by then."""
+
+    row: int
+    passed: int
+    refusal: SinkRefused
+
+
 class AcceptedInserts:
     """The inserts of this batch that succeeded, and one known-good row to probe with."""
 
@@ -95,12 +100,12 @@ class AcceptedInserts:
 
     def step_since(self, count: int) -> bool:
         """Return whether a step was accepted since so many inserts had been."""
-        return any(_STORED in columns[_OUTCOME] for columns in self._accepted[count:])
+        return any(first_current(columns) is not None for columns in self._accepted[count:])
 
     def known_good_row(self) -> Columns | None:
-        """Return a row with a step that was accepted, the latest that is known; None before the first."""
+        """Return a row that passed into `run_steps`, the latest that is known; None before the first."""
         for columns in reversed(self._accepted):
-            if _STORED in columns[_OUTCOME]:
-                row = columns[_OUTCOME].index(_STORED)
+            row = first_current(columns)
+            if row is not None:
                 return [column[row : row + 1] for column in columns]
         return self._known_good

@@ -1,6 +1,7 @@
 """How a batch is inserted, and what is done about rows and partitions that do not pass.
 
 Owns the reaction to a rejection, and to an unclassified failure; an outage is waited for in `attempts`.
+At the first rejection the batch is made whole: of a step whose newest row is rejected, an older one is current.
 A row is rejected only after two rejections with a successful insert between them; otherwise the table may be at fault.
 A partition that was given up is suspected until it passes: its rows come last, by themselves, and are not tried for
 long, since all others wait meanwhile. Every piece has a token of its own, made of the batch's token and the piece's
@@ -10,11 +11,11 @@ rows, so that the same piece sent again is the same insert. Runs on the writer's
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from pipeline.daemon.attempts import Attempts, Unclassified
-from pipeline.daemon.batch import Batch
-from pipeline.daemon.insert_memory import AcceptedInserts, InsertSize
+from pipeline.daemon.batch import Batch, Restored
+from pipeline.daemon.insert_memory import AcceptedInserts, Doubt, InsertSize
 from pipeline.daemon.rejection_limits import RejectionLimits
 from pipeline.errors import ErrorClass, SinkRefused, SinkUnavailable
 from pipeline.records import Partition
@@ -25,14 +26,6 @@ REJECTIONS_BEFORE_ANY_PASSED: Final = 20
 """Rows rejected while none has passed since the start: the others are not tried any more."""
 REJECTIONS_BEFORE_REVIEW: Final = 100
 """Rows rejected: time to look whether a partition has too many of them to be tried to the end."""
-
-
-class _Doubt(NamedTuple):
-    """A row that was rejected once, how, and how many inserts had passed by then."""
-
-    row: int
-    passed: int
-    refusal: SinkRefused
 
 
 class Insertion:
@@ -46,7 +39,7 @@ class Insertion:
         self._attempts = attempts
         self._batch = Batch()
         self._rejected: dict[int, SinkRefused] = {}
-        self._doubts: list[_Doubt] = []
+        self._doubts: list[Doubt] = []
         self._accepted = AcceptedInserts()
         self._given_up: dict[Partition, str] = {}
         self._suspects: dict[Partition, RejectionLimits | None] = {}
@@ -71,20 +64,31 @@ class Insertion:
         Raises:
             SinkUnavailable: not even a known-good row passes, or none is known: the fault may not be in the rows.
         """
-        self._batch, self._rejected, self._doubts, self._given_up, self._floods = batch, {}, [], {}, {}
-        self._review_at = REJECTIONS_BEFORE_REVIEW
-        self._accepted.begin()
         spans = sorted(batch.spans(0, batch.rows), key=lambda span: span[0] in self._suspects)
-        if self._suspects.keys().isdisjoint(batch.parts):
-            self._insert(0, batch.rows, batch.token)
-        else:
-            self._insert_apart(spans)
+        try:
+            self._begin(batch, spans)
+        except Restored:
+            self._begin(batch, spans)
         self._settle()
         for partition, low, high in spans:
             self._judge(partition, low, high, batch.parts[partition].assignment.sink_limits)
         for row, refusal in sorted(self._rejected.items()):
             self._account(row, refusal)
         self._conclude()
+
+    def _begin(self, batch: Batch, spans: Iterable[tuple[Partition, int, int]]) -> None:
+        """Insert every row once, from the batch's beginning.
+
+        Raises:
+            Restored: a row was rejected, and the batch is whole again.
+        """
+        self._batch, self._rejected, self._doubts, self._given_up, self._floods = batch, {}, [], {}, {}
+        self._review_at = REJECTIONS_BEFORE_REVIEW
+        self._accepted.begin()
+        if self._suspects.keys().isdisjoint(batch.parts):
+            self._insert(0, batch.rows, batch.token)
+        else:
+            self._insert_apart(spans)
 
     def _conclude(self) -> None:
         """Remember what was learned of the sink and of the partitions, now that nothing can fail any more."""
@@ -150,8 +154,10 @@ class Insertion:
             self.size.rejected(stop - start, str(refusal))
             self._attempts.split(stop - start, self.size.max_rows, refusal)
             return self._halve(start, stop)
+        if self._batch.restore():
+            raise Restored
         if stop - start == 1:
-            self._doubt(_Doubt(start, len(self._accepted), refusal))
+            self._doubt(Doubt(start, len(self._accepted), refusal))
         else:
             self._corner(start, stop, len(self._accepted))
         return False
@@ -192,11 +198,11 @@ class Insertion:
             if self._accepted.step_since(passed):
                 self._rejected[row] = refusal
             else:
-                self._doubt(_Doubt(row, len(self._accepted), refusal))
+                self._doubt(Doubt(row, len(self._accepted), refusal))
         except Unclassified as failure:
             self._give_up(row, row + 1, failure)
 
-    def _doubt(self, doubt: _Doubt) -> None:
+    def _doubt(self, doubt: Doubt) -> None:
         """Keep a rejected row for later; after some in a row, look first whether any row passes."""
         self._doubts.append(doubt)
         known_good = self._accepted.known_good_row()
@@ -243,7 +249,7 @@ class Insertion:
     def _partition(self, row: int) -> Partition:
         return next(self._batch.spans(row, row + 1))[0]
 
-    def _probe(self, doubt: _Doubt) -> None:
+    def _probe(self, doubt: Doubt) -> None:
         """Make sure that a step has passed since a row was rejected.
 
         The known-good row is inserted once more: by its keys it takes the place of itself.

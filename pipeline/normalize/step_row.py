@@ -146,6 +146,7 @@ def step_row(event: RunStepEvent, record: Record, index: int, rules: Rules) -> R
         "" if not rest and not unknown else _extra(unknown or {}, rest, rules, anomalies),
         list(dict.fromkeys(anomalies)) if anomalies else _NO_ANOMALIES,
         version_of(terminal, instant, offset),
+        False,
     )
 
 

@@ -5,6 +5,8 @@ import time
 from itertools import islice
 from typing import Any
 
+import pytest
+
 from tests.support.daemon import HTTP_OK, Daemon, running_daemon
 from tests.support.model import read_samples
 from tests.support.oracle import Load, Truth, drained, place, repeating, status, summed, traffic, until
@@ -36,6 +38,7 @@ def test_ten_kills_of_the_daemon_lose_and_double_nothing_and_count_nothing_twice
         assert sum(1 for text in last if read_samples(text)) > 5, "some of the processes were to count something"
 
 
+@pytest.mark.chaos
 def test_outages_of_clickhouse_and_kafka_cost_a_living_daemon_nothing(kafka_factory, clickhouse_factory):
     broker, server = kafka_factory(), clickhouse_factory()
     lengths = random.Random(42)

@@ -38,6 +38,7 @@ SHORT_TIMEOUTS: dict[str, Any] = {
 }
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(
     ("begin", "end"),
     [(ClickHouseServer.kill, ClickHouseServer.start), (ClickHouseServer.pause, ClickHouseServer.resume)],

@@ -21,7 +21,7 @@ SOON = 30.0
 """Seconds within which an outage must be named."""
 
 
-@pytest.mark.parametrize("away", ["clickhouse", "kafka"])
+@pytest.mark.parametrize("away", [pytest.param("clickhouse", marks=pytest.mark.chaos), "kafka"])
 def test_an_idle_daemon_tells_which_service_is_away_and_when_it_is_back(kafka_factory, clickhouse_factory, away):
     servers = {"kafka": kafka_factory(), "clickhouse": clickhouse_factory()}
     names = {"kafka": "Kafka", "clickhouse": servers["clickhouse"].url}
@@ -45,6 +45,7 @@ def available(daemon) -> dict[str, bool]:
     return {which: daemon.metrics()[gauge, frozenset()] == 1 for which, gauge in AVAILABLE.items()}
 
 
+@pytest.mark.chaos
 def test_a_daemon_that_is_started_before_everything_else_waits_and_then_works(kafka_factory, clickhouse_factory):
     broker, server = kafka_factory(), clickhouse_factory()
     with place(broker.address, server.address, tables=False) as there:

@@ -5,6 +5,8 @@ import time
 from itertools import islice
 from typing import Any
 
+import pytest
+
 from pipeline.commands._exit_codes import INTERRUPTED
 from tests.support.daemon import HTTP_UNAVAILABLE, running_daemon
 from tests.support.oracle import (
@@ -44,6 +46,7 @@ def test_three_restarts_under_load_lose_and_double_nothing_and_count_every_step_
         assert all(summed([text]) for text in last), "each of the processes was to count something"
 
 
+@pytest.mark.chaos
 def test_members_that_come_and_go_lose_and_double_nothing_and_count_every_step_once(kafka, clickhouse):
     """Partitions change hands in the middle of batches: what the old owner has not committed, the new one counts."""
     with place(kafka, clickhouse) as there, Load(there, repeating(traffic(34), 34), rate=1_500) as load:

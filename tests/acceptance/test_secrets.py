@@ -24,7 +24,7 @@ def users(password: str) -> str:
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.chaos), 2])
 def test_a_rotated_password_of_clickhouse_is_read_from_its_file(
     kafka: KafkaAddress, clickhouse_factory: Callable[..., ClickHouseServer], tmp_path: Path, workers: int
 ) -> None:
@@ -89,7 +89,9 @@ class Token:
         secret.write_text(unsecured_token("admin"))
 
 
-@pytest.mark.parametrize("rotated", [Password(), Token()], ids=["password", "token"])
+@pytest.mark.parametrize(
+    "rotated", [Password(), pytest.param(Token(), marks=pytest.mark.chaos)], ids=["password", "token"]
+)
 def test_a_rotated_secret_of_kafka_is_read_from_its_file(
     kafka_factory: Callable[..., KafkaServer], clickhouse: ClickHouseAddress, tmp_path: Path, rotated: Password | Token
 ) -> None:

@@ -54,7 +54,7 @@ class Hanging:
         self._pipe.write_text(self._content)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.chaos), 2])
 def test_a_writer_that_hangs_is_named_with_all_stacks_once_and_again_when_it_moves(
     kafka: KafkaAddress, clickhouse: ClickHouseAddress, tmp_path: Path, workers: int
 ) -> None:

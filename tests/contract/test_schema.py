@@ -10,7 +10,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import Error
 
 from pipeline.clickhouse.migrations import MigrationStatus, connected, plan, status
-from pipeline.errors import ConfigError, ServiceUnavailable, SinkError
+from pipeline.errors import ConfigError, ErrorClass, ServiceUnavailable, SinkError, SinkUnavailable
 from schemas.ddl import Layout, Migration, shipped
 from schemas.row import INGEST_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS
 from tests.support.fakes.rows import step_row, unstored_row
@@ -66,6 +66,35 @@ def test_only_stored_rows_are_steps_and_all_rows_are_accounted_for(store: Store)
     store.insert([step_row(0), unstored_row(1), unstored_row(2, outcome="dead_lettered", reason="not_utf8")], "a")
     assert store.counts() == (1, 3)
     assert store.rows("SELECT step_id FROM @run_steps") == [("step_0",)]
+
+
+def test_a_superseded_row_is_in_the_ledger_alone_and_no_trace_of_it_is_in_the_steps(store: Store) -> None:
+    store.run("SYSTEM STOP MERGES @run_steps")
+    rows = [step_row(0, version=1, step_details="", is_superseded=True), step_row(1, step_id="step_0", version=2)]
+    store.insert(rows, "a")
+    assert store.counts() == (1, 2)
+    assert store.rows("SELECT kafka_offset FROM @run_steps") == [(1,)]
+
+
+def test_a_daemon_of_the_version_before_goes_on_while_the_tables_change_and_afterwards(empty: Store) -> None:
+    empty.migrate(shipped()[:13])
+    empty.insert_as_before([step_row(0)])
+    assert "0014_superseded_rows" in empty.migrate()
+    empty.insert_as_before([step_row(1)])
+    empty.insert([step_row(2)], "a")
+    assert empty.counts() == (3, 3)
+    assert empty.findings() == []
+
+
+def test_a_daemon_waits_with_the_cause_where_the_tables_are_those_of_the_version_before(empty: Store) -> None:
+    empty.migrate(shipped()[:13])
+    with pytest.raises(SinkUnavailable, match=r"is_superseded.*run `runstep migrate`") as caught:
+        empty.insert([step_row(0)], "a")
+    assert caught.value.error_class is ErrorClass.ENVIRONMENT
+    assert empty.counts() == (0, 0)
+    empty.migrate()
+    empty.insert([step_row(0)], "a")
+    assert empty.counts() == (1, 1)
 
 
 def test_a_token_twice_leaves_one_physical_row_in_both_tables(store: Store) -> None:
@@ -137,7 +166,7 @@ def test_the_ingest_table_takes_nothing_before_both_views_are_there(empty: Store
                 empty.insert([step_row(0)], "a")
             with pytest.raises(Error, match="views are missing"):  # The table's own refusal, of any other writer.
                 empty.run("INSERT INTO @run_step_ingest (kafka_topic) VALUES ('t')")
-    empty.insert([step_row(0)], "a")
+    empty.insert_as_before([step_row(0)])
     assert empty.counts() == (1, 1)
 
 
@@ -165,9 +194,9 @@ def test_an_edited_file_is_refused_and_nothing_is_done(store: Store) -> None:
 
 
 def test_a_database_of_a_later_version_is_refused(store: Store) -> None:
-    assert store.states(shipped()[:-1])[-1] == "unknown"
-    with pytest.raises(ConfigError, match=f"has had {shipped()[-1].name} from runstep"):
-        store.migrate(shipped()[:-1])
+    assert store.states(shipped()[:13])[-1] == "unknown"
+    with pytest.raises(ConfigError, match="has had 0014_superseded_rows from runstep"):
+        store.migrate(shipped()[:13])
 
 
 def test_a_database_of_another_variant_is_refused(store: Store) -> None:
@@ -200,9 +229,30 @@ def test_a_view_that_another_migration_drops_at_the_end_of_this_one_is_made_agai
 
 def test_runs_is_not_empty_in_a_database_that_was_filled_before_its_view_changed(empty: Store) -> None:
     empty.migrate(shipped()[:10])
-    empty.insert([step_row(0), step_row(1)], "a")
+    empty.insert_as_before([step_row(0), step_row(1)])
     assert "0011_runs_of_all_time" in empty.migrate()
     assert empty.rows("SELECT sum(steps) FROM @runs") == [(2,)]
+
+
+def test_a_database_that_was_filled_before_merges_column_by_column_too(empty: Store) -> None:
+    empty.migrate(shipped()[:12])
+    empty.insert_as_before([step_row(0, version=1), step_row(1, step_id="step_0", version=2)])
+    assert "0013_vertical_merges" in empty.migrate()
+    made = empty.rows(
+        "SELECT engine_full FROM system.tables WHERE database || '.' = '@' AND name IN ('run_steps', 'run_step_ledger')"
+    )
+    assert [text.count("vertical_merge_algorithm_min_rows_to_activate = 1") for (text,) in made] == [1, 1]
+    empty.run("OPTIMIZE TABLE @run_steps FINAL")
+    empty.run("OPTIMIZE TABLE @run_step_ledger FINAL")
+    assert empty.counts() == (1, 2)
+    assert empty.rows("SELECT kafka_offset FROM @run_steps_current") == [(1,)]
+
+
+def test_a_block_is_not_merged_before_it_is_written_and_readers_see_each_step_once(store: Store) -> None:
+    store.run("SYSTEM STOP MERGES @run_steps")
+    store.insert([step_row(0, version=2), step_row(1, step_id="step_0", version=1)], "a")
+    assert store.counts() == (2, 2)
+    assert store.rows("SELECT kafka_offset FROM @run_steps_current") == [(0,)]
 
 
 def test_no_query_of_tool_calls_fails_for_a_row_whose_lists_are_not_parallel(empty: Store) -> None:
@@ -210,7 +260,7 @@ def test_no_query_of_tool_calls_fails_for_a_row_whose_lists_are_not_parallel(emp
     question = "SELECT call_index, tool_type, tool_name, tool_call_id FROM @tool_calls ORDER BY call_index"
     wanted = [(1, "function", "weather", "c1"), (2, "mcp", "", "c2")]
     empty.migrate(shipped()[:10])
-    empty.insert([step_row(0, **lists)], "a")
+    empty.insert_as_before([step_row(0, **lists)])
     types = "SELECT name, type FROM system.columns WHERE database || '.' = '@' AND table = 'tool_calls' ORDER BY name"
     before = empty.rows(types)
     assert empty.rows(question) == wanted

@@ -168,6 +168,21 @@ def test_both_versions_in_one_insert_leave_the_higher_one(store: Embodied | Fake
     assert store.current()["thread_1", "run_1", "step"]["version"] == 2
 
 
+def test_a_superseded_row_is_accounted_for_and_is_no_step(store: Embodied | Faked) -> None:
+    rows = [step_row(0, step_id="step", version=1, is_superseded=True), step_row(1, step_id="step", version=2)]
+    store.sink.insert(columns_of(rows), "a")
+    assert [row["version"] for row in store.current().values()] == [2]
+    assert [row["outcome"] for row in store.ledger()] == ["stored", "stored"]
+    assert store.physical() == (1, 2)
+
+
+def test_a_superseded_row_counts_as_one_that_is_not_copied_into_the_steps(store: Embodied | Faked) -> None:
+    """An insert of such rows alone is believed, although `run_steps` got none of them."""
+    store.sink.insert(columns_of([step_row(0)]), "a")
+    store.sink.insert(columns_of([step_row(1, is_superseded=True)]), "b")
+    assert store.physical() == (1, 2)
+
+
 def test_steps_of_one_record_are_accounted_one_by_one(store: Embodied | Faked) -> None:
     rows = [step_row(0, step_index=index, step_id=f"step_{index}") for index in range(3)]
     store.sink.insert(columns_of(rows), "a")

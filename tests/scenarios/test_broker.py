@@ -75,7 +75,8 @@ def test_08_a_coordinator_that_moves_while_members_come_and_go(kafka_factory, cl
         s.judge()
 
 
-@pytest.mark.parametrize("fault", ["frozen", pytest.param("killed", marks=pytest.mark.chaos)])
+@pytest.mark.chaos
+@pytest.mark.parametrize("fault", ["frozen", "killed"])
 def test_39_brokers_that_are_away_while_offsets_are_committed(kafka_factory, clickhouse, fault):
     broker = kafka_factory()
     begin, lift = (broker.pause, broker.resume) if fault == "frozen" else (broker.kill, broker.start)

@@ -15,6 +15,13 @@ StepKey: TypeAlias = tuple[str, str, str]
 TERMINAL: Final = ("completed", "failed", "cancelled", "expired")
 POISON: Final = "poison"
 """Begin of the ids of steps that the sink refuses."""
+SPOILED: Final = "spoiled"
+"""Begin of the ids of steps whose end the sink refuses, and nothing else of them."""
+
+
+def is_refused(step: str, status: str) -> bool:
+    """Return whether the sink refuses the row of a step in this state."""
+    return step.startswith(POISON) or (step.startswith(SPOILED) and status in TERMINAL)
 
 
 class Sighting(NamedTuple):
@@ -128,7 +135,8 @@ class Producer:
         chance = self._chance
         if not self._open or (len(self._open) < 4 and chance.random() < 0.5):
             self._made += 1
-            prefix = POISON if chance.random() < self._mix.poison else "step"
+            bad = SPOILED if self._made % 2 else POISON
+            prefix = bad if chance.random() < self._mix.poison else "step"
             life = ["in_progress", chance.choice(TERMINAL)]
             if chance.random() < 0.3:
                 life.reverse()
@@ -149,7 +157,7 @@ class Producer:
         for step, created, status in states:
             ended = created + 2 + len(status) if status in TERMINAL else None
             bodies.append(_body(step, created, status, ended))
-            if step.startswith(POISON):
+            if is_refused(step, status):
                 event.rows.append(("dead_lettered", "refused_by_sink"))
                 event.steps.append(None)
                 continue

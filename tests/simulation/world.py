@@ -13,7 +13,7 @@ from pipeline.daemon import processor
 from pipeline.records import Partition
 from tests.simulation.broker import Broker
 from tests.simulation.disasters import Disasters
-from tests.simulation.events import POISON, Event, Producer
+from tests.simulation.events import Event, Producer, is_refused
 from tests.simulation.history import History, Violation
 from tests.simulation.plan import Plan
 from tests.simulation.process import Process, Servers, settings
@@ -48,7 +48,7 @@ class World:
         self.store = Server(plan.window)
         self.store.ledger_first = plan.ledger_first
         self.store.carried = plan.carried
-        self.store.refuse = lambda row: row["step_id"].startswith(POISON)
+        self.store.refuse = lambda row: is_refused(row["step_id"], row["status"])
         dead_letters: list[DeadLetter] = []
         self.history = History(self.broker, self.store, dead_letters)
         self.servers = Servers(self.broker, self.store, dead_letters, self.history, self.scheduler)

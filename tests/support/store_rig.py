@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+from clickhouse_connect.datatypes.registry import get_from_name
+from clickhouse_connect.driver.insert import InsertContext
 from pydantic import SecretStr
 
 from pipeline.clickhouse import ClickHouseSink
 from pipeline.clickhouse.migrations import Client, check_schema, migrate, status
 from pipeline.config import ClickHouseSettings
 from schemas.ddl import Migration
-from schemas.row import Row
+from schemas.row import INGEST_COLUMNS, Row
 from tests.support.fakes.rows import columns_of
 
 
@@ -34,6 +36,13 @@ class Store:
             sink.insert(columns_of(rows), token)
         finally:
             sink.close()
+
+    def insert_as_before(self, rows: Sequence[Row]) -> None:
+        """Insert as a daemon of the version before does, which does not know `is_superseded`."""
+        known = [(name, get_from_name(kind)) for name, kind in INGEST_COLUMNS if name != "is_superseded"]
+        names, types = zip(*known, strict=True)
+        context = InsertContext(f"{self.database}.run_step_ingest", names, types, column_oriented=True)
+        self.client.insert(data=columns_of(rows)[: len(names)], context=context)
 
     def run(self, sql: str) -> None:
         self.client.command(sql.replace("@", f"{self.database}."), use_database=False)

@@ -32,6 +32,7 @@ USERS = """
       <max_partitions_per_insert_block>1</max_partitions_per_insert_block>
       <parallel_view_processing>1</parallel_view_processing>
       <materialized_views_ignore_errors>1</materialized_views_ignore_errors>
+      <optimize_on_insert>1</optimize_on_insert>
     </contrary>
   </profiles>
   <users>
@@ -232,8 +233,8 @@ def test_no_profile_can_cut_an_insert_up_or_make_the_server_forget_its_token(gua
     after = parts(guarded), counts(guarded.address)
     assert after[0] == (before[0][0] + 2, before[0][1] + 1)
     assert after[1] == (before[1][0] + 6_000, before[1][1] + 6_000)
-    sink.insert(columns_of([step_row(0, kafka_topic="small")]), "small")
-    assert counts(guarded.address) == (after[1][0] + 1, after[1][1] + 1), "answered before the row was there"
+    sink.insert(columns_of([step_row(offset, kafka_topic="small", step_id="step_0") for offset in range(2)]), "small")
+    assert counts(guarded.address) == (after[1][0] + 2, after[1][1] + 2), "answered before the rows were there"
     sink.close()
 
 

@@ -58,7 +58,13 @@ def python(*arguments: str, variables: Variables) -> "subprocess.CompletedProces
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("files", FILES.values(), ids=FILES)
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param(files, id=name, marks=() if name == "contracts" else pytest.mark.chaos)
+        for name, files in FILES.items()
+    ],
+)
 def test_what_holds_on_the_newest_engine_holds_there(
     oldest: Variables, kafka: KafkaAddress, clickhouse: ClickHouseAddress, files: tuple[str, ...]
 ) -> None:
@@ -68,6 +74,7 @@ def test_what_holds_on_the_newest_engine_holds_there(
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_every_report_view_page_and_panel_answers_as_on_the_newest(oldest: Variables, tmp_path: Path) -> None:
     old, new = (

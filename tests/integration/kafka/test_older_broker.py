@@ -19,6 +19,7 @@ def older() -> Iterator[KafkaAddress]:
         yield server.address
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_an_older_broker_is_read_checked_and_accounted_for(
     older: KafkaAddress, clickhouse: ClickHouseAddress, database: str, tmp_path: Path

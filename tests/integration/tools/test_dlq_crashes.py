@@ -34,6 +34,7 @@ def each_once(box: Box) -> None:
     assert (len(found), twice) == (MANY, [])
 
 
+@pytest.mark.chaos
 def test_a_replay_that_is_killed_again_and_again_brings_each_dead_letter_once(box: Box) -> None:
     draw = random.Random(56)
     killed = 0

@@ -53,6 +53,7 @@ def test_a_frozen_worker_is_named_and_its_partitions_go_to_the_others_until_it_i
         daemon.wait_until_accounted()
 
 
+@pytest.mark.chaos
 def test_workers_of_a_killed_supervisor_leave_their_partitions_to_the_next_daemon(there: Place) -> None:
     with judged(there) as load, running_daemon(*there, workers=2, **LONG) as daemon:
         load.go_on(100)
@@ -112,6 +113,7 @@ def test_workers_begin_to_read_when_all_are_in_the_group(there: Place) -> None:
                 assert sum(worker["counts"].values()) == own, "a worker read what became another's share"
 
 
+@pytest.mark.chaos
 def test_a_worker_that_cannot_join_does_not_stop_the_others_for_ever(there: Place) -> None:
     with Load(there, islice(traffic(11), 500)) as load:
         load.finish()

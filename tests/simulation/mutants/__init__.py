@@ -42,6 +42,8 @@ ALL: Final = NAMED | {
         writing.ok_believed_without_proof,
         writing.token_believed_after_a_restart,
         writing.sent_whole_for_ever,
+        writing.superseded_row_left_out,
+        writing.superseded_by_the_later_row,
         writing.dead_letter_not_awaited,
         writing.rejected_row_left_out,
         reading.fenced_commit_taken_for_done,

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.clickhouse.insert_proof import Answer
 from pipeline.clickhouse.insert_tokens import InsertTokens
+from pipeline.daemon import batch
 from pipeline.daemon.attempts import Attempts
 from pipeline.daemon.batch import Assignment, Batch
 from pipeline.daemon.insert_memory import InsertSize
@@ -14,6 +15,7 @@ from pipeline.daemon.processor import Processor
 from pipeline.daemon.writer import Writer
 from pipeline.errors import DeadLetterUnavailable, ErrorClass, SinkUnavailable
 from pipeline.metrics.counts import CountedSteps
+from schemas.row import INDEX
 from tests.simulation.mutants.change import Change
 
 
@@ -103,6 +105,22 @@ def token_believed_after_a_restart() -> list[Change]:
 def sent_whole_for_ever() -> list[Change]:
     """Send what the way to ClickHouse cannot carry again and again, and never less of it."""
     return [(InsertSize, "ambiguous_attempts", lambda *_: math.inf)]
+
+
+def superseded_row_left_out() -> list[Change]:
+    """Reject the newest row of a step, and do not bring back the one before it."""
+    return [(Batch, "restore", lambda _: False)]
+
+
+def superseded_by_the_later_row() -> list[Change]:
+    """Take the last row of a step in a batch for its newest."""
+
+    def changed(columns: Any) -> list[int]:
+        keys = list(zip(*[columns[INDEX[name]] for name in ("thread_id", "run_id", "step_id")], strict=True))
+        last = {key: row for row, key in enumerate(keys)}
+        return [row for row, key in enumerate(keys) if key[2] and last[key] != row]
+
+    return [(batch, "superseded", changed)]
 
 
 def dead_letter_not_awaited() -> list[Change]:

@@ -53,6 +53,7 @@ _STEP: Final[dict[str, Any]] = {
     "extra_fields": "",
     "anomalies": ["type_inferred"],
     "version": 9_000,
+    "is_superseded": False,
 }
 _EMPTY: Final[dict[str, Any]] = {
     "thread_id": "",

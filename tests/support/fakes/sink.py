@@ -109,7 +109,7 @@ class FakeSink:
         """
         rows = [dict(zip(_NAMES, row, strict=True)) for row in zip(*columns, strict=True)]
         self._check(rows)
-        steps = [_keep(row, STEP_COLUMNS) for row in rows if row["outcome"] == Outcome.STORED]
+        steps = [_keep(row, STEP_COLUMNS) for row in rows if _passes(row)]
         ledger = [_keep(row, LEDGER_COLUMNS) for row in rows]
         return (
             partial(self._copy, "run_steps_mv", self._steps, steps, token),
@@ -193,7 +193,7 @@ class FakeSink:
             unfit = [name for name, kind in _TYPES.items() if not _fits(kind, row[name])]
             if unfit:
                 raise SinkRefused(f"a value in column {unfit[0]} does not fit its type", ErrorClass.SCHEMA)
-            if row["outcome"] == Outcome.STORED and self.refuse(row):
+            if _passes(row) and self.refuse(row):
                 raise SinkRefused("ClickHouse error 469 (VIOLATED_CONSTRAINT): a row", ErrorClass.SCHEMA, 469)
 
 
@@ -233,6 +233,11 @@ def _is_unicode(text: str) -> bool:
 
 def _keep(row: Fields, names: Sequence[str]) -> Fields:
     return {name: row[name] for name in names}
+
+
+def _passes(row: Fields) -> bool:
+    """Return whether the view copies the row into `run_steps`."""
+    return row["outcome"] == Outcome.STORED and not row["is_superseded"]
 
 
 def _id(row: Fields) -> StepKey:

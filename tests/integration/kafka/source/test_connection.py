@@ -96,6 +96,7 @@ def produce(server: KafkaServer, value: bytes) -> None:
     world.close()
 
 
+@pytest.mark.chaos
 def test_a_password_that_was_renewed_is_used_when_the_old_one_fails(guarded: KafkaServer) -> None:
     guarded.add_scram_user("admin", "first")
     current: dict[str, Any] = {"sasl_password": "first"}
