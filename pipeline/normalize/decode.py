@@ -85,8 +85,12 @@ def _common(content: Any, form: str, validators: _Validators) -> RunStepEvent | 
 
 def _event(fields: dict[str, Any], dialect: str, name: str = "", anomalies: tuple[str, ...] = ()) -> RunStepEvent:
     """Return the event of what a validator has made, which is used up."""
-    unknown = {key: fields.pop(key) for key in [key for key in fields if key not in KNOWN_FIELDS]}
-    return RunStepEvent(Step(**fields), dialect, name, anomalies, unknown or None)
+    if KNOWN_FIELDS.issuperset(fields):
+        return RunStepEvent(Step(**fields), dialect, name, anomalies)
+    unknown = {key: value for key, value in fields.items() if key not in KNOWN_FIELDS}
+    for key in unknown:
+        del fields[key]
+    return RunStepEvent(Step(**fields), dialect, name, anomalies, unknown)
 
 
 def _examine(value: bytes, max_nodes: int) -> Decoded | list[Decoded]:

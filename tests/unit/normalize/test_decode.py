@@ -276,7 +276,7 @@ def spelled_out(value: bytes) -> list[Any]:
     """Return what a value holds, with the fields of its steps as a mapping."""
     decoded = decode(value, LIMIT)
     found = decoded if isinstance(decoded, list) else [decoded]
-    return [one._replace(step=asdict(one.step)) if isinstance(one, RunStepEvent) else one for one in found]
+    return [(asdict(one.step), *one[1:]) if isinstance(one, RunStepEvent) else one for one in found]
 
 
 JSON = st.recursive(
