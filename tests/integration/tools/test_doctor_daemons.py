@@ -242,7 +242,7 @@ def test_migrations_that_are_pending_are_said_by_the_daemon_and_by_doctor(
     settings = ClickHouseSettings(url=SecretStr(clickhouse.url), database=database)
     with connected(settings) as client:
         migrate(client, settings, [each for each in shipped() if each.version <= 9])
-    pending = [each.name for each in shipped() if each.version > 9]
+    pending = [each.name for each in shipped() if each.version > 9 and each.only is None]
     there = (kafka, clickhouse, topic(), database)
     with running_daemon(*there) as daemon:
         assert json.loads(daemon.get("/status")[1])["sink"]["pending_migrations"] == pending
