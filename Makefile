@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos kills simulate-faults gate bench bench-queries pictures docs fmt clean
+.PHONY: help setup demo test chaos kills simulate-faults gate bench bench-peers bench-queries pictures docs fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ gate: setup ## Check format, lint, types and the direction of imports
 bench: setup ## Measure events per second and CPU per event on real servers, beside a naive pipeline
 	@$(BIN)/python -m tests.servers.downloads
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-peers: setup ## Measure the daemon beside ClickHouse's Kafka engine and other pipelines; ten minutes, ARGS="--help"
+	@$(BIN)/python -m tests.servers.downloads
+	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
 bench-queries: setup ## Measure every report of runstep query on ten million steps; a quarter of an hour
 	@$(BIN)/python -m tests.servers.downloads

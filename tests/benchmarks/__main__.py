@@ -68,9 +68,10 @@ def produce(bootstrap: str, count: int, compression: str | None) -> None:
     producer.close()
 
 
-def naive(bootstrap: str, url: str, count: int, batch: int) -> Measure:
+def naive(bootstrap: str, url: str, count: int, batch: int, round_: int) -> Measure:
     """Run the naive reference once."""
     given = {"NAIVE_COUNT": str(count), "NAIVE_BATCH": str(batch), "NAIVE_CLICKHOUSE": url, "NAIVE_TOPIC": TOPIC}
+    given["NAIVE_TABLE"] = f"naive_steps_{round_}"
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.naive"],
         env=os.environ | given | {"NAIVE_KAFKA": bootstrap},
@@ -169,7 +170,7 @@ def main() -> None:
         sides: dict[str, list[Measure]] = {"runstep": [], "naive": []}
         for round_ in range(given.rounds + 1):
             mine = runstep(kafka.bootstrap, url, given.events, given.batch, round_)
-            other = naive(kafka.bootstrap, url, given.events, given.batch)
+            other = naive(kafka.bootstrap, url, given.events, given.batch, round_)
             for side, measure in (("runstep", mine), ("naive", other)):
                 console.print(f"round {round_}: {side} {measure.rate:,.0f} events/s, {measure.cost:.1f} µs/event")
             if round_:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from pipeline.config import settings_table
+from tests.benchmarks.peers import results
 from tests.documents import example, log_events, scenarios, tables
 
 BLOCKS: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
@@ -19,6 +20,7 @@ BLOCKS: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
     },
     "pipeline/README.md": {"folders": tables.folders, "tools": tables.tools, "files": tables.daemon_files},
     "pipeline/tools/queries/README.md": {"reports": tables.reports_by_group},
+    "tests/benchmarks/README.md": {"peers": results.block},
     "tests/README.md": {
         "scenarios": scenarios.scenario_table,
         "oracle": scenarios.code_table,

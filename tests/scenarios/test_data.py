@@ -15,6 +15,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 from pipeline.tools.simulation import SimulatedEvent, Traffic, events
+from tests.support.model import TERMINAL
 from tests.support.oracle import read_topic, repeating, status, traffic, until
 from tests.support.scenario import Scenario, scenario
 
@@ -117,6 +118,22 @@ def test_52_one_row_that_only_clickhouse_refuses_costs_no_other_and_few_inserts(
         s.daemon.wait_until_accounted()
         inserts = s.metric("runstep_inserts_total", outcome="ok") + s.metric("runstep_inserts_total", outcome="failed")
         assert inserts < 2 * 14 + 20
+        s.judge()
+
+
+@pytest.mark.chaos
+def test_52_of_a_step_whose_end_clickhouse_refuses_the_state_before_it_is_current(kafka, clickhouse):
+    sent = list(islice(traffic(53, out_of_order_ratio=0.0, page_ratio=0.0), 10_000))
+    ends = [event.steps[0].step_id for event in sent if event.kind in TERMINAL][::700]
+    is_bad = [event.kind in TERMINAL and event.steps[0].step_id in ends for event in sent]
+    produced = [
+        event._replace(outcome="dead_lettered", reason="refused_by_sink", steps=()) if bad else event
+        for event, bad in zip(sent, is_bad, strict=True)
+    ]
+    with scenario(kafka, clickhouse, events=produced, rate=0, **BULKY) as s:
+        condition = f"step_id NOT IN ({', '.join(map(repr, ends))}) OR status = 'in_progress'"
+        s.sql(f"ALTER TABLE {{db}}.run_steps ADD CONSTRAINT moody CHECK {condition}")
+        s.load.finish()
         s.judge()
 
 

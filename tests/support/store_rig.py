@@ -42,7 +42,8 @@ class Store:
         known = [(name, get_from_name(kind)) for name, kind in INGEST_COLUMNS if name != "is_superseded"]
         names, types = zip(*known, strict=True)
         context = InsertContext(f"{self.database}.run_step_ingest", names, types, column_oriented=True)
-        self.client.insert(data=columns_of(rows)[: len(names)], context=context)
+        driver: Any = self.client
+        driver.insert(data=columns_of(rows)[: len(names)], context=context)
 
     def run(self, sql: str) -> None:
         self.client.command(sql.replace("@", f"{self.database}."), use_database=False)

@@ -55,6 +55,8 @@ def migrate(
     for migration in _pending(client, layout, migrations):
         statements = _statements(layout, migration)
         run_statements(client, statements)
+        # What comes later may change it.
+        _make_what_is_missing(client, layout, [migration])
         # After its statements: a file that broke off is not recorded, and is applied again as a whole.
         applied.record(client, layout, migration)
         done.append(Applied(migration.name, len(statements)))

@@ -163,7 +163,7 @@ def test_missing_column_is_for_a_human_not_for_the_rows(
 ) -> None:
     definition = clickhouse.query(f"SHOW CREATE TABLE `{made.database}`.run_step_ingest FORMAT TSVRaw")
     clickhouse.query(f"DROP TABLE `{made.database}`.run_step_ingest SYNC SETTINGS check_table_dependencies=0")
-    clickhouse.query(definition.replace("    `version` UInt64\n", "    `other` UInt64\n"))
+    clickhouse.query(definition.replace("    `version` UInt64,\n", "    `other` UInt64,\n"))
     error = failing(sink)
     assert (error.error_class, error.code) == (ErrorClass.ENVIRONMENT, 16)
     assert "version" in str(error)

@@ -17,7 +17,7 @@ from tests.support.fakes.sink import FakeSink, Fields
 from tests.support.insertion_rig import TOPIC, Rig
 
 HOUR = 3_600_000
-STEPS = st.builds(
+STEPS: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     step_id=st.sampled_from(["a", "b", "c"]),
     run_id=st.sampled_from(["r", "s"]),

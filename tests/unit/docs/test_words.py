@@ -12,7 +12,7 @@ GLOSSARY = (
     "outcome", "reason", "ledger", "dead letter", "tombstone", "batch", "part", "owner", "writer", "turn",
     "in flight", "durable", "committable", "assignment", "revoked", "lost", "position", "committed offset", "lag",
     "watermark", "unstable", "paused", "halted", "rejected", "rejection limit", "insert token", "deduplication window",
-    "ambiguous", "unclassified", "retry", "back-off", "probe", "insert size", "known-good row", "bisect",
+    "ambiguous", "unclassified", "retry", "back-off", "probe", "insert size", "known-good row", "bisect", "superseded",
     "heartbeat", "stalled", "drain", "backfill", "counted step", "fingerprint", "finding", "scenario", "seed",
     "oracle", "mutant",
 )  # fmt: skip
