@@ -77,7 +77,7 @@ _decoders: Final = {
 }
 
 
-_PATIENCE: Final = 64
+_MOST_ODD: Final = 64
 _odd: Final = dict.fromkeys(_decoders, 0)
 """Values in a row that were odd, by form."""
 
@@ -88,7 +88,7 @@ def plain_event(value: bytes, form: str) -> RunStepEvent | None:
     Where every value is odd, as when an API has got a new field, few of them are tried.
     """
     odd = _odd[form]
-    if odd > _PATIENCE and odd % _PATIENCE:
+    if odd > _MOST_ODD and odd % _MOST_ODD:
         _odd[form] = odd + 1
         return None
     try:
