@@ -2,7 +2,7 @@
 
 Owns what counts as plain: known fields and no others, of the types and words that they should have, with values nested
 as deep as those of the APIs. What is not plain is not judged here, but by pydantic in `decode.py`; what is plain would
-pass there, too, and become the same event. Pure.
+pass there, too, and become the same event. Remembers how many values were odd; used by the owner's thread only.
 """
 
 from typing import Any, Final, Literal, NamedTuple

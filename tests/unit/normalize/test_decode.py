@@ -103,6 +103,9 @@ def test_reads_every_form(value: bytes, dialect: str, name: str) -> None:
             wire({"event": "thread.run.step.delta", "data": {"id": "step_1"}}), Reason.DELTA, id="delta event"
         ),
         pytest.param(
+            wire({"event": "thread.run.step.delta", "data": step()}), Reason.DELTA, id="delta event with a whole step"
+        ),
+        pytest.param(
             wire({"event": "run.step.delta", "role": "assistant", "content": "{}"}), Reason.DELTA, id="watsonx"
         ),
         pytest.param(
