@@ -7,6 +7,7 @@ the rows are sent under another token, and what is there twice then is one row b
 """
 
 import math
+from collections.abc import Callable
 
 from pipeline.errors import ErrorClass
 
@@ -39,6 +40,19 @@ class InsertTokens:
     def doubtful_since(self, token: str) -> float | None:
         """Return the second at which its first attempt of unknown outcome began; None if there was none."""
         return self._doubtful_since.get(token)
+
+    def renewed(self, token: str, lived_since: Callable[[float], bool]) -> bool:
+        """Return whether the OK for the insert is no proof; it has another name then, and is to be sent again.
+
+        Args:
+            token: the insert's.
+            lived_since: whether the server has lived from that second on, and knows no insert whose rows it lost.
+        """
+        began = self.doubtful_since(token)
+        if began is None or lived_since(began):
+            return False
+        self.renew(token)
+        return True
 
     def renew(self, token: str) -> None:
         """Give the insert another name: what the server remembers of the former one may not be there."""

@@ -84,10 +84,9 @@ class ClickHouseSink:
         The columns stay the caller's and are not changed. Their types are known, so the server is not asked for them.
         """
         self._attempt(columns, token)
-        while (began := self._tokens.doubtful_since(token)) is not None and not self._lived_since(began):
+        while self._tokens.renewed(token, self._lived_since):
             message = "ClickHouse may remember an insert whose rows it lost; the rows are sent under another token"
             log.warning("insert_repeated", message=message, rows=len(columns[0]))
-            self._tokens.renew(token)
             self._attempt(columns, token)
 
     def counted_steps(self, partition: Partition, below: int, limit: int) -> Sequence[StepKey]:

@@ -127,9 +127,8 @@ class SimulatedSink:
         if not columns[0]:
             return
         self._attempt(columns, token)
-        while (began := self._tokens.doubtful_since(token)) is not None and self._server.up_since > began:
+        while self._tokens.renewed(token, lambda began: self._server.up_since <= began):
             self._scheduler.note("insert repeated", token[-12:])
-            self._tokens.renew(token)
             self._attempt(columns, token)
 
     def _attempt(self, columns: Columns, token: str) -> None:
