@@ -16,7 +16,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kafka import KafkaProducer
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.tools.simulation import Traffic, events
+from tests.benchmarks.peers.gauges import process_cpu
 from tests.benchmarks.stages import profile
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
@@ -114,9 +114,9 @@ def runstep(bootstrap: str, url: str, count: int, batch: int, round_: int) -> Me
                 status["buffer"]["rows"] or status["buffer"]["writing"] or sum(status["counts"].values())
             )
             if began is None and busy:
-                began, spent = time.monotonic(), cpu_seconds(process.pid)
+                began, spent = time.monotonic(), process_cpu(process.pid)
             if began is not None and status and sum(status["counts"].values()) >= count:
-                return Measure(count, time.monotonic() - began, cpu_seconds(process.pid) - spent)
+                return Measure(count, time.monotonic() - began, process_cpu(process.pid) - spent)
 
 
 def ask(port: int) -> dict[str, Any] | None:
@@ -126,12 +126,6 @@ def ask(port: int) -> dict[str, Any] | None:
             return json.load(answer)
     except OSError:
         return None
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return user and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def report(sides: dict[str, list[Measure]], console: Console) -> None:

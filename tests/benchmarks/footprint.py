@@ -20,7 +20,8 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
 from pipeline.tools.simulation import Traffic, events
-from tests.benchmarks.__main__ import ask, cpu_seconds
+from tests.benchmarks.__main__ import ask
+from tests.benchmarks.peers.gauges import process_cpu
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.servers.kafka_image import FULL_SPEED
@@ -61,7 +62,7 @@ def produce(kafka: KafkaServer, topic: str, codec: str, count: int) -> tuple[flo
     """Fill a topic; return bytes of the values, and CPU seconds of the broker."""
     with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
         admin.create_topics([NewTopic(topic, PARTITIONS, 1), NewTopic(f"{topic}.dlq", 1, 1)])
-    spent, size = cpu_seconds(kafka.process.pid), 0
+    spent, size = process_cpu(kafka.process.pid), 0
     with closing(
         KafkaProducer(bootstrap_servers=kafka.bootstrap, linger_ms=50, batch_size=131_072, compression_type=codec)
     ) as producer:
@@ -69,7 +70,7 @@ def produce(kafka: KafkaServer, topic: str, codec: str, count: int) -> tuple[flo
             producer.send(topic, key=event.key, value=event.value)
             size += len(event.value or b"")
         producer.flush()
-    return size, cpu_seconds(kafka.process.pid) - spent
+    return size, process_cpu(kafka.process.pid) - spent
 
 
 def log_bytes(kafka: KafkaServer, topic: str) -> int:
@@ -112,12 +113,12 @@ def read(kafka: KafkaServer, server: ClickHouseServer, database: str, batch: int
         while ask(port) is None:
             time.sleep(0.1)
         # What starting costs is no event's: it is paid once.
-        mine, theirs, broker = cpu_seconds(pid), cpu_seconds(server.process.pid), cpu_seconds(kafka.process.pid)
+        mine, theirs, broker = process_cpu(pid), process_cpu(server.process.pid), process_cpu(kafka.process.pid)
         received = happened(server, "NetworkReceiveBytes")
         while sum((ask(port) or {"counts": {}})["counts"].values()) < count:
             time.sleep(0.2)
-        mine, broker = cpu_seconds(pid) - mine, cpu_seconds(kafka.process.pid) - broker
-        theirs = cpu_seconds(server.process.pid) - theirs
+        mine, broker = process_cpu(pid) - mine, process_cpu(kafka.process.pid) - broker
+        theirs = process_cpu(server.process.pid) - theirs
         received = happened(server, "NetworkReceiveBytes") - received
         memory = resident(pid)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
@@ -138,10 +139,10 @@ def resident(pid: int) -> int:
 def merge(server: ClickHouseServer, database: str, count: int) -> None:
     """Let every row be merged once, and print what that costs and what the tables take then."""
     for table in TABLES:
-        spent = cpu_seconds(server.process.pid)
+        spent = process_cpu(server.process.pid)
         server.query(f"SYSTEM START MERGES {database}.{table}")
         server.query(f"OPTIMIZE TABLE {database}.{table} FINAL")
-        spent = cpu_seconds(server.process.pid) - spent
+        spent = process_cpu(server.process.pid) - spent
         sql = "SELECT sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND (database, table) = "
         rows, size = map(int, server.query(f"{sql}('{database}', '{table}')").split())
         print(

@@ -33,14 +33,19 @@ def family(pid: int, proc: Path = PROC) -> list[int]:
     return found
 
 
+def process_cpu(pid: int, proc: Path = PROC) -> float:
+    """Return user and system time of a process so far, in seconds; an `OSError` if it has ended."""
+    fields = _fields((proc / str(pid) / "stat").read_text())
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def cpu_seconds(pids: Iterable[int], proc: Path = PROC) -> float:
     """Return user and system time of processes so far; one that has ended counts nothing."""
-    ticks = 0
+    seconds = 0.0
     for pid in pids:
         with suppress(OSError):
-            fields = _fields((proc / str(pid) / "stat").read_text())
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+            seconds += process_cpu(pid, proc)
+    return seconds
 
 
 def peak_mib(pids: Iterable[int], proc: Path = PROC) -> float:
